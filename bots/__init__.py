@@ -1,0 +1,1 @@
+"""How people reach IT0 by text. Never imports voice, storage, an engine or a payment SDK."""

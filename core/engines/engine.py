@@ -1,0 +1,70 @@
+"""The engine port and what an engine is given."""
+
+from __future__ import annotations
+
+from collections.abc import AsyncGenerator
+from dataclasses import dataclass
+from typing import Protocol
+
+from core.events import TurnEvent
+from core.messages import Attachment
+from core.metering import CallMeter
+from core.steps import Exchange, Step, ToolCall
+from core.tools import ToolResult, ToolSpec
+
+
+class ToolDoor(Protocol):
+    """The one door to tools: role, risk, approval, execution and audit are behind it."""
+
+    def specs(self) -> tuple[ToolSpec, ...]:
+        """The tools that the person who asked may use."""
+
+    def summary(self, call: ToolCall) -> str:
+        """One line for the user that says what this call would do."""
+
+    async def call(self, call: ToolCall) -> ToolResult:
+        """Run a tool, or return a refusal. A call that already has a result returns it."""
+
+
+class Steering(Protocol):
+    """Messages that ask to join the running turn."""
+
+    async def take(self) -> tuple[str, ...]:
+        """Commit and return them, oldest first; empty when there are none."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class EngineRequest:
+    """Everything an engine needs for one turn; it knows no database and no platform."""
+
+    tenant_id: str
+    conversation_id: str
+    turn_id: str
+    attempt: int
+    model: str
+    system: str
+    summary: str
+    """What happened before ``history``, when older turns were compacted; else empty."""
+    history: tuple[Exchange, ...]
+    text: str
+    attachments: tuple[Attachment, ...]
+    steps: tuple[Step, ...]
+    """Committed by earlier attempts of this very turn; continue after the last one."""
+    tools: ToolDoor
+    meter: CallMeter
+    steering: Steering
+    max_output_tokens: int
+
+
+class Engine(Protocol):
+    """Answers one turn.
+
+    Events come in order; text exactly once; the last event is ``Completed``. Raises
+    ``EngineFailure`` with a sentence for the user when it cannot answer. Closing the
+    generator ends the model call at once; what was spent is what ``CallMeter.saw`` got.
+    """
+
+    name: str
+
+    def run(self, request: EngineRequest) -> AsyncGenerator[TurnEvent, None]:
+        """Answer the turn."""

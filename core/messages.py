@@ -1,0 +1,100 @@
+"""What reaches the core from a platform, in the core's own words."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from enum import StrEnum
+
+MAX_TEXT_CHARS = 100_000
+"""Longest message text that is accepted; longer text belongs in an attached file."""
+
+MAX_ATTACHMENTS = 5
+MAX_ATTACHMENT_BYTES = 10 * 1024 * 1024
+"""Decoded, all attachments of a message together."""
+
+
+class Overlap(StrEnum):
+    """What happens when a message arrives while its conversation is still answering."""
+
+    QUEUE = "queue"
+    """Runs after the current turn; the default for text."""
+    INTERRUPT = "interrupt"
+    """Stops the current turn and whatever waits, then runs; the default for speech."""
+    STEER = "steer"
+    """Joins the current turn at its next step, or queues if the turn has no more steps."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class ConversationAddress:
+    """A place where people write: a Slack thread, a Telegram topic, a terminal.
+
+    A place points to one conversation at a time; ``/new`` and ``/resume`` move the pointer.
+    """
+
+    platform: str
+    workspace: str
+    channel: str
+    thread: str
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Actor:
+    """Who wrote, as the platform names them; an identity row maps this to a user."""
+
+    platform: str
+    workspace: str
+    external_id: str
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Attachment:
+    """A file whose bytes are already here."""
+
+    name: str
+    media_type: str
+    data: bytes
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class AttachmentRef:
+    """A stored file, by the SHA-256 of its content; unique inside a tenant."""
+
+    sha256: str
+    name: str
+    media_type: str
+    size: int
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class InboundMessage:
+    """One message from a platform.
+
+    ``event_id`` is the platform's own id with the platform as prefix
+    (``slack:T1:Ev9``): a second delivery with the same id changes nothing.
+    """
+
+    event_id: str
+    address: ConversationAddress
+    actor: Actor
+    text: str
+    attachments: tuple[Attachment, ...] = ()
+    conversation_id: str | None = None
+    """An explicit conversation, which must belong to the actor; else the address decides."""
+    engine: str | None = None
+    overlap: Overlap = Overlap.QUEUE
+
+
+def clean_text(text: str) -> str:
+    """Make text safe to store and show: no lone surrogates, no control characters.
+
+    Line feeds and tabs stay; CR LF becomes LF; NUL (which PostgreSQL cannot store), other
+    C0 and C1 controls and DEL are dropped; a lone surrogate becomes U+FFFD.
+    """
+    text = text.encode("utf-16", "surrogatepass").decode("utf-16", "replace")
+    text = text.replace("\r\n", "\n").replace("\r", "\n")
+    return text.translate(_CONTROLS)
+
+
+_CONTROLS = {
+    code: None for code in (*range(0x20), 0x7F, *range(0x80, 0xA0)) if chr(code) not in "\n\t"
+}
