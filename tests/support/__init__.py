@@ -1,0 +1,1 @@
+"""What tests, chaos runs and benchmarks share: servers and processes, no test logic."""
