@@ -1,8 +1,11 @@
-"""Risk levels (DESIGN section 4) and what nobody may read."""
+"""Risk levels (DESIGN section 4), who may run what, and the level of a path."""
 
 from __future__ import annotations
 
 from enum import IntEnum
+
+from core.protected import ProtectedPaths
+from core.tenants import Role
 
 
 class Level(IntEnum):
@@ -16,3 +19,22 @@ class Level(IntEnum):
     """Disruptive or irreversible: needs an approval."""
     L3 = 3
     """Forbidden, whatever the tool and whoever asks."""
+
+
+def least_role(level: Level) -> Role | None:
+    """The lowest role that may ask for a call of this level; None when nobody may."""
+    match level:
+        case Level.L0:
+            return Role.VIEWER
+        case Level.L1 | Level.L2:
+            return Role.OPERATOR
+        case Level.L3:
+            return None
+
+
+def path_level(path: str, protected: ProtectedPaths) -> Level:
+    """The level of reading this path, judged by its spelling alone: L0, or L3 if protected.
+
+    The host checks again on the path that the opened file really has.
+    """
+    return Level.L3 if protected.why(path) else Level.L0

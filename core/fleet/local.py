@@ -1,0 +1,249 @@
+"""LocalHost: the machine on which IT0 runs.
+
+Commands get a clean environment (never IT0's own, which holds keys), no input, and a
+process group of their own that dies with the call. Files are opened first and judged by
+what was opened, so that no link can be swapped between the check and the read.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import errno
+import os
+import signal
+import stat
+from collections.abc import Sequence
+from dataclasses import dataclass, field
+from pathlib import Path
+
+from core.fleet.host import (
+    NOT_INSTALLED,
+    CommandResult,
+    FileProblem,
+    FileProblemKind,
+    FileRead,
+    Host,
+)
+from core.protected import ProtectedPaths
+
+CLEAN_ENVIRONMENT = {
+    "PATH": "/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin",
+    "LANG": "C.UTF-8",
+    "LC_ALL": "C.UTF-8",
+    "SYSTEMD_COLORS": "0",
+    "SYSTEMD_PAGER": "",
+}
+_CHUNK = 65_536
+_DRAIN_S = 2.0
+"""How long a killed command's pipes may take to close before they are abandoned."""
+_GENERATED_LIMIT = 8 * 1024 * 1024
+"""Files that tell no size (/proc) are read up to here when their end is wanted."""
+
+
+@dataclass(slots=True)
+class _Kept:
+    """The first ``limit`` bytes of a stream; the rest is read and forgotten."""
+
+    limit: int
+    data: bytearray = field(default_factory=bytearray)
+    truncated: bool = False
+
+    async def drain(self, stream: asyncio.StreamReader) -> None:
+        while chunk := await stream.read(_CHUNK):
+            room = self.limit - len(self.data)
+            self.data += chunk[:room]
+            self.truncated = self.truncated or len(chunk) > room
+
+    def text(self) -> str:
+        return self.data.decode("utf-8", "replace")
+
+
+class LocalHost:
+    """Runs commands and reads files here; implements ``core.fleet.host.Host``."""
+
+    def __init__(self, protected: ProtectedPaths) -> None:
+        """``protected`` is asked about the file that was really opened."""
+        self._protected = protected
+
+    async def run(self, argv: Sequence[str], *, timeout_s: float, max_bytes: int) -> CommandResult:
+        """Run a command; a timeout or a cancellation kills its whole process group."""
+        try:
+            process = await asyncio.create_subprocess_exec(
+                *argv,
+                stdin=asyncio.subprocess.DEVNULL,
+                stdout=asyncio.subprocess.PIPE,
+                stderr=asyncio.subprocess.PIPE,
+                env=CLEAN_ENVIRONMENT,
+                cwd="/",
+                start_new_session=True,
+            )
+        except (FileNotFoundError, PermissionError, NotADirectoryError) as error:
+            return CommandResult(exit_status=NOT_INSTALLED, stdout="", stderr=f"{error.strerror}")
+        except (OSError, ValueError) as error:
+            return CommandResult(exit_status=NOT_INSTALLED - 1, stdout="", stderr=str(error))
+        return await _collect(process, timeout_s=timeout_s, max_bytes=max_bytes)
+
+    async def read_file(
+        self, path: str, *, max_bytes: int, tail: bool = False
+    ) -> FileRead | FileProblem:
+        """Read a file in a thread; see ``core.fleet.host.Host``."""
+        return await asyncio.to_thread(self._read, path, max_bytes, tail)
+
+    def _read(self, path: str, max_bytes: int, tail: bool) -> FileRead | FileProblem:  # noqa: FBT001
+        reason = self._protected.why(path)
+        if reason:
+            return _protected(path, reason)
+        flags = os.O_RDONLY | os.O_NONBLOCK | os.O_NOCTTY | os.O_CLOEXEC
+        try:
+            descriptor = os.open(path, flags)
+        except (OSError, ValueError) as error:
+            return _problem(path, error)
+        try:
+            return self._read_open(descriptor, path, max_bytes, tail=tail)
+        except OSError as error:
+            return _problem(path, error)
+        finally:
+            os.close(descriptor)
+
+    def _read_open(
+        self, descriptor: int, path: str, max_bytes: int, *, tail: bool
+    ) -> FileRead | FileProblem:
+        status = os.fstat(descriptor)
+        if not stat.S_ISREG(status.st_mode):
+            what = "a directory" if stat.S_ISDIR(status.st_mode) else "not a regular file"
+            return FileProblem(
+                kind=FileProblemKind.NOT_A_FILE, sentence=f"{path} is {what}; I read files only."
+            )
+        real = str(Path(f"/proc/self/fd/{descriptor}").readlink())
+        reason = self._protected.why(real) or self._own_by_another_name(status)
+        if reason:
+            return _protected(path, reason)
+        data, truncated = _slice(descriptor, status.st_size, max_bytes, tail=tail)
+        return FileRead(
+            path=real,
+            text=data.decode("utf-8", "replace"),
+            size=status.st_size,
+            truncated=truncated,
+            binary=b"\0" in data,
+        )
+
+    def _own_by_another_name(self, status: os.stat_result) -> str | None:
+        """Find hard links and bind mounts of IT0's own files, which keep their inode."""
+        for own in self._protected.own:
+            with contextlib.suppress(OSError):
+                for candidate in (own, *_children(own)):
+                    with contextlib.suppress(OSError):
+                        if os.path.samestat(Path(candidate).stat(), status):
+                            return "it belongs to IT0 itself"
+        return None
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class LocalConnector:
+    """Connects every server of kind ``local`` to one host; implements HostConnector."""
+
+    host: Host
+
+    def connect(self, server: object) -> Host:
+        """Return the local host; the inventory decides who has a local server."""
+        del server
+        return self.host
+
+
+async def _collect(
+    process: asyncio.subprocess.Process, *, timeout_s: float, max_bytes: int
+) -> CommandResult:
+    assert process.stdout is not None  # noqa: S101  # both are pipes
+    assert process.stderr is not None  # noqa: S101
+    out, err = _Kept(max_bytes), _Kept(max_bytes)
+    readers = asyncio.gather(out.drain(process.stdout), err.drain(process.stderr))
+    timed_out = False
+    try:
+        async with asyncio.timeout(timeout_s):
+            await asyncio.shield(readers)
+            await process.wait()
+    except TimeoutError:
+        timed_out = True
+    finally:
+        await _end(process, readers)
+    return CommandResult(
+        exit_status=process.returncode if process.returncode is not None else -signal.SIGKILL,
+        stdout=out.text(),
+        stderr=err.text(),
+        truncated=out.truncated or err.truncated,
+        timed_out=timed_out,
+    )
+
+
+async def _end(
+    process: asyncio.subprocess.Process, readers: asyncio.Future[tuple[None, None]]
+) -> None:
+    """Kill what is left of the group (a finished command's background children too)."""
+    with contextlib.suppress(ProcessLookupError, PermissionError):
+        os.killpg(process.pid, signal.SIGKILL)
+    with contextlib.suppress(TimeoutError):
+        async with asyncio.timeout(_DRAIN_S):
+            await process.wait()
+            await asyncio.shield(readers)
+    if not readers.done():
+        readers.cancel()
+        await asyncio.gather(readers, return_exceptions=True)
+
+
+def _slice(descriptor: int, size: int, max_bytes: int, *, tail: bool) -> tuple[bytes, bool]:
+    if tail and size > max_bytes:
+        os.lseek(descriptor, size - max_bytes, os.SEEK_SET)
+        return _read_up_to(descriptor, max_bytes), True
+    limit = _GENERATED_LIMIT if tail and size == 0 else max_bytes
+    data = _read_up_to(descriptor, limit + 1)
+    kept = data[-max_bytes:] if tail else data[:max_bytes]
+    return kept, len(data) > len(kept)
+
+
+def _read_up_to(descriptor: int, limit: int) -> bytes:
+    data = bytearray()
+    while len(data) < limit:
+        try:
+            chunk = os.read(descriptor, min(_CHUNK, limit - len(data)))
+        except BlockingIOError:
+            break
+        if not chunk:
+            break
+        data += chunk
+    return bytes(data)
+
+
+def _children(folder: str) -> list[str]:
+    try:
+        with os.scandir(folder) as entries:
+            return [entry.path for entry in entries]
+    except NotADirectoryError:
+        return []
+
+
+def _protected(path: str, reason: str) -> FileProblem:
+    return FileProblem(
+        kind=FileProblemKind.PROTECTED, sentence=f"{path} is protected: {reason}. Nobody reads it."
+    )
+
+
+def _problem(path: str, error: OSError | ValueError) -> FileProblem:
+    match getattr(error, "errno", None):
+        case errno.ENOENT | errno.ENOTDIR:
+            return FileProblem(kind=FileProblemKind.NOT_FOUND, sentence=f"There is no file {path}.")
+        case errno.EACCES | errno.EPERM:
+            return FileProblem(
+                kind=FileProblemKind.NO_PERMISSION,
+                sentence=f"I may not read {path}: the account that IT0 runs as has no permission.",
+            )
+        case errno.ENXIO:
+            return FileProblem(
+                kind=FileProblemKind.NOT_A_FILE,
+                sentence=f"{path} is not a regular file; I read files only.",
+            )
+        case _:
+            detail = getattr(error, "strerror", None) or str(error)
+            return FileProblem(
+                kind=FileProblemKind.FAILED, sentence=f"{path} cannot be read: {detail}."
+            )
