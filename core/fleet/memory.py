@@ -87,10 +87,8 @@ def judge_memory(memory: Memory, limit: tuple[int, int] | None, ooms: int) -> Re
     share = memory.available / memory.total
     used = memory.total - memory.available
     swap_used = max(0, memory.swap_total - memory.swap_free)
-    parts = [
-        f"{100 * used // memory.total} % of {size(memory.total)} memory is in use, "
-        f"{size(memory.available)} available"
-    ]
+    in_use = f"{100 * used // memory.total} % of {size(memory.total)} memory is in use"
+    parts = [f"{in_use}, {size(memory.available)} available"]
     verdict = Verdict.FINE
     if share < _LOOK_FREE:
         verdict = Verdict.ACT if share < _ACT_FREE else Verdict.LOOK
@@ -102,15 +100,13 @@ def judge_memory(memory: Memory, limit: tuple[int, int] | None, ooms: int) -> Re
         parts.append(f"swap is {100 * swap_used // memory.swap_total} % full")
     if ooms:
         parts.append(f"{count(ooms, 'process was', 'processes were')} killed for memory since boot")
+    swap = f"{size(swap_used)} of {size(memory.swap_total)}" if memory.swap_total else "none"
     rows = [
         ("Total", size(memory.total)),
         ("In use", size(used)),
         ("Available", size(memory.available)),
         ("Cache and buffers", size(memory.cached)),
-        (
-            "Swap",
-            f"{size(swap_used)} of {size(memory.swap_total)}" if memory.swap_total else "none",
-        ),
+        ("Swap", swap),
     ]
     if limit:
         rows.append(("Container", f"{size(limit[1])} of {size(limit[0])}"))

@@ -224,7 +224,7 @@ async def _show(host: Host, name: str) -> CommandResult:
 
 
 async def _by_processes(host: Host, service: str) -> Report:
-    """The answer without systemd: does a program of that name run?"""
+    """The answer without systemd: whether a program of that name runs."""
     names = {service.casefold(), *ALIASES.get(service.casefold(), ())}
     names = {name.removesuffix(".service")[:_COMM_CHARS] for name in names}
     everything = await processes(host, measure_cpu=False)
