@@ -1,0 +1,199 @@
+"""What can go wrong with a call to the Messages API, in our words.
+
+``fault_of_status`` and its siblings translate; they never repeat the provider's text, which
+may name a gateway host. Nothing here imports the SDK.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from http import HTTPStatus
+
+from core.errors import EngineFailure
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Fault:
+    """One failed call."""
+
+    reason: str
+    """A static label for metrics and logs."""
+    sentence: str
+    """What happened and what to do."""
+    retry: bool = False
+    retry_after_s: float | None = None
+    """What the provider asked for, in seconds."""
+    spent: bool = True
+    """Whether the provider may have counted tokens for it."""
+
+    def failure(self) -> EngineFailure:
+        """The exception that tells the user."""
+        return EngineFailure(self.sentence, reason=self.reason)
+
+
+class CallFailed(Exception):
+    """A call failed; never leaves the engine."""
+
+    def __init__(self, fault: Fault) -> None:
+        """Keep the fault."""
+        super().__init__(fault.reason)
+        self.fault = fault
+
+
+UNREACHABLE = Fault(
+    reason="unreachable",
+    sentence="Anthropic cannot be reached from this machine. Check the network, the proxy and "
+    "ANTHROPIC_BASE_URL, then send the message again.",
+    retry=True,
+    spent=False,
+)
+UNTRUSTED = Fault(
+    reason="untrusted_certificate",
+    sentence="The certificate of the Anthropic address is not trusted. If a private authority "
+    "signed it, put that authority's file into IT0_ANTHROPIC_CA_FILE and restart IT0.",
+    spent=False,
+)
+BAD_CA_FILE = Fault(
+    reason="bad_ca_file",
+    sentence="The file in IT0_ANTHROPIC_CA_FILE cannot be read as PEM certificates. Correct it "
+    "and restart IT0.",
+    spent=False,
+)
+DROPPED = Fault(
+    reason="dropped",
+    sentence="The connection to Anthropic broke in the middle of the answer. "
+    "Send the message again.",
+    retry=True,
+)
+CUT = Fault(
+    reason="cut",
+    sentence="Anthropic ended the answer before it was complete. Send the message again.",
+    retry=True,
+)
+STALLED = Fault(
+    reason="stalled",
+    sentence="Anthropic stopped answering. Send the message again in a few minutes.",
+    retry=True,
+)
+MALFORMED = Fault(
+    reason="malformed",
+    sentence="Anthropic sent something that is not a valid answer. Send the message again; if "
+    "this repeats, check the proxy or gateway in front of it.",
+    retry=True,
+)
+OVERLOADED = Fault(
+    reason="overloaded",
+    sentence="Anthropic is overloaded right now. Send the message again in a few minutes.",
+    retry=True,
+)
+SERVER_ERROR = Fault(
+    reason="server_error",
+    sentence="Anthropic has an internal problem right now. Send the message again in a few "
+    "minutes.",
+    retry=True,
+)
+RATE_LIMITED = Fault(
+    reason="rate_limited",
+    sentence="Anthropic's rate limit for this API key is reached. Send the message again in a "
+    "few minutes.",
+    retry=True,
+)
+_BAD_KEY = Fault(
+    reason="bad_key",
+    sentence="Anthropic refused the API key. Put a valid key into ANTHROPIC_API_KEY and restart "
+    "IT0.",
+)
+_NO_CREDIT = Fault(
+    reason="no_credit",
+    sentence="The Anthropic account of this API key has no credit left. Add credit in the "
+    "Anthropic console, then send the message again.",
+)
+_TOO_LARGE = Fault(
+    reason="too_large",
+    sentence="The message with its files and history is too large for Anthropic. Send fewer or "
+    "smaller files, or start a new conversation with /new.",
+)
+_REJECTED = Fault(
+    reason="rejected",
+    sentence="Anthropic rejected the request as invalid. Leave out attached files or start a "
+    "new conversation with /new; if that does not help, report it to the operator.",
+)
+_OVERLOADED_STATUS = 529
+_BY_STATUS = {
+    HTTPStatus.UNAUTHORIZED: _BAD_KEY,
+    HTTPStatus.PAYMENT_REQUIRED: _NO_CREDIT,
+    HTTPStatus.REQUEST_TIMEOUT: SERVER_ERROR,
+    HTTPStatus.CONFLICT: SERVER_ERROR,
+    HTTPStatus.REQUEST_ENTITY_TOO_LARGE: _TOO_LARGE,
+    HTTPStatus.TOO_MANY_REQUESTS: RATE_LIMITED,
+    _OVERLOADED_STATUS: OVERLOADED,
+}
+
+
+def fault_of_status(
+    status: int, kind: str | None, *, model: str, retry_after_s: float | None, told: str = ""
+) -> Fault:
+    """Translate an error answer: HTTP status, ``error.type`` and the provider's own text.
+
+    ``told`` is only searched for the two causes that have no type of their own.
+    """
+    fault = _fault_of(status, kind, model, told)
+    return Fault(
+        reason=fault.reason,
+        sentence=fault.sentence,
+        retry=fault.retry,
+        retry_after_s=retry_after_s,
+        spent=False,
+    )
+
+
+def fault_of_event(kind: str | None) -> Fault:
+    """Translate an ``error`` event in the middle of a stream."""
+    match kind:
+        case "overloaded_error":
+            return OVERLOADED
+        case "rate_limit_error":
+            return RATE_LIMITED
+        case _:
+            return SERVER_ERROR
+
+
+def too_long_to_wait(fault: Fault) -> Fault:
+    """The same fault, given up because the provider asked for more patience than we have."""
+    seconds = fault.retry_after_s or 0
+    minutes = max(1, round(seconds / 60))
+    when = f"{minutes} minute{'s' if minutes > 1 else ''}"
+    if seconds >= 2 * 3600:
+        when = f"{round(seconds / 3600)} hours"
+    what = "is overloaded"
+    if fault.reason == RATE_LIMITED.reason:
+        what = "has reached the rate limit of this API key"
+    return Fault(
+        reason=fault.reason,
+        sentence=f"Anthropic {what} and asks to wait about {when}. "
+        "Send the message again after that.",
+    )
+
+
+def _fault_of(status: int, kind: str | None, model: str, told: str) -> Fault:
+    if fixed := _BY_STATUS.get(status):
+        return fixed
+    if status == HTTPStatus.FORBIDDEN:
+        return Fault(
+            reason="forbidden",
+            sentence=f"Anthropic does not allow this API key to use the model {model!r}. "
+            "Use a key with access to it, or set IT0_MODEL to another model and restart IT0.",
+        )
+    if status == HTTPStatus.NOT_FOUND:
+        return Fault(
+            reason="unknown_model",
+            sentence=f"Anthropic does not know the model {model!r}. Set IT0_MODEL to a "
+            "model that your key may use and restart IT0.",
+        )
+    if kind == "overloaded_error":
+        return OVERLOADED
+    if status >= HTTPStatus.INTERNAL_SERVER_ERROR:
+        return SERVER_ERROR
+    if kind == "billing_error" or "credit balance" in told:
+        return _NO_CREDIT
+    return _TOO_LARGE if "too long" in told or "context window" in told else _REJECTED

@@ -1,0 +1,62 @@
+"""Attached files as content blocks: images, PDF documents, and everything that is text."""
+
+from __future__ import annotations
+
+import base64
+from dataclasses import dataclass
+from typing import Any
+
+from core.messages import Attachment, clean_text
+
+_IMAGES = frozenset({"image/png", "image/jpeg", "image/gif", "image/webp"})
+_PDF = "application/pdf"
+_TOKENS_PER_IMAGE = 1_600
+_PDF_BYTES_PER_TOKEN = 25
+"""A page of 60 KB is about 2,400 tokens, as text and as picture."""
+_MAX_TEXT_CHARS = 300_000
+"""About 100,000 tokens of one file; of a longer one the beginning and the end are sent."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class FileBlock:
+    """A file as the API takes it, and what it will weigh."""
+
+    block: dict[str, Any]
+    media_tokens: int = 0
+
+
+def blocks_of_file(attachment: Attachment) -> FileBlock:
+    """Translate one file. A kind that cannot be read becomes a line that says so."""
+    media_type = attachment.media_type.partition(";")[0].strip().lower()
+    if attachment.data and media_type in _IMAGES:
+        return FileBlock(
+            block=_encoded("image", media_type, attachment.data), media_tokens=_TOKENS_PER_IMAGE
+        )
+    if attachment.data and media_type == _PDF:
+        block = _encoded("document", media_type, attachment.data)
+        if attachment.name.strip():
+            block["title"] = attachment.name
+        tokens = max(_TOKENS_PER_IMAGE, len(attachment.data) // _PDF_BYTES_PER_TOKEN)
+        return FileBlock(block=block, media_tokens=tokens)
+    text = _inlined(attachment)
+    return FileBlock(block={"type": "text", "text": text})
+
+
+def _encoded(kind: str, media_type: str, data: bytes) -> dict[str, Any]:
+    encoded = base64.b64encode(data).decode("ascii")
+    source = {"type": "base64", "media_type": media_type, "data": encoded}
+    return {"type": kind, "source": source}
+
+
+def _inlined(attachment: Attachment) -> str:
+    name = attachment.name.replace('"', "'").replace("\n", " ") or "unnamed"
+    if not attachment.data:
+        return f'[The attached file "{name}" is empty.]'
+    if b"\0" in attachment.data[:8192] and not attachment.media_type.startswith("text/"):
+        return f'[The attached file "{name}" ({attachment.media_type}) cannot be read here.]'
+    text = clean_text(attachment.data.decode("utf-8-sig", "replace"))
+    if len(text) > _MAX_TEXT_CHARS:
+        half = _MAX_TEXT_CHARS // 2
+        cut = len(text) - 2 * half
+        text = f"{text[:half]}\n[{cut} characters of this file were left out]\n{text[-half:]}"
+    return f'<file name="{name}">\n{text}\n</file>'

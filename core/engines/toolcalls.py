@@ -1,0 +1,59 @@
+"""Running the tools that a model asked for, for engines that run their own tool loop."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import AsyncGenerator, Sequence
+
+from core.engines.engine import ToolDoor
+from core.events import ToolFinished, ToolStarted
+from core.steps import ModelStep, Step, ToolCall, ToolStep
+from core.tools import ToolResult
+
+
+def unanswered(steps: Sequence[Step]) -> tuple[ToolCall, ...]:
+    """The tool calls of the last model step that have no result among these steps."""
+    answered: set[str] = set()
+    for step in reversed(steps):
+        match step:
+            case ToolStep():
+                answered.add(step.tool_call_id)
+            case ModelStep():
+                return tuple(call for call in step.tool_calls if call.id not in answered)
+            case _:
+                pass
+    return ()
+
+
+async def run_tools(
+    door: ToolDoor, calls: Sequence[ToolCall], steps: list[Step]
+) -> AsyncGenerator[ToolStarted | ToolFinished, None]:
+    """Run the calls of one answer side by side; tell and append their results in order.
+
+    Whatever the door raises ends the others, as does closing the generator.
+    """
+    for call in calls:
+        yield ToolStarted(call_id=call.id, tool=call.name, summary=door.summary(call))
+    running = [asyncio.ensure_future(door.call(call)) for call in calls]
+    try:
+        for call, task in zip(calls, running, strict=True):
+            result = await task
+            steps.append(_step(call, result))
+            yield ToolFinished(
+                call_id=call.id, tool=call.name, ok=not result.is_error, output=result.output
+            )
+    finally:
+        await _end(running)
+
+
+async def _end(running: Sequence[asyncio.Future[ToolResult]]) -> None:
+    """Cancel what still runs and wait for it: a tool is never left without an owner."""
+    for task in running:
+        task.cancel()
+    await asyncio.gather(*running, return_exceptions=True)
+
+
+def _step(call: ToolCall, result: ToolResult) -> ToolStep:
+    return ToolStep(
+        tool_call_id=call.id, name=call.name, output=result.output, is_error=result.is_error
+    )
