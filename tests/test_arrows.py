@@ -1,0 +1,89 @@
+"""The arrows that import-linter cannot keep: single modules, and third-party packages by room.
+
+A package that a room may use is on its list with the job it does there; anything else fails,
+also a package that nobody thought of forbidding. The list of the longest matching prefix holds.
+"""
+
+from __future__ import annotations
+
+import ast
+import sys
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+
+ROOT = Path(__file__).parent.parent
+OURS = frozenset({"app", "bots", "cli", "core", "environment", "settings", "storage"})
+
+_CORE = {"structlog", "markdown_it", "cryptography", "PIL", "yaml", "prometheus_client"}
+
+THIRD_PARTY: dict[str, set[str]] = {
+    "core": _CORE | {"wcwidth"},
+    "core.engines": _CORE | {"anthropic", "httpx2"},
+    "bots": {"structlog", "markdown_it"},
+    "bots.console": {"structlog", "markdown_it", "prompt_toolkit", "rich", "wcwidth", "aiohttp"},
+    "bots.web": {"structlog", "aiohttp", "pydantic", "jwt", "prometheus_client"},
+    "storage": {"structlog", "sqlalchemy", "alembic", "asyncpg", "cryptography"},
+    "app": {"structlog", "aiohttp", "prometheus_client"},
+    "cli": {"structlog", "aiohttp", "rich", "prompt_toolkit"},
+    "environment": {"dotenv"},
+    "settings": set(),
+}
+OWN: dict[str, set[str]] = {
+    "core": {"core"},
+    "bots": {"bots", "core"},
+    "storage": {"storage", "core"},
+    "app": {"app", "bots", "core", "settings", "storage"},
+    "cli": {"app", "bots", "cli", "core", "environment", "settings", "storage"},
+    "environment": set(),
+    "settings": {"environment"},
+}
+
+
+def _modules() -> Iterator[tuple[str, Path]]:
+    """Yield the dotted name and the file of every module of the product."""
+    for top in sorted(OURS):
+        if (ROOT / f"{top}.py").exists():
+            yield top, ROOT / f"{top}.py"
+        for path in sorted((ROOT / top).rglob("*.py")):
+            name = ".".join(path.relative_to(ROOT).with_suffix("").parts)
+            yield name.removesuffix(".__init__"), path
+
+
+def _imports(path: Path) -> set[str]:
+    """Return the dotted names that a file imports, at its top or anywhere inside."""
+    found: set[str] = set()
+    for node in ast.walk(ast.parse(path.read_text("utf-8"))):
+        if isinstance(node, ast.Import):
+            found.update(alias.name for alias in node.names)
+        elif isinstance(node, ast.ImportFrom):
+            assert node.level == 0, f"{path.name} uses a relative import"
+            found.add(node.module or "")
+    return found
+
+
+def _longest(rules: dict[str, set[str]], module: str) -> set[str]:
+    fitting = [room for room in rules if module == room or module.startswith(f"{room}.")]
+    return rules[max(fitting, key=len)]
+
+
+MODULES = dict(_modules())
+
+
+@pytest.mark.parametrize("module", MODULES)
+def test_a_module_imports_only_what_its_room_may(module: str) -> None:
+    """Every import is the standard library, a room below, or a package on the room's list."""
+    tops = {name.split(".")[0] for name in _imports(MODULES[module])} - sys.stdlib_module_names
+    assert tops & OURS <= _longest(OWN, module)
+    assert tops - OURS <= _longest(THIRD_PARTY, module)
+
+
+def test_a_forbidden_import_is_found(tmp_path: Path) -> None:
+    """The walk sees imports inside functions and under conditions; the lists refuse them."""
+    path = tmp_path / "module.py"
+    path.write_text("def f():\n    if 1:\n        import sqlalchemy.dialects\n")
+    assert _imports(path) == {"sqlalchemy.dialects"}
+    assert "sqlalchemy" not in _longest(THIRD_PARTY, "core.turn")
+    assert "anthropic" in _longest(THIRD_PARTY, "core.engines.claude_api")
+    assert "anthropic" not in _longest(THIRD_PARTY, "core.engineering")
