@@ -33,6 +33,7 @@ class ClaudeApiEngine:
     """Answers turns through the ``anthropic`` SDK. One instance serves all turns."""
 
     name = ENGINE
+    has_model = True
 
     def __init__(self, config: ClaudeApiConfig) -> None:
         """Keep the configuration; the SDK is imported on first use or by ``warm``."""

@@ -11,6 +11,7 @@ import base64
 import binascii
 import re
 from collections.abc import Iterator
+from itertools import pairwise
 from typing import Any
 
 Json = dict[str, Any]
@@ -18,8 +19,9 @@ Json = dict[str, Any]
 VERSIONS = ("2023-06-01", "2026-10-21")
 _SAMPLING = ("temperature", "top_p", "top_k")
 _FIELDS = frozenset(
-    "model messages max_tokens stream system tools tool_choice metadata stop_sequences thinking "
-    "output_config context_management service_tier container speed".split()
+    {"model", "messages", "max_tokens", "stream", "system", "tools", "tool_choice", "metadata"}
+    | {"stop_sequences", "thinking", "output_config", "context_management", "service_tier"}
+    | {"container", "speed"}
 )
 _ID = re.compile(r"[a-zA-Z0-9_-]+\Z")
 _NAME = re.compile(r"[a-zA-Z0-9_-]{1,128}\Z")
@@ -98,7 +100,7 @@ def _message_problems(messages: list[Json]) -> Iterator[str]:
         return
     if turns[0]["role"] != "user":
         yield "messages: first message must use the user role"
-    for before, after in zip(turns, turns[1:], strict=False):
+    for before, after in pairwise(turns):
         if before["role"] == after["role"]:
             yield "messages: roles must alternate between user and assistant"
     if turns[-1]["role"] == "assistant" and "[[pause]]" not in str(turns):
@@ -122,21 +124,25 @@ def _block_problems(message: Json) -> Iterator[str]:
     )
     yield from _text_problems("messages", blocks)
     for block in blocks:
-        match block["type"]:
-            case "image" | "document":
-                yield from _source_problems(block)
-            case "thinking":
-                if block["signature"] != thinking_signature(block["thinking"]):
-                    yield "messages: Invalid `signature` in `thinking` block"
-            case "tool_use":
-                if not _ID.match(block["id"]) or not _NAME.match(block["name"]):
-                    yield "messages: tool_use.id should match pattern '^[a-zA-Z0-9_-]+$'"
-                if not isinstance(block["input"], dict):
-                    yield "messages: tool_use.input should be an object"
-            case "tool_result":
-                content = block.get("content")
-                if isinstance(content, list):
-                    yield from _text_problems("messages: tool_result", content)
+        yield from _content_problems(block)
+
+
+def _content_problems(block: Json) -> Iterator[str]:
+    match block["type"]:
+        case "image" | "document":
+            yield from _source_problems(block)
+        case "thinking":
+            if block["signature"] != thinking_signature(block["thinking"]):
+                yield "messages: Invalid `signature` in `thinking` block"
+        case "tool_use":
+            if not _ID.match(block["id"]) or not _NAME.match(block["name"]):
+                yield "messages: tool_use.id should match pattern '^[a-zA-Z0-9_-]+$'"
+            if not isinstance(block["input"], dict):
+                yield "messages: tool_use.input should be an object"
+        case "tool_result":
+            content = block.get("content")
+            if isinstance(content, list):
+                yield from _text_problems("messages: tool_result", content)
 
 
 def _text_problems(where: str, blocks: list[Json]) -> Iterator[str]:
