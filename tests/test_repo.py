@@ -25,7 +25,7 @@ def _read(name: str) -> str:
     return (ROOT / name).read_text("utf-8")
 
 
-def _tracked() -> list[Path]:
+def tracked() -> list[Path]:
     """Return the files that belong to the repository; all of them where git is missing."""
     try:
         listed = subprocess.run(
@@ -94,7 +94,7 @@ def test_no_machine_and_no_registry_is_named() -> None:
     pattern = re.compile(f"(?<![A-Za-z0-9_.~-])(?:{here})|{index}", re.IGNORECASE)
     allowed = re.compile(r"--no-emit-index-url")
     found = []
-    for path in _tracked():
+    for path in tracked():
         if path.suffix in {".png", ".jpg", ".gif", ".webp", ".pdf", ".wav"}:
             continue
         for number, line in enumerate(path.read_text("utf-8", "replace").splitlines(), 1):
@@ -113,7 +113,7 @@ def test_modules_stay_under_400_lines() -> None:
     """A module that grows past the limit is split before it is merged."""
     product = [
         path
-        for path in _tracked()
+        for path in tracked()
         if path.suffix == ".py" and path.relative_to(ROOT).parts[0] not in {"tests", "bench"}
     ]
     assert {p.name: n for p in product if (n := len(p.read_text().splitlines())) > 400} == {}
