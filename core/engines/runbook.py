@@ -1,0 +1,121 @@
+"""The runbook engine: answers from skills and tools, without a model and without a network.
+
+It is what answers when no credentials are set or the provider is down, so it depends on
+nothing but the tools. It says what it is, and it never pretends to have understood.
+"""
+
+from __future__ import annotations
+
+from collections.abc import AsyncGenerator
+from contextlib import aclosing
+from dataclasses import replace
+
+from core.engines.engine import EngineRequest
+from core.engines.runbook_plan import Plan, WouldChange, make_plan
+from core.engines.runbook_words import Words, ask_for, words_for
+from core.engines.toolcalls import run_tools
+from core.events import Completed, TextDelta, TextReset, TurnEvent
+from core.fleet.inventory import Inventory
+from core.fleet.report import Verdict, verdict_of
+from core.skills import SkillLibrary
+from core.steps import Step, ToolCall, ToolStep
+
+NAME = "runbook"
+
+
+class RunbookEngine:
+    """Implements ``core.engines.engine.Engine`` with no model behind it."""
+
+    def __init__(self, *, skills: SkillLibrary, inventory: Inventory) -> None:
+        """``inventory`` tells which words of a message are names of servers."""
+        self._skills = skills
+        self._inventory = inventory
+
+    @property
+    def name(self) -> str:
+        """``runbook``."""
+        return NAME
+
+    @property
+    def has_model(self) -> bool:
+        """False: history means nothing to it, so none is compacted for it."""
+        return False
+
+    async def run(self, request: EngineRequest) -> AsyncGenerator[TurnEvent, None]:
+        """Match the message, call the tools of the skill, show and judge what they say."""
+        words = words_for(request.text)
+        if request.attempt > 1:
+            yield TextReset(text="", reason=words.again)
+        if request.attachments:
+            names = ", ".join(attachment.name for attachment in request.attachments)
+            yield TextDelta(text=words.attachments.format(names=names) + "\n\n")
+        servers = await self._inventory.servers(request.tenant_id)
+        plan = make_plan(request.text, self._skills, servers, request.tools.specs())
+        match plan:
+            case Plan() if plan.missing:
+                yield TextDelta(text=ask_for(words, plan.missing[0]))
+            case Plan():
+                async with aclosing(_carry_out(plan, request, words)) as events:
+                    async for event in events:
+                        yield event
+            case WouldChange(verb=verb):
+                yield TextDelta(text=words.would_change.format(verb=verb, examples=words.examples))
+            case None:
+                yield TextDelta(text=words.unmatched.format(examples=words.examples))
+        yield TextDelta(text=f"\n\n{words.offline}")
+        yield Completed()
+
+
+async def _carry_out(
+    plan: Plan, request: EngineRequest, words: Words
+) -> AsyncGenerator[TurnEvent, None]:
+    """Call what has no committed result yet; answers come in the plan's order."""
+    if not plan.calls:
+        yield TextDelta(text=plan.skill.body or plan.skill.description)
+        return
+    results: list[Step] = [step for step in request.steps if isinstance(step, ToolStep)]
+    calls = [_under_a_free_id(call, results) for call in plan.calls]
+    pending = [call for call in calls if _result(call, results) is None]
+    async with aclosing(run_tools(request.tools, pending, results)) as events:
+        async for event in events:
+            yield event
+    done = [result for call in calls if (result := _result(call, results))]
+    yield TextDelta(text=done[0].output if len(done) == 1 else _together(done, words))
+    if plan.left_out:
+        yield TextDelta(text=f"\n\n{words.left_out.format(count=plan.left_out)}")
+
+
+def _result(call: ToolCall, results: list[Step]) -> ToolStep | None:
+    for step in results:
+        if isinstance(step, ToolStep) and step.tool_call_id == call.id:
+            return step
+    return None
+
+
+def _under_a_free_id(call: ToolCall, results: list[Step]) -> ToolCall:
+    """Keep the id unless an earlier attempt, with other skills, gave it to another tool."""
+    taken = _result(call, results)
+    if taken is None or taken.name == call.name:
+        return call
+    return replace(call, id=f"{call.id}-{call.name}")
+
+
+def _together(done: list[ToolStep], words: Words) -> str:
+    """One judging line, the first line of every check, then the details of the bad ones."""
+    firsts = [step.output.partition("\n")[0] for step in done]
+    failed = [step for step in done if step.is_error]
+    bad = [
+        step
+        for step, first in zip(done, firsts, strict=True)
+        if not step.is_error and verdict_of(first) is not Verdict.FINE
+    ]
+    head = (
+        words.not_well.format(bad=len(bad), count=len(done))
+        if bad
+        else words.all_well.format(count=len(done) - len(failed))
+    )
+    if failed:
+        head += f" {words.could_not.format(count=len(failed))}"
+    details = [step.output.partition("\n")[2].strip() for step in bad]
+    lines = "\n".join(f"- {first}" for first in firsts)
+    return "\n\n".join([head, lines, *(detail for detail in details if detail)])

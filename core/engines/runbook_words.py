@@ -1,0 +1,104 @@
+"""What the offline engine says, in English and in Simplified Chinese."""
+
+from __future__ import annotations
+
+import re
+from dataclasses import dataclass
+
+_HAN = re.compile("[\u3400-\u4dbf\u4e00-\u9fff]")
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Words:
+    """The sentences of one language; braces are filled in by the engine."""
+
+    offline: str
+    examples: str
+    unmatched: str
+    would_change: str
+    missing: str
+    attachments: str
+    left_out: str
+    all_well: str
+    not_well: str
+    could_not: str
+    again: str
+
+
+ENGLISH = Words(
+    offline=(
+        "_Offline engine: answered without a model, because none is configured or none can be "
+        "reached right now. Set `ANTHROPIC_API_KEY` and restart IT0 to talk to a model._"
+    ),
+    examples="""- `everything ok?` (disk, memory, load, failed services)
+- `how full is the disk?`, `what's eating memory?`, `cpu`
+- `is nginx running?`, `last 20 log lines of sshd`
+- `who listens on 8080?`, `open ports`
+- `show /etc/hosts`, `tail /var/log/syslog`
+- add `on SERVER` when there are several; `which servers are there?`""",
+    unmatched="I did not understand that: without a model I only know fixed routines. "
+    "You can ask me, for example:\n\n{examples}",
+    would_change="I did not {verb} anything: without a model I only look, I change nothing. "
+    "You can ask me, for example:\n\n{examples}",
+    missing="Which {what}? For example: {example}.",
+    attachments="I cannot read what is attached ({names}): that needs a model.",
+    left_out="{count} more servers were left out; name one to see it.",
+    all_well="All {count} checks look good.",
+    not_well="{bad} of {count} checks need a look.",
+    could_not="{count} could not be made.",
+    again="The answer starts again, because the first attempt was interrupted.",
+)
+
+CHINESE = Words(
+    offline=(
+        "_离线引擎: 本回答没有使用模型, 因为没有配置模型或暂时无法连接。"
+        "设置 `ANTHROPIC_API_KEY` 并重启 IT0 即可使用模型。_"
+    ),
+    examples="""- `一切正常吗` (磁盘、内存、负载、失败的服务)
+- `磁盘空间`、`什么在吃内存`、`cpu`
+- `nginx 在运行吗`、`查看 sshd 最近 20 行日志`
+- `谁在监听 8080 端口`、`端口`
+- `查看 /etc/hosts`、`/var/log/syslog 最后 20 行`
+- 有多台服务器时请写出名称; `哪些服务器`""",
+    unmatched="我没有听懂: 没有模型时我只会固定的检查。您可以这样问我:\n\n{examples}",
+    would_change=(
+        "我没有执行“{verb}”: 没有模型时我只查看, 不做任何更改。您可以这样问我:\n\n{examples}"
+    ),
+    missing="请说明{what}, 例如: {example}。",
+    attachments="我无法读取附件 ({names}): 这需要模型。",
+    left_out="还有 {count} 台服务器没有检查, 请指定名称。",
+    all_well="{count} 项检查都正常。",
+    not_well="{count} 项检查中有 {bad} 项需要注意。",
+    could_not="{count} 项检查无法完成。",
+    again="上一次回答被中断, 现在重新开始。",
+)
+
+_WHAT = {
+    ENGLISH: {"service": "service", "path": "file", "port": "port", "server": "server"},
+    CHINESE: {"service": "服务名称", "path": "文件路径", "port": "端口", "server": "服务器"},
+}
+_EXAMPLES = {
+    ENGLISH: {
+        "service": "`last 20 log lines of sshd`",
+        "path": "`show /etc/hosts`",
+        "port": "`who listens on 8080`",
+    },
+    CHINESE: {
+        "service": "`查看 sshd 最近 20 行日志`",
+        "path": "`查看 /etc/hosts`",
+        "port": "`谁在监听 8080 端口`",
+    },
+}
+
+
+def words_for(text: str) -> Words:
+    """Chinese for a message with Chinese characters, else English."""
+    return CHINESE if _HAN.search(text) else ENGLISH
+
+
+def ask_for(words: Words, argument: str) -> str:
+    """The question for an argument that a message lacks."""
+    return words.missing.format(
+        what=_WHAT[words].get(argument, argument),
+        example=_EXAMPLES[words].get(argument, f"`{argument}=...`"),
+    )
