@@ -64,7 +64,10 @@ def _imports(path: Path) -> set[str]:
 
 
 def _longest(rules: dict[str, set[str]], module: str) -> set[str]:
-    fitting = [room for room in rules if module == room or module.startswith(f"{room}.")]
+    """Return the room's list; ``bots.console`` is also the room of ``bots.console_render``."""
+    fitting = [
+        room for room in rules if module == room or module.startswith((f"{room}.", f"{room}_"))
+    ]
     return rules[max(fitting, key=len)]
 
 
