@@ -1,0 +1,239 @@
+"""Shows an answer while it is written.
+
+Finished Markdown blocks are printed once and stay; only the last block, and what the agent
+is doing, are redrawn. On a terminal that cannot redraw, blocks appear when they are finished.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import time
+from dataclasses import dataclass, field
+from typing import TYPE_CHECKING, Self, assert_never
+
+from bots.console_events import (
+    ModelCall,
+    Outcome,
+    Reconnecting,
+    ServerEvent,
+    TurnAccepted,
+    TurnCompleted,
+)
+from bots.console_terminal import Terminal, safe_text
+from core.events import Notice, TextDelta, TextReset, ThinkingDelta, ToolFinished, ToolStarted
+from core.markdown import finished_length
+
+if TYPE_CHECKING:
+    from types import TracebackType
+
+    from rich.console import Console, RenderableType
+    from rich.live import Live
+
+_REDRAW_S = 0.1
+_SUMMARY_CHARS = 200
+
+
+@dataclass(slots=True)
+class _Shown:
+    """The answer so far, and how much of it was printed for good."""
+
+    text: str = ""
+    printed: int = 0
+    blocks: int = 0
+
+
+@dataclass(slots=True)
+class AnswerView:
+    """One answer on a terminal; an async context manager that ends the redrawing."""
+
+    terminal: Terminal
+    console: Console
+    _shown: _Shown = field(default_factory=_Shown)
+    _doing: str = "sending"
+    _engine: str = ""
+    _running: dict[str, str] = field(default_factory=dict)
+    _started: float = field(default_factory=time.monotonic)
+    _live: Live | None = None
+    _ticker: asyncio.Task[None] | None = None
+
+    async def __aenter__(self) -> Self:
+        """Begin to redraw, where the terminal can."""
+        if self.terminal.redraws:
+            from rich.live import Live  # noqa: PLC0415  # heavy: only when shown
+
+            self._live = Live(
+                console=self.console,
+                auto_refresh=False,
+                transient=True,
+                redirect_stdout=False,
+                redirect_stderr=False,
+            )
+            self._live.start()
+            self._ticker = asyncio.create_task(self._tick())
+        return self
+
+    async def __aexit__(
+        self,
+        kind: type[BaseException] | None,
+        error: BaseException | None,
+        trace: TracebackType | None,
+    ) -> None:
+        """Print what is left and leave the terminal as it was."""
+        if self._ticker:
+            self._ticker.cancel()
+            await asyncio.gather(self._ticker, return_exceptions=True)
+        self._print_rest()
+        if self._live:
+            self._live.update("")
+            self._live.stop()
+
+    def show(self, event: ServerEvent) -> None:
+        """Take in one event."""
+        match event:
+            case TurnAccepted():
+                self._engine, self._doing = event.engine, "thinking"
+            case TextDelta():
+                self._append(event.text)
+            case ThinkingDelta():
+                self._doing = "thinking"
+            case TextReset():
+                self._replace(event.text, event.reason)
+            case ToolStarted():
+                self._print_rest()
+                self._running[event.call_id] = event.summary or event.tool
+            case ToolFinished():
+                self._finish_tool(event)
+            case ModelCall():
+                self._engine = event.engine or self._engine
+            case Notice() | Reconnecting():
+                self._line(self._sign("·", "-"), event.text, "yellow")
+            case TurnCompleted():
+                self._complete(event)
+            case _:
+                assert_never(event)
+
+    def stopping(self) -> None:
+        """Say that the person asked to stop."""
+        self._line(self._sign("·", "-"), "Stopping. Ctrl-C again leaves at once.", "yellow")
+        self._doing = "stopping"
+
+    # The answer's text.
+
+    def _append(self, text: str) -> None:
+        self._shown.text += safe_text(text)
+        self._doing = "writing"
+        if "\n" in text:
+            self._print_finished()
+
+    def _print_finished(self) -> None:
+        shown = self._shown
+        self._print_block(finished_length(shown.text[shown.printed :]))
+
+    def _print_rest(self) -> None:
+        self._print_block(len(self._shown.text) - self._shown.printed)
+
+    def _print_block(self, length: int) -> None:
+        shown = self._shown
+        block = shown.text[shown.printed : shown.printed + length]
+        shown.printed += length
+        if not block.strip():
+            return
+        if shown.blocks:
+            self._print("")
+        shown.blocks += 1
+        self._print(self._markdown(block))
+
+    def _replace(self, text: str, reason: str) -> None:
+        """Discard what was shown, except for what remains of it."""
+        text, shown = safe_text(text), self._shown
+        if not text.startswith(shown.text[: shown.printed]):
+            self._line(self._sign("↺", "!"), reason or "The answer starts again.", "yellow")
+            shown.printed = 0
+        elif reason and len(shown.text) > len(text):
+            self._line(self._sign("↺", "!"), reason, "yellow")
+        shown.text = text
+        self._print_finished()
+
+    def _complete(self, event: TurnCompleted) -> None:
+        if event.reply and not _same(safe_text(event.reply), self._shown.text):
+            self._replace(event.reply, "")
+        self._print_rest()
+        if event.notice:
+            bad = event.outcome in (Outcome.FAILED, Outcome.REFUSED)
+            self._line(self._sign("!", "!"), event.notice, "red" if bad else "yellow")
+        elif event.outcome is Outcome.CANCELLED:
+            self._line(self._sign("·", "-"), "Stopped.", "yellow")
+        elif event.outcome is Outcome.STEERED:
+            self._line(self._sign("·", "-"), "Added to the answer that is running.", "yellow")
+        self._line(" ", self._footer(event), "dim")
+        self._doing = ""
+
+    def _footer(self, event: TurnCompleted) -> str:
+        seconds = time.monotonic() - self._started
+        words = [event.engine or self._engine, f"{seconds:.1f} s"]
+        tokens = sum(event.usage.values())
+        if tokens:
+            words.insert(1, f"{tokens:,} tokens")
+        return self._sign(" · ", " - ").join(word for word in words if word)
+
+    # Tools and lines.
+
+    def _finish_tool(self, event: ToolFinished) -> None:
+        summary = self._running.pop(event.call_id, event.tool)
+        if event.ok:
+            self._line(self._sign("✓", "+"), summary, "dim")
+            return
+        first = next((line for line in event.output.splitlines() if line.strip()), "failed")
+        self._line(self._sign("✗", "x"), f"{summary}: {first.strip()}", "red")
+
+    def _line(self, sign: str, text: str, style: str) -> None:
+        from rich.padding import Padding  # noqa: PLC0415  # heavy: only when shown
+        from rich.table import Table  # noqa: PLC0415  # heavy: only when shown
+        from rich.text import Text  # noqa: PLC0415  # heavy: only when shown
+
+        self._print_rest()
+        words = " ".join(safe_text(text).split())
+        if len(words) > _SUMMARY_CHARS and style == "dim":
+            words = words[: _SUMMARY_CHARS - 1] + self._sign("…", "~")
+        grid = Table.grid(padding=(0, 1))
+        grid.add_row(Text(sign, style), Text(words, style, overflow="fold"))
+        self._print(Padding(grid, 0, expand=False))
+
+    def _sign(self, sign: str, plain: str) -> str:
+        return sign if self.terminal.unicode else plain
+
+    # Drawing.
+
+    def _markdown(self, text: str) -> RenderableType:
+        from bots.console_markdown import markdown  # noqa: PLC0415  # heavy: only when shown
+
+        return markdown(text)
+
+    def _print(self, what: RenderableType) -> None:
+        self.console.print(what)
+
+    async def _tick(self) -> None:
+        while True:
+            self._redraw()
+            await asyncio.sleep(_REDRAW_S)
+
+    def _redraw(self) -> None:
+        if self._live is None:
+            return
+        from bots.console_markdown import Tail  # noqa: PLC0415  # heavy: only when shown
+
+        tail = self._shown.text[self._shown.printed :]
+        status = "" if not self._doing else self._status()
+        self._live.update(Tail(tail, status, self._shown.blocks > 0), refresh=True)
+
+    def _status(self) -> str:
+        seconds = time.monotonic() - self._started
+        frames = "⠋⠙⠹⠸⠼⠴⠦⠧⠇⠏" if self.terminal.unicode else "|/-\\"
+        frame = frames[int(seconds / _REDRAW_S) % len(frames)]
+        doing = next(reversed(self._running.values()), "") or self._doing
+        words = [" ".join(safe_text(doing).split()), safe_text(self._engine), f"{seconds:.0f} s"]
+        return f"{frame} " + self._sign(" · ", " - ").join(word for word in words if word)
+
+
+def _same(one: str, other: str) -> bool:
+    return one.split() == other.split()
