@@ -6,19 +6,20 @@ nothing but the tools. It says what it is, and it never pretends to have underst
 
 from __future__ import annotations
 
-from collections.abc import AsyncGenerator
+from collections.abc import AsyncGenerator, Sequence
 from contextlib import aclosing
 from dataclasses import replace
 
 from core.engines.engine import EngineRequest
 from core.engines.runbook_plan import Plan, WouldChange, make_plan
+from core.engines.replies import joined_text, separator_after
 from core.engines.runbook_words import Words, ask_for, words_for
 from core.engines.toolcalls import run_tools
 from core.events import Completed, TextDelta, TextReset, TurnEvent
 from core.fleet.inventory import Inventory
 from core.fleet.report import Verdict, verdict_of
 from core.skills import SkillLibrary
-from core.steps import Step, ToolCall, ToolStep
+from core.steps import ModelStep, Step, ToolCall, ToolStep
 
 NAME = "runbook"
 
@@ -45,7 +46,12 @@ class RunbookEngine:
         """Match the message, call the tools of the skill, show and judge what they say."""
         words = words_for(request.text)
         if request.attempt > 1:
-            yield TextReset(text="", reason=words.again)
+            yield TextReset(text=joined_text(request.steps), reason=words.again)
+        if _is_answered(request.steps):
+            yield Completed()
+            return
+        if before := separator_after(request.steps):
+            yield TextDelta(text=before)
         if request.attachments:
             names = ", ".join(attachment.name for attachment in request.attachments)
             yield TextDelta(text=words.attachments.format(names=names) + "\n\n")
@@ -64,6 +70,11 @@ class RunbookEngine:
                 yield TextDelta(text=words.unmatched.format(examples=words.examples))
         yield TextDelta(text=f"\n\n{words.offline}")
         yield Completed()
+
+
+def _is_answered(steps: Sequence[Step]) -> bool:
+    """Whether a model already gave the final answer before the turn was interrupted."""
+    return bool(steps) and isinstance(steps[-1], ModelStep) and not steps[-1].tool_calls
 
 
 async def _carry_out(

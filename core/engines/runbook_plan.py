@@ -18,99 +18,22 @@ _MAX_STRANGE_WORDS = 6
 """With more words than this that mean nothing here, a weak match is a coincidence."""
 _WEAK = 2.0
 _PLACE = re.compile(r"(?:on|at|from|for|in|of|@)$", re.IGNORECASE)
-_CHANGES = frozenset(
-    [
-        "restart",
-        "reload",
-        "start",
-        "stop",
-        "kill",
-        "terminate",
-        "delete",
-        "remove",
-        "rm",
-        "erase",
-        "wipe",
-        "clean",
-        "clear",
-        "purge",
-        "reboot",
-        "shutdown",
-        "poweroff",
-        "halt",
-        "install",
-        "uninstall",
-        "upgrade",
-        "update",
-        "deploy",
-        "rollback",
-        "drop",
-        "create",
-        "add",
-        "enable",
-        "disable",
-        "edit",
-        "write",
-        "change",
-        "set",
-        "move",
-        "rename",
-        "truncate",
-        "rotate",
-        "fix",
-        "format",
-        "mount",
-        "unmount",
-        "umount",
-        "scale",
-        "drain",
-        "ban",
-        "block",
-        "unblock",
-        "chmod",
-        "chown",
-        "renew",
-        "reset",
-        "run",
-        "execute",
-    ]
-)
+_CHANGING_VERBS = """
+    restart reload start stop kill terminate delete remove rm erase wipe clean clear purge reboot
+    shutdown poweroff halt install uninstall upgrade update deploy rollback drop create add
+    enable disable edit write change set move rename truncate rotate fix format mount unmount
+    umount scale drain ban block unblock chmod chown renew reset run execute
+"""
+_CHANGES = frozenset(_CHANGING_VERBS.split())
 _CHANGES_HAN = re.compile(
     r"^(?:请|麻烦|帮我|帮忙|给我|你|能否|能不能|可以|把\S{1,20}?)*"
     r"(?:重启|重新启动|启动|停止|停掉|关闭|关机|杀掉|杀死|删除|删掉|清理|清空|安装|卸载|升级|更新|部署|回滚|修改|修复)"
 )
-_POLITE = frozenset(
-    [
-        "please",
-        "can",
-        "could",
-        "would",
-        "you",
-        "will",
-        "kindly",
-        "just",
-        "go",
-        "and",
-        "now",
-        "hey",
-        "hi",
-        "ok",
-        "okay",
-        "lets",
-        "let",
-        "us",
-        "pls",
-        "i",
-        "want",
-        "need",
-        "to",
-        "id",
-        "like",
-        "we",
-        "must",
-        "should",
-    ]
-)
+_POLITE_WORDS = """
+    please can could would you will kindly just go and now hey hi ok okay lets let us pls i want
+    need to id like we must should
+"""
+_POLITE = frozenset(_POLITE_WORDS.split())
 _ALL = re.compile(
     r"\b(?:all|every|each)\b.*\b(?:servers?|machines?|hosts?|box(?:es)?)\b|everywhere",
     re.IGNORECASE,
