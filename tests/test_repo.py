@@ -248,3 +248,9 @@ def test_the_ci_script_is_valid_and_runs_both_suites() -> None:
     assert "set -euo pipefail" in text
     assert "export CI=true" in text
     assert text.index("make test\n") < text.index("make test-slow\n")
+
+
+def test_every_directory_of_tests_is_a_package() -> None:
+    """Otherwise two test modules of one name would shadow each other."""
+    holders = {path.parent for path in (ROOT / "tests").rglob("test_*.py")}
+    assert {str(d) for d in holders if not (d / "__init__.py").exists()} == set()
