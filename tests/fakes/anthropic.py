@@ -83,7 +83,8 @@ class FakeAnthropic:
     async def _messages(self, request: web.Request) -> web.StreamResponse:
         raw = await request.read()
         self.count += 1
-        seen = Seen(dict(request.headers), dict(request.query), {}, len(raw))
+        peer = request.transport.get_extra_info("peername") if request.transport else None
+        seen = Seen(dict(request.headers), dict(request.query), {}, len(raw), peer)
         self.seen.append(seen)
         del self.seen[: -self._keep]
         refusal = self._refuse(seen, raw)

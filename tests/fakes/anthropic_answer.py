@@ -21,6 +21,8 @@ class Seen:
     query: dict[str, str]
     body: Json
     size: int
+    peer: object = None
+    """Address of the client's end: the same for requests on one connection."""
     prompt: str = ""
     round: int = 0
     status: int = 200
