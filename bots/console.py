@@ -24,7 +24,7 @@ from bots.console_events import (
 )
 from bots.console_files import BadFile, read_files
 from bots.console_render import AnswerView
-from bots.console_terminal import Terminal, read_pipe, safe_text
+from bots.console_terminal import Terminal, read_pipe, safe_text, system_terminal
 from core.events import Notice, ToolFinished
 from core.messages import MAX_TEXT_CHARS, Attachment
 
@@ -33,6 +33,8 @@ if TYPE_CHECKING:
     from pathlib import Path
 
     from rich.console import Console
+
+__all__ = ["ChatOptions", "ConsoleClient", "ExitCode", "Terminal", "run_chat", "system_terminal"]
 
 _SHOWN_MESSAGES = 6
 """Messages of an existing conversation that are shown when it is entered."""
@@ -248,7 +250,7 @@ class _Chat:
             self._say(f"{file.name} goes with your first message.", "dim")
 
     async def _history(self, conversation_id: str) -> None:
-        from bots.console_markdown import markdown  # noqa: PLC0415  # heavy: only when shown
+        from bots.console_markdown import Block  # noqa: PLC0415  # heavy: only when shown
 
         for message in (await self._client.messages(conversation_id))[-_SHOWN_MESSAGES:]:
             text = safe_text(message.text).strip()
@@ -258,7 +260,7 @@ class _Chat:
                 self._say("")
                 self._say("> " + text.replace("\n", "\n  "), "dim")
             else:
-                self._console.print(markdown(text))
+                self._console.print(Block(text))
 
     def _say(self, text: str, style: str = "dim") -> None:
         self._console.print(safe_text(text), style=style)

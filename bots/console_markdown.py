@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING, ClassVar
 from rich import markdown as rich_markdown
 from rich.segment import Segment, Segments
 from rich.syntax import Syntax
+from rich.table import Table
 from rich.text import Text
 
 from core.markdown import parser
@@ -39,29 +40,58 @@ class _Code(rich_markdown.CodeBlock):
         )
 
 
+class _Table(rich_markdown.TableElement):
+    """A table that folds what is too wide: a cut path or number would mislead."""
+
+    def __rich_console__(self, console: Console, options: ConsoleOptions) -> RenderResult:
+        """The table, with all of its text."""
+        for element in super().__rich_console__(console, options):
+            if isinstance(element, Table):
+                for column in element.columns:
+                    column.overflow = "fold"
+            yield element
+
+
 class _Markdown(rich_markdown.Markdown):
     elements: ClassVar = {
         **rich_markdown.Markdown.elements,
         "heading_open": _Heading,
         "fence": _Code,
         "code_block": _Code,
+        "table_open": _Table,
     }
 
 
-def markdown(text: str) -> rich_markdown.Markdown:
-    """Canonical rich text for the terminal.
+class Block:
+    """Canonical rich text for the terminal, without blank lines around it.
 
     HTML is text, and a link shows its address: a terminal link would hide it.
     """
-    shown = _Markdown(text, code_theme="ansi_dark", hyperlinks=False)
-    shown.parsed = parser().parse(text)
-    return shown
+
+    def __init__(self, text: str) -> None:
+        """``text`` must be safe to write."""
+        self._markdown = _Markdown(text, code_theme="ansi_dark", hyperlinks=False)
+        self._markdown.parsed = parser().parse(text)
+
+    def lines(self, console: Console, options: ConsoleOptions) -> list[list[Segment]]:
+        """The lines of the screen."""
+        lines = console.render_lines(self._markdown, options, pad=False)
+        while lines and _is_blank(lines[-1]):
+            lines.pop()
+        while lines and _is_blank(lines[0]):
+            lines.pop(0)
+        return lines
+
+    def __rich_console__(self, console: Console, options: ConsoleOptions) -> RenderResult:
+        """All lines."""
+        for line in self.lines(console, options):
+            yield Segments([*line, Segment.line()])
 
 
 class Tail:
     """The part that is redrawn: the end of the last block, and one line of status."""
 
-    def __init__(self, text: str, status: str, follows: bool) -> None:  # noqa: FBT001
+    def __init__(self, text: str, status: str, *, follows: bool) -> None:
         """``follows`` says that blocks were printed above."""
         self._text = text
         self._status = status
@@ -69,11 +99,15 @@ class Tail:
 
     def __rich_console__(self, console: Console, options: ConsoleOptions) -> RenderResult:
         """As many of the last lines as the screen holds."""
-        lines: list[list[Segment]] = []
-        if self._text.strip():
-            lines = console.render_lines(markdown(self._text), options, pad=False)
         room = max(1, console.size.height - _ROOM)
-        for line in [[], *lines[-room:]] if lines and self._follows else lines[-room:]:
+        lines = Block(self._text).lines(console, options)[-room:]
+        if lines and self._follows:
+            lines.insert(0, [])
+        for line in lines:
             yield Segments([*line, Segment.line()])
         if self._status:
             yield Text(self._status, "dim", no_wrap=True, overflow="ellipsis")
+
+
+def _is_blank(line: list[Segment]) -> bool:
+    return not any(segment.text.strip() for segment in line)

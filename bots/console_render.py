@@ -133,6 +133,8 @@ class AnswerView:
         self._print_block(len(self._shown.text) - self._shown.printed)
 
     def _print_block(self, length: int) -> None:
+        from bots.console_markdown import Block  # noqa: PLC0415  # heavy: only when shown
+
         shown = self._shown
         block = shown.text[shown.printed : shown.printed + length]
         shown.printed += length
@@ -141,16 +143,18 @@ class AnswerView:
         if shown.blocks:
             self._print("")
         shown.blocks += 1
-        self._print(self._markdown(block))
+        self._print(Block(block))
 
     def _replace(self, text: str, reason: str) -> None:
         """Discard what was shown, except for what remains of it."""
         text, shown = safe_text(text), self._shown
-        if not text.startswith(shown.text[: shown.printed]):
-            self._line(self._sign("↺", "!"), reason or "The answer starts again.", "yellow")
+        void = not text.startswith(shown.text[: shown.printed])
+        shorter = len(shown.text) > len(text)
+        shown.text = shown.text[: shown.printed]  # what was only in the live tail just goes
+        if void or (reason and shorter):
+            self._line(self._sign("\u21ba", "!"), reason or "The answer starts again.", "yellow")
+        if void:
             shown.printed = 0
-        elif reason and len(shown.text) > len(text):
-            self._line(self._sign("↺", "!"), reason, "yellow")
         shown.text = text
         self._print_finished()
 
@@ -204,11 +208,6 @@ class AnswerView:
 
     # Drawing.
 
-    def _markdown(self, text: str) -> RenderableType:
-        from bots.console_markdown import markdown  # noqa: PLC0415  # heavy: only when shown
-
-        return markdown(text)
-
     def _print(self, what: RenderableType) -> None:
         self.console.print(what)
 
@@ -224,7 +223,7 @@ class AnswerView:
 
         tail = self._shown.text[self._shown.printed :]
         status = "" if not self._doing else self._status()
-        self._live.update(Tail(tail, status, self._shown.blocks > 0), refresh=True)
+        self._live.update(Tail(tail, status, follows=self._shown.blocks > 0), refresh=True)
 
     def _status(self) -> str:
         seconds = time.monotonic() - self._started

@@ -95,13 +95,10 @@ class Settlement:
 
 
 class Meter(Protocol):
-    """Admits and settles model calls. Settling twice changes nothing."""
+    """Admits model calls. What they used is settled by ``TurnLog`` with the turn's steps."""
 
     async def reserve(self, call: CallRequest) -> Grant | QuotaRefusal:
         """Admit one call, durably, before it is made."""
-
-    async def settle(self, settlement: Settlement) -> None:
-        """Record what a call used outside a step, as when it was cut off."""
 
 
 class CallMeter(Protocol):

@@ -12,6 +12,8 @@ from collections.abc import AsyncGenerator, AsyncIterator
 from contextlib import aclosing, suppress
 from dataclasses import dataclass
 
+import structlog
+
 from core.engines.claude_client import ClaudeApiConfig, ClaudeClient
 from core.engines.claude_endings import Retries, announcement, ending_of
 from core.engines.claude_faults import CallFailed
@@ -25,6 +27,7 @@ from core.metering import Grant, QuotaRefusal, Usage
 from core.steps import SteerStep, Step
 
 _DRAIN_S = 1.0
+_log = structlog.get_logger()
 
 __all__ = ["ClaudeApiConfig", "ClaudeApiEngine"]
 
@@ -91,6 +94,13 @@ class ClaudeApiEngine:
                         yield event
                 step = answer.step(call_id=grant.call_id, engine=ENGINE, model=turn.request.model)
             except CallFailed as failed:
+                _log.warning(
+                    "model_call_failed",
+                    engine=ENGINE,
+                    call_id=grant.call_id,
+                    reason=failed.fault.reason,
+                    request_id=failed.fault.request_id,
+                )
                 if not failed.fault.spent:
                     turn.request.meter.saw(grant.call_id, Usage())
                 pause_s = retries.pause_after(failed.fault, shown=answer.has_text)
@@ -108,10 +118,11 @@ class ClaudeApiEngine:
         request = turn.request
         transcript = turn.transcript()
         body = transcript.body(model=request.model, max_tokens=grant.max_output)
-        tokens = transcript.estimated_input
         noted: Usage | None = None
         try:
-            async with self._client.open(body, model=request.model, upload_tokens=tokens) as chunks:
+            async with self._client.open(
+                body, model=request.model, size=transcript.bytes
+            ) as chunks:
                 async for chunk in chunks:
                     events = answer.feed(chunk)
                     if answer.usage is not noted and answer.usage is not None:

@@ -84,28 +84,32 @@ class ClaudeClient:
 
     @asynccontextmanager
     async def open(
-        self, body: dict[str, object], *, model: str, upload_tokens: int
+        self, body: dict[str, object], *, model: str, size: int
     ) -> AsyncGenerator[AsyncIterator[bytes]]:
         """Post a body and give the answer's bytes as they come; leaving closes the stream.
 
+        ``size`` is about how many bytes the body has: a slow line gets time to send them.
         Raises ``CallFailed``, also out of the iterator.
         """
         if self._sdk is None:
             await asyncio.to_thread(self.warm)
-        response = await self._post(body, model, upload_tokens)
+        response = await self._post(body, model, size)
         try:
+            kind = response.response.headers.get("content-type", "")
+            if not kind.startswith("text/event-stream"):
+                raise CallFailed(MALFORMED)
             async with aclosing(_bytes_of(response)) as chunks:
                 yield chunks
         finally:
             await response.close()
 
     async def _post(
-        self, body: dict[str, object], model: str, upload_tokens: int
+        self, body: dict[str, object], model: str, size: int
     ) -> anthropic.AsyncStream[object]:
         import anthropic  # noqa: PLC0415  # late on purpose, see the module's docstring
 
         assert self._sdk is not None  # noqa: S101  # open() built it
-        patience = self._config.stall_timeout_s + upload_tokens * 3 / _SLOWEST_UPLOAD_BYTES_S
+        patience = self._config.stall_timeout_s + size / _SLOWEST_UPLOAD_BYTES_S
         try:
             async with asyncio.timeout(patience):
                 return await self._sdk.post(
@@ -196,6 +200,7 @@ def _refused(error: anthropic.APIStatusError, model: str) -> Fault:
         model=model,
         retry_after_s=_retry_after(error.response.headers.get("retry-after")),
         told=(error.api_message or "").lower(),
+        request_id=error.request_id,
     )
 
 

@@ -6,7 +6,7 @@ may name a gateway host. Nothing here imports the SDK.
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from http import HTTPStatus
 
 from core.errors import EngineFailure
@@ -25,6 +25,8 @@ class Fault:
     """What the provider asked for, in seconds."""
     spent: bool = True
     """Whether the provider may have counted tokens for it."""
+    request_id: str | None = None
+    """The provider's own id of the request, for its support."""
 
     def failure(self) -> EngineFailure:
         """The exception that tells the user."""
@@ -113,6 +115,11 @@ _TOO_LARGE = Fault(
     sentence="The message with its files and history is too large for Anthropic. Send fewer or "
     "smaller files, or start a new conversation with /new.",
 )
+_WRONG_ADDRESS = Fault(
+    reason="wrong_address",
+    sentence="The Anthropic address does not offer the Messages API. Correct ANTHROPIC_BASE_URL "
+    "and restart IT0.",
+)
 _REJECTED = Fault(
     reason="rejected",
     sentence="Anthropic rejected the request as invalid. Leave out attached files or start a "
@@ -131,19 +138,23 @@ _BY_STATUS = {
 
 
 def fault_of_status(
-    status: int, kind: str | None, *, model: str, retry_after_s: float | None, told: str = ""
+    status: int,
+    kind: str | None,
+    *,
+    model: str,
+    retry_after_s: float | None,
+    told: str = "",
+    request_id: str | None = None,
 ) -> Fault:
     """Translate an error answer: HTTP status, ``error.type`` and the provider's own text.
 
     ``told`` is only searched for the two causes that have no type of their own.
     """
-    fault = _fault_of(status, kind, model, told)
-    return Fault(
-        reason=fault.reason,
-        sentence=fault.sentence,
-        retry=fault.retry,
+    return replace(
+        _fault_of(status, kind, model, told),
         retry_after_s=retry_after_s,
         spent=False,
+        request_id=request_id,
     )
 
 
@@ -184,6 +195,8 @@ def _fault_of(status: int, kind: str | None, model: str, told: str) -> Fault:
             sentence=f"Anthropic does not allow this API key to use the model {model!r}. "
             "Use a key with access to it, or set IT0_MODEL to another model and restart IT0.",
         )
+    if status == HTTPStatus.NOT_FOUND and kind is None:
+        return _WRONG_ADDRESS
     if status == HTTPStatus.NOT_FOUND:
         return Fault(
             reason="unknown_model",

@@ -23,23 +23,27 @@ class FileBlock:
 
     block: dict[str, Any]
     media_tokens: int = 0
+    media_bytes: int = 0
+    """Encoded, as they are sent."""
 
 
 def blocks_of_file(attachment: Attachment) -> FileBlock:
     """Translate one file. A kind that cannot be read becomes a line that says so."""
     media_type = attachment.media_type.partition(";")[0].strip().lower()
     if attachment.data and media_type in _IMAGES:
-        return FileBlock(
-            block=_encoded("image", media_type, attachment.data), media_tokens=_TOKENS_PER_IMAGE
-        )
+        return _media(_encoded("image", media_type, attachment.data), _TOKENS_PER_IMAGE)
     if attachment.data and media_type == _PDF:
         block = _encoded("document", media_type, attachment.data)
         if attachment.name.strip():
             block["title"] = attachment.name
         tokens = max(_TOKENS_PER_IMAGE, len(attachment.data) // _PDF_BYTES_PER_TOKEN)
-        return FileBlock(block=block, media_tokens=tokens)
+        return _media(block, tokens)
     text = _inlined(attachment)
     return FileBlock(block={"type": "text", "text": text})
+
+
+def _media(block: dict[str, Any], tokens: int) -> FileBlock:
+    return FileBlock(block=block, media_tokens=tokens, media_bytes=len(block["source"]["data"]))
 
 
 def _encoded(kind: str, media_type: str, data: bytes) -> dict[str, Any]:

@@ -40,6 +40,8 @@ class Transcript:
         self._marked: Block | None = None
         self._size = len(request.system) + 200
         self._media_tokens = 0
+        self._media_bytes = 0
+        self._model = request.model
         self._system: list[Block] = []
         if request.system.strip():
             self._system = [{"type": "text", "text": request.system, "cache_control": _CACHE}]
@@ -55,6 +57,11 @@ class Transcript:
     def estimated_input(self) -> int:
         """Tokens of the next call's input, counted generously."""
         return self._size // _BYTES_PER_TOKEN + self._media_tokens + 50
+
+    @property
+    def bytes(self) -> int:
+        """About how many bytes the next call sends."""
+        return self._size + self._media_bytes
 
     def body(self, *, model: str, max_tokens: int) -> dict[str, object]:
         """The body of the next call. It shares its lists with this transcript."""
@@ -109,6 +116,7 @@ class Transcript:
             file = blocks_of_file(attachment)
             blocks.append(file.block)
             self._media_tokens += file.media_tokens
+            self._media_bytes += file.media_bytes
         if text.strip():
             blocks.append(_text(text))
         return blocks or [_text("(an empty message)")]
@@ -116,7 +124,7 @@ class Transcript:
     def _answer(self, step: ModelStep, after: Iterable[Step], limit: int | None) -> None:
         """Append a model step and the results of its tool calls."""
         results = {item.tool_call_id: item for item in after if isinstance(item, ToolStep)}
-        if step.native is not None and step.engine == ENGINE:
+        if step.native is not None and (step.engine, step.model) == (ENGINE, self._model):
             blocks: list[Block] = json.loads(step.native)
             self._size += len(step.native)
         else:

@@ -64,7 +64,13 @@ class Engine(Protocol):
     generator ends the model call at once; what was spent is what ``CallMeter.saw`` got.
     """
 
-    name: str
+    @property
+    def name(self) -> str:
+        """Its name in settings, requests and answers."""
+
+    @property
+    def has_model(self) -> bool:
+        """Whether a language model answers; if so, long histories are compacted for it."""
 
     def run(self, request: EngineRequest) -> AsyncGenerator[TurnEvent, None]:
         """Answer the turn."""

@@ -1,0 +1,381 @@
+"""The composition root: settings become objects in one ``AsyncExitStack``; ports get wired.
+
+Nothing here decides anything about turns; it decides who implements which port.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import signal
+from collections.abc import AsyncGenerator, Callable, Mapping
+from contextlib import AsyncExitStack, asynccontextmanager, suppress
+from dataclasses import dataclass, field
+from enum import StrEnum
+from pathlib import Path
+
+import structlog
+from aiohttp import web
+
+from bots.web.auth import Authenticator
+from bots.web.health import HealthRoutes
+from bots.web.server import build, listening
+from bots.web.team import TeamRoutes
+from bots.web.turns import TurnRoutes
+
+from core import telemetry
+from core.clock import SystemClock
+from core.commands import Commands, ServerNames
+from core.conversations import Conversations
+from core.delivery import Deliverer
+from core.engine_choice import Engines
+from core.engines.engine import Engine
+from core.engines.runbook import RunbookEngine
+from core.errors import StorageFailure
+from core.fleet.inventory import Inventory
+from core.fleet.local import LocalConnector, LocalHost
+from core.fleet.tools import fleet_tools
+from core.inbox import Inbox
+from core.keys import Keys, WrongKey, load_or_make
+from core.prompts import SystemPrompt
+from core.protected import ProtectedPaths
+from core.replies import ReplySink, SinkChoice
+from core.scheduling import Pace, Scheduler
+from core.skills import BUILT_IN, SkillLibrary
+from core.streams import Streams
+from core.tenants import User
+from core.toolrunner import ApprovalGate, NoApprovals, ToolRunner
+from core.tools import Tool
+from core.turn import TurnRunner
+from settings import Settings
+from storage.audit import SqlAudit
+from storage.conversations import SqlConversations
+from storage.database import Database
+from storage.deliveries import SqlDeliveries
+from storage.inbox import SqlInbox
+from storage.installation import SqlInstallation
+from storage.leases import SqlLeases
+from storage.lock import DataDirectoryLock
+from storage.metering import RecordingMeter
+from storage.migrate import migrate_postgres, migrate_sqlite, require_head
+from storage.operations import SqlOperations
+from storage.people import SqlPeople
+from storage.postgres import PostgresDatabase
+from storage.sqlite import SqliteDatabase
+from storage.streams import SqlStreamLog
+from storage.turnlog import SqlTurnLog
+
+_log = structlog.get_logger()
+HOUSEKEEPING_S = 600
+
+
+class Role(StrEnum):
+    """What a process does."""
+
+    UP = "up"
+    """Everything, in one process."""
+    SERVE = "serve"
+    """The HTTP edge; its own turns run here."""
+    WORKER = "worker"
+    """Turns alone."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Parts:
+    """What an installation may add or replace: platforms, tools, engines, the pace."""
+
+    sinks: Mapping[str, ReplySink] = field(default_factory=dict)
+    tools: tuple[Tool, ...] = ()
+    engines: Mapping[str, Engine] = field(default_factory=dict)
+    gate: ApprovalGate = field(default_factory=NoApprovals)
+    pace: Pace = field(default_factory=Pace)
+    tenant_slots: int | None = None
+    """Most turns of one tenant at once in this process; default three quarters of all slots."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Storage:
+    """An open, migrated database with the right key."""
+
+    db: Database
+    keys: Keys
+    people: SqlPeople
+    operations: SqlOperations
+    audit: SqlAudit
+    lock: DataDirectoryLock | None
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Core:
+    """A running core: accepts messages, runs turns, serves streams."""
+
+    settings: Settings
+    storage: Storage
+    inbox: Inbox
+    scheduler: Scheduler
+    streams: Streams
+    conversations: SqlConversations
+    engines: Engines
+    skills: SkillLibrary
+
+
+@asynccontextmanager
+async def open_storage(settings: Settings, *, migrate: bool = True) -> AsyncGenerator[Storage]:
+    """Lock, migrate and open the database. Raises ``It0Error`` with a sentence."""
+    async with AsyncExitStack() as stack:
+        lock: DataDirectoryLock | None = None
+        path = settings.database_path
+        if path is not None:
+            lock = DataDirectoryLock(settings.data_dir)
+            stack.callback(lock.release)
+        secret = settings.secret_key or load_or_make(settings.data_dir)
+        db = await _open_database(settings, path, migrate=migrate)
+        stack.push_async_callback(db.close)
+        keys = Keys(secret)
+        if not await SqlInstallation(db).key_matches(keys.fingerprint()):
+            raise WrongKey(
+                "IT0_SECRET_KEY (or secret.key in the data directory) is not the key this "
+                "database was made with. Put the old key back; without it the stored secrets "
+                "and the audit log cannot be read."
+            )
+        yield Storage(
+            db=db,
+            keys=keys,
+            people=SqlPeople(db),
+            operations=SqlOperations(db),
+            audit=SqlAudit(db, keys.derive("audit")),
+            lock=lock,
+        )
+
+
+async def _open_database(settings: Settings, path: Path | None, *, migrate: bool) -> Database:
+    clock = SystemClock()
+    if path is not None:
+        await asyncio.to_thread(migrate_sqlite, path)
+        return SqliteDatabase(path, clock)
+    postgres = PostgresDatabase(str(settings.database_url))
+    try:
+        if migrate:
+            await migrate_postgres(postgres)
+        else:
+            await postgres.read(require_head)
+    except BaseException:
+        await postgres.close()
+        raise
+    return postgres
+
+
+@asynccontextmanager
+async def open_core(
+    settings: Settings, storage: Storage, parts: Parts | None = None, *, run_turns: bool = True
+) -> AsyncGenerator[Core]:
+    """Build the core and run its loops; on leaving, drain what runs."""
+    async with AsyncExitStack() as stack:
+        core = await _build(settings, storage, parts or Parts(), stack, run_turns=run_turns)
+        await core.scheduler.begin()
+        loops = [
+            asyncio.create_task(core.scheduler.run()),
+            asyncio.create_task(_keep_house(storage.operations)),
+        ]
+        if isinstance(storage.db, PostgresDatabase):
+            loops.append(asyncio.create_task(_listen(storage.db, core.scheduler)))
+        try:
+            yield core
+        finally:
+            await core.scheduler.drain(settings.tuning.shutdown_grace_s)
+            await core.inbox.drain()
+            for loop in loops:
+                loop.cancel()
+            await asyncio.gather(*loops, return_exceptions=True)
+
+
+async def _build(
+    settings: Settings, storage: Storage, parts: Parts, stack: AsyncExitStack, *, run_turns: bool
+) -> Core:
+    db = storage.db
+    skills = await asyncio.to_thread(SkillLibrary.load, BUILT_IN, settings.data_dir / "skills")
+    for problem in skills.problems:
+        _log.warning("skill.skipped", problem=problem)
+    deliveries, conversations = SqlDeliveries(db), SqlConversations(db)
+    sinks = _sinks(parts.sinks)
+    slots = settings.tuning.turn_slots
+    scheduler = Scheduler(
+        leases=SqlLeases(db),
+        sweep=Deliverer(due=deliveries, log=deliveries, parts=deliveries, sinks=sinks).sweep,
+        slots=slots if run_turns else 0,
+        tenant_slots=parts.tenant_slots or max(1, slots * 3 // 4),
+        pace=parts.pace,
+        exclusive=db.exclusive,
+    )
+    log = SqlTurnLog(db, storage.keys.derive("audit"), scheduler.worker)
+    streams = Streams(SqlStreamLog(db))
+    engines = _engines(settings, skills, storage.people, parts, stack)
+    scheduler.runner = TurnRunner(
+        log=log,
+        delivery=deliveries,
+        parts=deliveries,
+        conversations=Conversations(conversations),
+        engines=engines,
+        commands=Commands(conversations, _names(storage.people), SystemClock()),
+        tools=ToolRunner(_tools(settings, storage.people, parts), log, parts.gate),
+        meter=RecordingMeter(db),
+        streams=streams,
+        sinks=sinks,
+        clock=SystemClock(),
+        system_prompt=SystemPrompt(skills),
+        max_output_tokens=settings.tuning.max_output_tokens,
+        still_leased=scheduler.still_leased,
+    )
+    return Core(
+        settings=settings,
+        storage=storage,
+        inbox=Inbox(SqlInbox(db), scheduler),
+        scheduler=scheduler,
+        streams=streams,
+        conversations=conversations,
+        engines=engines,
+        skills=skills,
+    )
+
+
+def _sinks(sinks: Mapping[str, ReplySink]) -> SinkChoice:
+    return lambda platform: sinks.get(platform)
+
+
+def _engines(
+    settings: Settings,
+    skills: SkillLibrary,
+    inventory: Inventory,
+    parts: Parts,
+    stack: AsyncExitStack,
+) -> Engines:
+    engines: dict[str, Engine] = {"runbook": RunbookEngine(skills=skills, inventory=inventory)}
+    if settings.anthropic.api_key is not None:
+        engines["claude_api"] = _claude(settings, stack)
+    engines.update(parts.engines)
+    return Engines(engines=engines, default=settings.default_engine, model=settings.model)
+
+
+def _claude(settings: Settings, stack: AsyncExitStack) -> Engine:
+    from core.engines.claude_api import (  # noqa: PLC0415  # only where it is configured
+        ClaudeApiConfig,
+        ClaudeApiEngine,
+    )
+
+    engine = ClaudeApiEngine(
+        ClaudeApiConfig(
+            api_key=settings.anthropic.api_key or "",
+            base_url=settings.anthropic.base_url,
+            ca_file=settings.anthropic.ca_file,
+            stall_timeout_s=settings.tuning.model_timeout_s,
+        )
+    )
+    stack.push_async_callback(engine.aclose)
+    warming = asyncio.create_task(asyncio.to_thread(engine.warm))
+    stack.push_async_callback(asyncio.wait, [warming])
+    return engine
+
+
+def _tools(settings: Settings, people: SqlPeople, parts: Parts) -> dict[str, Tool]:
+    own = [settings.data_dir, Path.cwd() / ".env"]
+    if settings.database_path is not None:
+        own.append(settings.database_path)
+    protected = ProtectedPaths.of(*own)
+    tools = (
+        *fleet_tools(people, LocalConnector(host=LocalHost(protected)), protected),
+        *parts.tools,
+    )
+    return {tool.spec.name: tool for tool in tools}
+
+
+def _names(people: SqlPeople) -> ServerNames:
+    async def names(tenant_id: str) -> list[str]:
+        return [server.name for server in await people.servers(tenant_id)]
+
+    return names
+
+
+async def _keep_house(operations: SqlOperations) -> None:
+    while True:
+        await asyncio.sleep(HOUSEKEEPING_S)
+        try:
+            forgotten = await operations.housekeep()
+        except StorageFailure as failure:
+            telemetry.LOOP_ERRORS.labels("housekeeping").inc()
+            _log.warning("housekeeping.failed", code=failure.code)
+        else:
+            _log.info("housekeeping.done", batches=forgotten)
+
+
+async def _listen(db: PostgresDatabase, scheduler: Scheduler) -> None:
+    with suppress(asyncio.CancelledError):
+        await db.listen(
+            {
+                "turns": lambda _payload: scheduler.wake(),
+                "stop": lambda turn_id: scheduler.stop((turn_id,)),
+            }
+        )
+
+
+# -- the HTTP edge ------------------------------------------------------------------------
+
+
+def build_web(core: Core) -> web.Application:
+    """The API, its streams, health and metrics."""
+    people = core.storage.people
+    auth = Authenticator(key=core.storage.keys.derive("tokens"), store=people)
+    return build(
+        [
+            *TurnRoutes(core.inbox, core.streams, auth).routes(),
+            *TeamRoutes(core.conversations, people, auth).routes(),
+            *HealthRoutes(core.storage.operations, core.scheduler).routes(),
+        ]
+    )
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Running:
+    """A process that serves."""
+
+    core: Core
+    url: str | None
+    admin: User
+
+
+@asynccontextmanager
+async def running(
+    settings: Settings, role: Role, parts: Parts | None = None, *, port: int | None = None
+) -> AsyncGenerator[Running]:
+    """Run one role until left. Raises ``It0Error`` or ``CannotListen`` with a sentence."""
+    async with AsyncExitStack() as stack:
+        storage = await stack.enter_async_context(open_storage(settings, migrate=role is Role.UP))
+        admin = await storage.people.install(
+            tenant_name="My team", admin_email=settings.admin_email
+        )
+        core = await stack.enter_async_context(open_core(settings, storage, parts))
+        url = None
+        if role is not Role.WORKER:
+            chosen = settings.http.port if port is None else port
+            url = await stack.enter_async_context(
+                listening(build_web(core), settings.http.host, chosen)
+            )
+            if storage.lock is not None:
+                storage.lock.announce(url)
+        yield Running(core=core, url=url, admin=admin)
+
+
+async def serve(
+    settings: Settings,
+    role: Role,
+    ready: Callable[[Running], None],
+    parts: Parts | None = None,
+) -> None:
+    """Run a role until SIGTERM or SIGINT, then finish or hand back what runs."""
+    stopped = asyncio.Event()
+    loop = asyncio.get_running_loop()
+    for number in (signal.SIGTERM, signal.SIGINT):
+        loop.add_signal_handler(number, stopped.set)
+    async with running(settings, role, parts) as process:
+        ready(process)
+        _log.info("ready", role=str(role), url=process.url, engine=process.core.engines.default)
+        await stopped.wait()
+        _log.info("stopping")

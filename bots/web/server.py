@@ -1,0 +1,48 @@
+"""The aiohttp application: routes from all edges, one error form, one size limit."""
+
+from __future__ import annotations
+
+from collections.abc import AsyncGenerator, Iterable
+from contextlib import asynccontextmanager
+
+from aiohttp import web
+
+from bots.web.problems import problems
+
+MAX_BODY = 15 * 1024 * 1024
+"""10 MB of attachments in Base64, 100,000 characters of text, and the JSON around them."""
+
+
+class CannotListen(Exception):
+    """The address is taken or not ours; the sentence says which."""
+
+
+def build(routes: Iterable[web.RouteDef]) -> web.Application:
+    """An application with these routes."""
+    application = web.Application(middlewares=[problems], client_max_size=MAX_BODY)
+    application.add_routes(routes)
+    return application
+
+
+@asynccontextmanager
+async def listening(
+    application: web.Application, host: str, port: int
+) -> AsyncGenerator[str, None]:
+    """Serve until left; yields the URL. Port 0 takes a free one. Raises ``CannotListen``."""
+    runner = web.AppRunner(application, access_log=None, shutdown_timeout=2)
+    await runner.setup()
+    try:
+        site = web.TCPSite(runner, host, port, reuse_address=True)
+        try:
+            await site.start()
+        except OSError as error:
+            message = (
+                f"IT0 cannot listen on {host}:{port}: {error.strerror or error}. Stop what "
+                "uses the port, or choose another one with IT0_HTTP_PORT."
+            )
+            raise CannotListen(message) from error
+        address = runner.addresses[0]
+        shown = f"[{address[0]}]" if ":" in str(address[0]) else address[0]
+        yield f"http://{shown}:{address[1]}"
+    finally:
+        await runner.cleanup()

@@ -1,0 +1,225 @@
+"""``POST /api/v1/agent/turns``: a message in, the turn's events out, resumable."""
+
+from __future__ import annotations
+
+import asyncio
+import base64
+import binascii
+import json
+from collections.abc import AsyncGenerator
+from contextlib import aclosing
+from http import HTTPStatus
+from typing import Annotated, Final
+
+from aiohttp import web
+from pydantic import BaseModel, ConfigDict, Field
+
+from bots.sse import KEEP_ALIVE, SseMessage, encode
+from bots.web.auth import Authenticator
+from bots.web.problems import Problem
+from core.attachments import check_attachments
+from core.ids import new_id
+from core.inbox import Accepted, ControlDone, Inbox, Rejected
+from core.messages import (
+    MAX_ATTACHMENT_BYTES,
+    MAX_ATTACHMENTS,
+    Actor,
+    Attachment,
+    ConversationAddress,
+    InboundMessage,
+    Overlap,
+)
+from core.streams import START, EventId, StreamEvent, Streams
+from core.tenants import User
+
+KEEP_ALIVE_S = 15.0
+"""Silence after which a comment line is sent, so that proxies keep the stream open."""
+
+_STATUSES: Final = {
+    "empty_message": HTTPStatus.UNPROCESSABLE_ENTITY,
+    "message_too_long": HTTPStatus.REQUEST_ENTITY_TOO_LARGE,
+    "unknown_person": HTTPStatus.FORBIDDEN,
+    "not_found": HTTPStatus.NOT_FOUND,
+    "event_taken": HTTPStatus.CONFLICT,
+}
+
+
+class AttachmentBody(BaseModel):
+    """A file; ``data`` is Base64 (RFC 4648, section 4)."""
+
+    model_config = ConfigDict(extra="forbid")
+
+    name: Annotated[str, Field(min_length=1, max_length=255)]
+    media_type: Annotated[str, Field(max_length=127)] = "application/octet-stream"
+    data: str
+
+
+class TurnBody(BaseModel):
+    """One message to the agent."""
+
+    model_config = ConfigDict(extra="forbid")
+
+    text: str = ""
+    conversation_id: Annotated[str, Field(min_length=1, max_length=64)] | None = None
+    engine: Annotated[str, Field(min_length=1, max_length=64)] | None = None
+    overlap: Overlap = Overlap.QUEUE
+    attachments: Annotated[list[AttachmentBody], Field(max_length=50)] = []
+
+
+class TurnRoutes:
+    """Accepts messages over HTTP and serves the streams of turns."""
+
+    def __init__(self, inbox: Inbox, streams: Streams, auth: Authenticator) -> None:
+        """Wire the core's entrance and its streams."""
+        self._inbox = inbox
+        self._streams = streams
+        self._auth = auth
+
+    def routes(self) -> list[web.RouteDef]:
+        """What the server mounts."""
+        return [
+            web.post("/api/v1/agent/turns", self.create),
+            web.get("/api/v1/agent/turns/{turn_id}/events", self.events, allow_head=False),
+        ]
+
+    async def create(self, request: web.Request) -> web.StreamResponse:
+        """Accept a message and stream its turn.
+
+        ``Idempotency-Key`` makes a repeated request answer with the first one's turn;
+        ``Last-Event-ID`` then continues its stream. With ``Accept: application/json`` the
+        answer is the final event alone.
+        """
+        caller = await self._auth.caller(request)
+        if request.content_type != "application/json":
+            raise Problem(
+                HTTPStatus.UNSUPPORTED_MEDIA_TYPE,
+                "unsupported_media_type",
+                "Send the message as application/json.",
+            )
+        body = TurnBody.model_validate_json(await request.read())
+        message = await _message(body, caller.user, request.headers.get("Idempotency-Key"))
+        accepted = await self._inbox.accept(message)
+        match accepted:
+            case Rejected(code=code, sentence=sentence):
+                raise Problem(_STATUSES[code], code, sentence)
+            case ControlDone():
+                events = _control_events(accepted)
+            case Accepted(tenant_id=tenant_id, turn_id=turn_id):
+                after = _last_event_id(request) if accepted.duplicate else START
+                events = self._streams.listen(tenant_id, turn_id, after)
+        if request.headers.get("Accept") == "application/json":
+            return await _final(events)
+        return await _stream(request, events)
+
+    async def events(self, request: web.Request) -> web.StreamResponse:
+        """Stream a turn from ``Last-Event-ID`` on, live or from the log."""
+        caller = await self._auth.caller(request)
+        turn_id = request.match_info["turn_id"]
+        after = _last_event_id(request)
+        await self._streams.check(caller.user.tenant_id, caller.user.id, turn_id)
+        return await _stream(request, self._streams.listen(caller.user.tenant_id, turn_id, after))
+
+
+async def _message(body: TurnBody, user: User, key: str | None) -> InboundMessage:
+    attachments = _decode(body.attachments)
+    if attachments:
+        attachments = await asyncio.to_thread(check_attachments, attachments)
+    # Without a conversation each message begins one: its place is its own.
+    place = body.conversation_id or new_id("place")
+    return InboundMessage(
+        event_id=f"api:{user.id}:{key or new_id('req')}"[:300],
+        address=ConversationAddress(platform="api", workspace="", channel=user.id, thread=place),
+        actor=Actor(platform="it0", workspace="", external_id=user.id),
+        text=body.text,
+        attachments=attachments,
+        conversation_id=body.conversation_id,
+        engine=body.engine,
+        overlap=body.overlap,
+    )
+
+
+def _decode(items: list[AttachmentBody]) -> tuple[Attachment, ...]:
+    if len(items) > MAX_ATTACHMENTS:
+        raise Problem(
+            HTTPStatus.UNPROCESSABLE_ENTITY,
+            "too_many_attachments",
+            f"{len(items)} files are attached; at most {MAX_ATTACHMENTS} are accepted.",
+        )
+    decoded: list[Attachment] = []
+    for item in items:
+        try:
+            data = base64.b64decode(item.data, validate=True)
+        except (binascii.Error, ValueError):
+            raise Problem(
+                HTTPStatus.UNPROCESSABLE_ENTITY,
+                "bad_attachment",
+                f"The data of {item.name!r} is not valid Base64.",
+            ) from None
+        decoded.append(Attachment(name=item.name, media_type=item.media_type, data=data))
+    if sum(len(item.data) for item in decoded) > MAX_ATTACHMENT_BYTES:
+        raise Problem(
+            HTTPStatus.REQUEST_ENTITY_TOO_LARGE,
+            "attachments_too_large",
+            "The attachments have more than 10 MB together. Send fewer or smaller files.",
+        )
+    return tuple(decoded)
+
+
+def _last_event_id(request: web.Request) -> EventId:
+    return EventId.parse(request.headers.get("Last-Event-ID", "")) or START
+
+
+async def _control_events(done: ControlDone) -> AsyncGenerator[StreamEvent, None]:
+    """A control command's answer in the form of a turn's last event."""
+    data: dict[str, object] = {
+        "outcome": "answered",
+        "reply": done.reply,
+        "notice": "",
+        "engine": "",
+        "conversation_id": done.conversation_id,
+        "merged_into": None,
+        "usage": {},
+    }
+    yield StreamEvent(EventId(1, 1), "completed", json.dumps(data))
+
+
+async def _final(events: AsyncGenerator[StreamEvent, None]) -> web.Response:
+    async with aclosing(events):
+        async for event in events:
+            if event.name == "completed":
+                return web.json_response(text=event.data)
+    raise AssertionError  # a stream ends with "completed"
+
+
+async def _stream(
+    request: web.Request, events: AsyncGenerator[StreamEvent, None]
+) -> web.StreamResponse:
+    response = web.StreamResponse(
+        headers={
+            "Content-Type": "text/event-stream",
+            "Cache-Control": "no-store",
+            "X-Accel-Buffering": "no",
+        }
+    )
+    await response.prepare(request)
+    keep_alive = asyncio.create_task(_keep_alive(response))
+    try:
+        async with aclosing(events):
+            async for event in events:
+                message = SseMessage(event=event.name, data=event.data, id=str(event.id))
+                await response.write(encode(message))
+        await response.write_eof()
+    except ConnectionResetError:
+        pass  # the client has gone; the turn goes on and can be resumed
+    finally:
+        keep_alive.cancel()
+    return response
+
+
+async def _keep_alive(response: web.StreamResponse) -> None:
+    try:
+        while True:
+            await asyncio.sleep(KEEP_ALIVE_S)
+            await response.write(KEEP_ALIVE)
+    except ConnectionResetError:
+        return

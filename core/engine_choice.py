@@ -1,0 +1,34 @@
+"""Which engine answers: named by the message, else by the tenant, else by the installation."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+
+from core.engines.engine import Engine
+
+HOW_TO_GET: Mapping[str, str] = {"claude_api": "set ANTHROPIC_API_KEY and restart IT0"}
+"""What an engine that is not configured needs."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Engines:
+    """The configured engines, and the default among them."""
+
+    engines: Mapping[str, Engine]
+    default: str
+    model: str
+
+    def choose(self, name: str | None) -> Engine | str:
+        """The engine, or a sentence that says why there is none of that name."""
+        wanted = name or self.default
+        engine = self.engines.get(wanted)
+        if engine is not None:
+            return engine
+        configured = ", ".join(self.engines)
+        if wanted in HOW_TO_GET:
+            return (
+                f"The engine {wanted} is not configured: {HOW_TO_GET[wanted]}. "
+                f"Configured: {configured}."
+            )
+        return f"There is no engine {wanted!r}. Configured: {configured}."

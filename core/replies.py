@@ -1,0 +1,240 @@
+"""Replies on platforms that show messages: placeholder, throttled edits, one final text.
+
+A reply is one or more parts, each a message of the platform. The id of every posted part is
+committed before anything else is done with it, and the final text reaches the platform by
+*editing* known parts, so a repeated delivery changes nothing. The one window that stays is
+between a post and the commit of its id; ``ReplySink.find`` closes it where the platform can
+be asked, and elsewhere an orphaned placeholder remains, counted, never a second answer.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import hashlib
+from collections.abc import Awaitable, Callable
+from contextlib import suppress
+from dataclasses import dataclass
+from typing import Protocol, TypeVar
+
+from core import telemetry
+from core.errors import Fenced, It0Error, StorageFailure
+from core.markdown import split_markdown
+from core.messages import ConversationAddress
+
+PLACEHOLDER = "…"
+MAX_TRIES = 4
+MAX_PATIENCE_S = 30.0
+"""A platform that asks for a longer pause is left to the sweeper."""
+
+_T = TypeVar("_T")
+
+
+class DeliveryFailed(It0Error):
+    """The platform did not take a message."""
+
+    code = "delivery_failed"
+
+    def __init__(self, sentence: str, *, retry_after_s: float | None, permanent: bool) -> None:
+        """``permanent``: asking again cannot help (blocked, deleted, revoked)."""
+        super().__init__(sentence)
+        self.retry_after_s = retry_after_s
+        self.permanent = permanent
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class SinkLimits:
+    """What a platform allows."""
+
+    max_chars: int
+    """Longest message, in the units of ``measure``."""
+    edit_interval_s: float
+    """Least time between two edits of one reply."""
+    measure: Callable[[str], int] = len
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Destination:
+    """Where a reply goes, and whose it is."""
+
+    tenant_id: str
+    turn_id: str
+    event_id: str
+    address: ConversationAddress
+
+
+class ReplySink(Protocol):
+    """A platform, as the core sees it. Text is Markdown; the adapter renders it.
+
+    Raises ``DeliveryFailed``.
+    """
+
+    @property
+    def limits(self) -> SinkLimits:
+        """What the platform allows."""
+
+    async def post(self, to: Destination, part: int, text: str) -> str:
+        """Post a new message that carries (turn, part) where possible; return its id."""
+
+    async def edit(self, to: Destination, ref: str, text: str) -> None:
+        """Make the message show this text; doing it twice shows the same."""
+
+    async def find(self, to: Destination, part: int) -> str | None:
+        """The id of a part posted before a crash, if the platform can tell."""
+
+
+class SinkChoice(Protocol):
+    """Which platform a reply goes to."""
+
+    def __call__(self, platform: str) -> ReplySink | None:
+        """The platform's sink; None where the turn's stream is the reply (API, terminal)."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Part:
+    """A posted part; ``digest`` is that of the text it shows last, as far as known."""
+
+    number: int
+    ref: str
+    digest: str
+
+
+class PartLog(Protocol):
+    """Posted parts of a turn's reply."""
+
+    async def parts(self, tenant_id: str, turn_id: str) -> tuple[Part, ...]:
+        """The committed parts, in order."""
+
+    async def save_part(self, to: Destination, part: Part, epoch: int | None) -> None:
+        """Commit a part's id or digest; with an epoch, fenced (raises ``Fenced``)."""
+
+
+class Reply:
+    """One turn's reply on one platform."""
+
+    def __init__(self, sink: ReplySink, log: PartLog, to: Destination, epoch: int | None) -> None:
+        """``epoch`` is None when the turn is over and only delivery remains."""
+        self._sink = sink
+        self._log = log
+        self._to = to
+        self._epoch = epoch
+        self._parts: dict[int, Part] = {}
+        self._text = ""
+        self._dirty = asyncio.Event()
+        self._closing = asyncio.Event()
+        self._pump: asyncio.Task[None] | None = None
+
+    async def open(self, *, first_attempt: bool) -> None:
+        """Show that work began: post the placeholder and commit its id."""
+        if not first_attempt:
+            await self._adopt()
+        if 1 not in self._parts:
+            await self._post(1, PLACEHOLDER)
+        self._pump = asyncio.create_task(self._edit_while_streaming())
+
+    def show(self, text: str) -> None:
+        """The answer so far; it is shown when the platform's pace allows."""
+        self._text = text
+        self._dirty.set()
+
+    async def close(self) -> None:
+        """Stop the previews; the final text is ``deliver``'s.
+
+        A preview call under way is let end: cutting it between a post and the commit of
+        the id would leave a message that nobody knows.
+        """
+        self._closing.set()
+        self._dirty.set()
+        if self._pump is not None:
+            await self._pump
+            self._pump = None
+
+    async def deliver(self, text: str) -> None:
+        """Bring the platform to the final text, however far an earlier try came."""
+        await self.close()
+        if not self._parts:
+            await self._adopt()
+        limits = self._sink.limits
+        texts = split_markdown(text, limits.max_chars, measure=limits.measure) or (PLACEHOLDER,)
+        for number, part_text in enumerate(texts, start=1):
+            await self._show_part(number, part_text)
+        for number in sorted(self._parts):
+            if number > len(texts):  # a preview was longer than the final text
+                await self._show_part(number, "(see above)")
+
+    async def _show_part(self, number: int, text: str) -> None:
+        part = self._parts.get(number)
+        if part is None:
+            await self._post(number, text)
+        elif part.digest != _digest(text):
+            await _patiently(lambda: self._sink.edit(self._to, part.ref, text))
+            await self._save(Part(number=number, ref=part.ref, digest=_digest(text)))
+
+    async def _post(self, number: int, text: str) -> None:
+        ref = await _patiently(lambda: self._sink.post(self._to, number, text))
+        await self._save(Part(number=number, ref=ref, digest=_digest(text)))
+
+    async def _save(self, part: Part) -> None:
+        await self._log.save_part(self._to, part, self._epoch)
+        self._parts[part.number] = part
+
+    async def _adopt(self) -> None:
+        """Learn the parts that exist: the committed ones, and one posted just before a crash."""
+        saved = await self._log.parts(self._to.tenant_id, self._to.turn_id)
+        self._parts = {part.number: part for part in saved}
+        following = len(saved) + 1
+        ref = await self._sink.find(self._to, following)
+        if ref is not None:
+            telemetry.ADOPTED_POSTS.inc()
+            await self._save(Part(number=following, ref=ref, digest=""))
+
+    async def _edit_while_streaming(self) -> None:
+        limits = self._sink.limits
+        while not self._closing.is_set():
+            pause = limits.edit_interval_s
+            try:
+                await self._preview_all(limits)
+            except DeliveryFailed as failure:
+                # Previews are worth nothing compared to the final text: wait, or give up.
+                if failure.permanent:
+                    return
+                pause = failure.retry_after_s or pause
+            except (Fenced, StorageFailure):
+                return
+            with suppress(TimeoutError):
+                await asyncio.wait_for(self._closing.wait(), pause)
+            await self._dirty.wait()
+
+    async def _preview_all(self, limits: SinkLimits) -> None:
+        self._dirty.clear()
+        if not self._text:
+            return
+        texts = split_markdown(self._text, limits.max_chars, measure=limits.measure)
+        for number, text in enumerate(texts, start=1):
+            if not self._closing.is_set():
+                await self._show_preview(number, text)
+
+    async def _show_preview(self, number: int, text: str) -> None:
+        part = self._parts.get(number)
+        if part is None:
+            ref = await self._sink.post(self._to, number, text)
+            await self._save(Part(number=number, ref=ref, digest=_digest(text)))
+        elif part.digest != _digest(text):
+            await self._sink.edit(self._to, part.ref, text)
+            self._parts[number] = Part(number=number, ref=part.ref, digest=_digest(text))
+
+
+async def _patiently(send: Callable[[], Awaitable[_T]]) -> _T:
+    """Send, and again after what the platform asks for, a bounded number of times."""
+    for tries_left in range(MAX_TRIES - 1, -1, -1):
+        try:
+            return await send()
+        except DeliveryFailed as failure:
+            pause = failure.retry_after_s if failure.retry_after_s is not None else 0.5
+            if failure.permanent or not tries_left or pause > MAX_PATIENCE_S:
+                raise
+            await asyncio.sleep(pause)
+    raise AssertionError  # the last try returned or raised
+
+
+def _digest(text: str) -> str:
+    return hashlib.sha256(text.encode()).hexdigest()[:16]

@@ -1,0 +1,462 @@
+"""The story of one turn, top to bottom.
+
+A leased turn is answered by a command or by an engine. Events of the engine flow to the
+turn's live stream and, on platforms that show messages, to its reply; every finished model
+call and tool result is committed before the engine goes on. The end of the turn (reply,
+cursor, usage of calls that were cut off) is one transaction, fenced by the lease; only then
+is the reply delivered.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import json
+import time
+from collections.abc import Callable
+from contextlib import aclosing
+from dataclasses import dataclass, field
+from enum import StrEnum
+from typing import Protocol
+
+import structlog
+
+from core import telemetry
+from core.clock import Clock
+from core.commands import Commands
+from core.conversations import Conversations, Memory
+from core.engine_choice import Engines
+from core.engines.engine import Engine, EngineRequest
+from core.engines.replies import joined_text
+from core.errors import EngineFailure, Fenced, StorageFailure
+from core.events import (
+    Completed,
+    EngineSession,
+    ModelCallFinished,
+    Notice,
+    StopReason,
+    TextDelta,
+    TextReset,
+    ThinkingDelta,
+    ToolFinished,
+    ToolStarted,
+    TurnEvent,
+)
+from core.metering import Meter, Settlement
+from core.replies import DeliveryFailed, Destination, PartLog, Reply, SinkChoice
+from core.steps import Step, dump_usage
+from core.streams import LiveTurn, StreamEvent, Streams, encode
+from core.toolrunner import ToolRunner
+from core.turnmeter import TurnMeter
+from core.turns import Ending, Outcome, Turn, TurnKind
+
+MAX_FAILURES = 5
+"""Attempts that crashed before a turn is given up with an honest message."""
+
+FLUSH_S = 0.3
+"""How long a live event may wait before it is committed for other processes."""
+
+_log = structlog.get_logger()
+
+
+class Stop(StrEnum):
+    """Why a running turn is being ended from outside."""
+
+    USER = "user"
+    """Somebody asked: the turn ends as cancelled."""
+    HAND_BACK = "hand_back"
+    """The process shuts down: another one goes on after the last step."""
+    LOST = "lost"
+    """The lease is gone: drop the work."""
+
+
+@dataclass(slots=True, eq=False)
+class Control:
+    """The handle by which a running turn is ended."""
+
+    reason: Stop | None = None
+    task: asyncio.Task[None] | None = None
+    started: bool = False
+    settled: bool = False
+    """The turn's end is being committed: it is too late to stop it."""
+    handed_back: bool = False
+    """The runner stopped at the shutdown's request; the turn is not over."""
+
+    def stop(self, reason: Stop) -> None:
+        """End the turn; the first reason counts. One that has not begun sees it when it does."""
+        if self.reason is None and not self.settled:
+            self.reason = reason
+            if self.task is not None and self.started:
+                self.task.cancel()
+
+    def begin(self) -> None:
+        """The task runs now; raises what was asked of it before it did."""
+        self.started = True
+        if self.reason in {Stop.LOST, Stop.HAND_BACK}:
+            raise asyncio.CancelledError
+
+
+class TurnLog(Protocol):
+    """Commits of a leased turn; each is fenced and raises ``Fenced`` or ``StorageFailure``."""
+
+    async def record(self, turn: Turn, step: Step, *, settlement: Settlement | None = None) -> None:
+        """Append a step; a model step together with its usage."""
+
+    async def save_events(self, turn: Turn, events: tuple[StreamEvent, ...]) -> None:
+        """Append live events, for other processes and later listeners."""
+
+    async def absorb(self, turn: Turn) -> tuple[str, ...]:
+        """Take the messages that ask to join this turn, and commit that they did."""
+
+    async def finish(
+        self,
+        turn: Turn,
+        ending: Ending,
+        *,
+        events: tuple[StreamEvent, ...],
+        settlements: tuple[Settlement, ...],
+        deliver: bool,
+    ) -> StreamEvent:
+        """End the turn in one transaction; return the stream's final event.
+
+        With ``deliver`` the lease stays until ``delivered``, so that the next turn's
+        messages come after this one's.
+        """
+
+
+class DeliveryLog(Protocol):
+    """What becomes of finished replies."""
+
+    async def delivered(self, to: Destination, *, epoch: int | None, problem: str) -> None:
+        """The platform has the final text, or never will (``problem`` says why)."""
+
+    async def release(self, turn: Turn) -> None:
+        """Give the lease of a finished turn back; the sweeper will deliver it."""
+
+
+@dataclass(slots=True)
+class TurnSteering:
+    """``Steering`` of one turn."""
+
+    log: TurnLog
+    turn: Turn
+
+    async def take(self) -> tuple[str, ...]:
+        """Messages that joined."""
+        return await self.log.absorb(self.turn)
+
+
+@dataclass(slots=True)
+class _Run:
+    """What one attempt accumulates."""
+
+    turn: Turn
+    live: LiveTurn
+    meter: TurnMeter
+    reply: Reply | None
+    engine: str = ""
+    text: str = ""
+    completed: Completed | None = None
+    seen_text: bool = field(default=False)
+
+
+@dataclass(slots=True, kw_only=True)
+class TurnRunner:
+    """Runs leased turns."""
+
+    log: TurnLog
+    delivery: DeliveryLog
+    parts: PartLog
+    conversations: Conversations
+    engines: Engines
+    commands: Commands
+    tools: ToolRunner
+    meter: Meter
+    streams: Streams
+    sinks: SinkChoice
+    clock: Clock
+    system_prompt: Callable[[Turn], str]
+    max_output_tokens: int
+    still_leased: Callable[[], bool]
+    """Whether this worker's lease deadline has not passed, by its own clock."""
+
+    async def run(self, turn: Turn, control: Control) -> tuple[Settlement, ...]:
+        """Answer the turn, or end early; returns usage to settle when it is handed back.
+
+        Raises ``Fenced`` when the lease is gone, ``StorageFailure`` when the database
+        refuses, and whatever a bug raises; the turn is then run again, after its last step.
+        """
+        live = self.streams.open(turn.id, turn.attempt)
+        meter = TurnMeter(self.meter, turn)
+        run = _Run(turn=turn, live=live, meter=meter, reply=self._reply(turn))
+        try:
+            flusher = asyncio.create_task(self._flush(run))
+            try:
+                ending = await self._answer_until_stopped(run, control)
+            finally:
+                flusher.cancel()
+                await asyncio.gather(flusher, return_exceptions=True)
+            control.settled = True
+            if ending is None:
+                control.handed_back = True
+                await self.log.save_events(turn, live.unsaved())
+                return meter.leftovers()
+            await self._finish(run, ending)
+            return ()
+        finally:
+            self.streams.close(live)
+
+    # -- the answer ---------------------------------------------------------------------
+
+    async def _answer_until_stopped(self, run: _Run, control: Control) -> Ending | None:
+        """The turn's ending; None when it is handed back."""
+        opening = asyncio.create_task(self._open_reply(run))
+        try:
+            control.begin()
+            ending = await self._answer(run, stopped=control.reason is Stop.USER)
+            control.settled = True
+        except asyncio.CancelledError:
+            if control.reason is Stop.USER:
+                _uncancel()
+                return Ending(
+                    outcome=Outcome.CANCELLED,
+                    reply=run.text,
+                    notice="Stopped.",
+                    engine=run.engine,
+                )
+            if control.reason is Stop.HAND_BACK:
+                _uncancel()
+                return None
+            raise
+        else:
+            return ending
+        finally:
+            await asyncio.gather(opening, return_exceptions=True)
+            if run.reply is not None:
+                await run.reply.close()
+
+    async def _answer(self, run: _Run, *, stopped: bool) -> Ending:
+        turn = run.turn
+        if turn.cancelled or stopped:
+            return Ending(
+                outcome=Outcome.CANCELLED, reply="", notice="Stopped before it was answered."
+            )
+        if turn.failures >= MAX_FAILURES:
+            return _given_up(turn)
+        if turn.kind is TurnKind.COMMAND:
+            return await self.commands.run(turn)
+        engine = self.engines.choose(turn.engine)
+        if isinstance(engine, str):
+            return Ending(outcome=Outcome.REFUSED, reply=engine, failure="engine_unavailable")
+        return await self._answer_with(engine, run)
+
+    async def _answer_with(self, engine: Engine, run: _Run) -> Ending:
+        turn = run.turn
+        run.engine = engine.name
+        self._announce(run)
+        try:
+            request = await self._request(engine, run)
+            async with aclosing(engine.run(request)) as events:
+                async for event in events:
+                    await self._take(run, event)
+        except EngineFailure as failure:
+            telemetry.ENGINE_ERRORS.labels(engine.name, failure.reason).inc()
+            _log.warning("engine.failed", engine=engine.name, reason=failure.reason)
+            return Ending(
+                outcome=Outcome.FAILED,
+                reply=run.text,
+                notice=failure.sentence,
+                engine=run.engine,
+                failure=failure.reason,
+            )
+        completed = run.completed or Completed()
+        refused = completed.stop_reason is StopReason.REFUSED
+        if not run.text and not completed.notice:
+            completed = Completed(notice="The model returned an empty answer. Ask again.")
+        return Ending(
+            outcome=Outcome.REFUSED if refused else Outcome.ANSWERED,
+            reply=run.text,
+            notice=completed.notice,
+            engine=run.engine,
+        )
+
+    async def _request(self, engine: Engine, run: _Run) -> EngineRequest:
+        turn = run.turn
+        memory = await self.conversations.recall(turn)
+        self._restore(run, memory)
+        if engine.has_model:
+            memory = await self.conversations.compact(
+                turn, memory, engine, self.engines.model, run.meter
+            )
+        return EngineRequest(
+            tenant_id=turn.tenant_id,
+            conversation_id=turn.conversation_id,
+            turn_id=turn.id,
+            attempt=turn.attempt,
+            model=self.engines.model,
+            system=self.system_prompt(turn),
+            summary=memory.summary,
+            history=tuple(past.exchange for past in memory.past),
+            text=turn.text,
+            attachments=memory.attachments,
+            steps=memory.steps,
+            tools=self.tools.door(turn, memory.steps),
+            meter=run.meter,
+            steering=TurnSteering(self.log, turn),
+            max_output_tokens=self.max_output_tokens,
+        )
+
+    def _restore(self, run: _Run, memory: Memory) -> None:
+        """A later attempt starts from the text that earlier attempts committed."""
+        if run.turn.attempt > 1:
+            run.text = joined_text(memory.steps)
+            self._emit(run, TextReset(text=run.text, reason="IT0 was interrupted; it goes on."))
+
+    async def _take(self, run: _Run, event: TurnEvent) -> None:
+        """Commit what must be committed, then show the event."""
+        if not self.still_leased():
+            raise Fenced("This worker lost its lease.")
+        match event:
+            case TextDelta(text=text):
+                run.text += text
+                run.meter.streamed(len(text))
+                if not run.seen_text:
+                    run.seen_text = True
+                    waited = (self.clock.now_ms() - run.turn.created_at_ms) / 1000
+                    telemetry.FIRST_TEXT_SECONDS.observe(max(waited, 0))
+            case TextReset(text=text):
+                run.text = text
+            case ModelCallFinished(step=step):
+                settlement = run.meter.finished(step)
+                await self.log.record(run.turn, step, settlement=settlement)
+                _count_tokens(settlement, step.engine)
+            case Completed():
+                run.completed = event
+            case ThinkingDelta(text=text):
+                run.meter.streamed(len(text))
+            case ToolFinished(tool=tool, ok=ok):
+                telemetry.TOOL_CALLS.labels(tool, "ok" if ok else "error").inc()
+            case ToolStarted() | Notice() | EngineSession():
+                pass
+        self._emit(run, event)
+
+    def _emit(self, run: _Run, event: TurnEvent) -> None:
+        encoded = encode(event)
+        if encoded is not None:
+            run.live.emit(*encoded)
+        if run.reply is not None and isinstance(event, TextDelta | TextReset):
+            run.reply.show(run.text)
+
+    def _announce(self, run: _Run) -> None:
+        turn = run.turn
+        data = {
+            "turn_id": turn.id,
+            "conversation_id": turn.conversation_id,
+            "engine": run.engine,
+        }
+        run.live.emit("turn", json.dumps(data))
+
+    async def _flush(self, run: _Run) -> None:
+        """Commit live events in batches while the turn runs."""
+        while True:
+            await asyncio.sleep(FLUSH_S)
+            events = run.live.unsaved()
+            if not events:
+                continue
+            try:
+                await self.log.save_events(run.turn, events)
+            except Fenced:
+                return  # the next commit of the turn itself will say so
+            except StorageFailure:
+                continue
+            run.live.saved += len(events)
+
+    # -- the end ------------------------------------------------------------------------
+
+    async def _finish(self, run: _Run, ending: Ending) -> None:
+        turn = run.turn
+        if not run.live.events:
+            self._announce(run)
+        final = await self.log.finish(
+            turn,
+            ending,
+            events=run.live.unsaved(),
+            settlements=run.meter.leftovers(),
+            deliver=run.reply is not None,
+        )
+        run.live.emit(final.name, final.data)
+        telemetry.TURNS.labels(str(ending.outcome)).inc()
+        seconds = (self.clock.now_ms() - turn.created_at_ms) / 1000
+        telemetry.TURN_SECONDS.observe(max(seconds, 0))
+        _log.info("turn.finished", outcome=str(ending.outcome), engine=ending.engine)
+        if run.reply is not None:
+            self.streams.close(run.live)
+            await self._deliver(run.reply, turn, ending)
+
+    async def _deliver(self, reply: Reply, turn: Turn, ending: Ending) -> None:
+        try:
+            await reply.deliver(ending.text)
+        except DeliveryFailed as failure:
+            telemetry.DELIVERY_ERRORS.labels("permanent" if failure.permanent else "later").inc()
+            _log.warning("delivery.failed", permanent=failure.permanent)
+            if not failure.permanent:
+                await self.delivery.release(turn)
+                return
+            problem = failure.sentence
+        else:
+            problem = ""
+        await self.delivery.delivered(destination(turn), epoch=turn.epoch, problem=problem)
+
+    def _reply(self, turn: Turn) -> Reply | None:
+        sink = self.sinks(turn.address.platform)
+        if sink is None:
+            return None
+        return Reply(sink, self.parts, destination(turn), turn.epoch)
+
+    async def _open_reply(self, run: _Run) -> None:
+        """Show the placeholder; a platform that is down must not stop the work."""
+        if run.reply is None:
+            return
+        started = time.monotonic()
+        try:
+            await run.reply.open(first_attempt=run.turn.attempt == 1)
+            if run.text:
+                run.reply.show(run.text)
+        except DeliveryFailed as failure:
+            telemetry.DELIVERY_ERRORS.labels("placeholder").inc()
+            _log.warning(
+                "placeholder.failed",
+                permanent=failure.permanent,
+                seconds=round(time.monotonic() - started, 3),
+            )
+
+
+def destination(turn: Turn) -> Destination:
+    """Where a turn's reply goes."""
+    return Destination(
+        tenant_id=turn.tenant_id, turn_id=turn.id, event_id=turn.event_id, address=turn.address
+    )
+
+
+def _given_up(turn: Turn) -> Ending:
+    return Ending(
+        outcome=Outcome.FAILED,
+        reply="",
+        notice=(
+            f"I gave up on this message: IT0 crashed or was killed {turn.failures} times while "
+            "it worked on it. Changes that had begun are in the audit log; nothing was run "
+            f"twice. Ask again in other words, or show an admin the turn id {turn.id}."
+        ),
+        failure="poisoned",
+    )
+
+
+def _uncancel() -> None:
+    task = asyncio.current_task()
+    if task is not None:
+        task.uncancel()
+
+
+def _count_tokens(settlement: Settlement, engine: str) -> None:
+    for bucket, tokens in dump_usage(settlement.usage).items():
+        if tokens:
+            telemetry.TOKENS.labels(engine, bucket.removesuffix("_tokens")).inc(tokens)

@@ -1,0 +1,90 @@
+"""The meter as one turn sees it: makes the call ids, remembers the calls that are open."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+
+from core.metering import (
+    CallRequest,
+    CallState,
+    Grant,
+    Meter,
+    QuotaRefusal,
+    Settlement,
+    Usage,
+)
+from core.steps import ModelStep
+from core.turns import Turn
+
+
+@dataclass(slots=True)
+class _Open:
+    seen: Usage
+    streamed_chars: int = 0
+
+
+@dataclass(slots=True)
+class TurnMeter:
+    """Implements ``CallMeter`` for one attempt of one turn."""
+
+    meter: Meter
+    turn: Turn
+    made: int = 0
+    _open: dict[str, _Open] = field(default_factory=dict)
+
+    async def reserve(
+        self, *, engine: str, model: str, estimated_input: int, max_output: int
+    ) -> Grant | QuotaRefusal:
+        """Admit the next call under the id (turn, attempt, call)."""
+        self.made += 1
+        call = CallRequest(
+            id=f"{self.turn.id}.{self.turn.attempt}.{self.made}",
+            tenant_id=self.turn.tenant_id,
+            conversation_id=self.turn.conversation_id,
+            turn_id=self.turn.id,
+            user_id=self.turn.user.id,
+            engine=engine,
+            model=model,
+            estimated_input=estimated_input,
+            max_output=max_output,
+        )
+        granted = await self.meter.reserve(call)
+        if isinstance(granted, Grant):
+            self._open[call.id] = _Open(seen=Usage(input_tokens=estimated_input))
+        return granted
+
+    def saw(self, call_id: str, usage: Usage) -> None:
+        """Note the provider's own figures so far."""
+        if (call := self._open.get(call_id)) is not None:
+            call.seen = usage
+
+    def streamed(self, chars: int) -> None:
+        """Count visible output of the newest open call: what is known when it is cut off."""
+        if self._open:
+            self._open[next(reversed(self._open))].streamed_chars += chars
+
+    def finished(self, step: ModelStep) -> Settlement:
+        """The settlement of a call that ended well, to be committed with its step."""
+        self._open.pop(step.call_id, None)
+        return Settlement(call_id=step.call_id, usage=step.usage)
+
+    def leftovers(self) -> tuple[Settlement, ...]:
+        """Settle every call that was cut off as estimated: what was seen of it."""
+        settlements = tuple(
+            Settlement(call_id=call_id, usage=_estimate(call), state=CallState.ESTIMATED)
+            for call_id, call in self._open.items()
+        )
+        self._open.clear()
+        return settlements
+
+
+def _estimate(call: _Open) -> Usage:
+    """The provider's figures, with the output raised to what was streamed (4 chars a token)."""
+    output = max(call.seen.output_tokens, -(-call.streamed_chars // 4))
+    return Usage(
+        input_tokens=call.seen.input_tokens,
+        output_tokens=output,
+        cache_read_tokens=call.seen.cache_read_tokens,
+        cache_write_5m_tokens=call.seen.cache_write_5m_tokens,
+        cache_write_1h_tokens=call.seen.cache_write_1h_tokens,
+    )

@@ -1,0 +1,86 @@
+"""A turn as the scheduler hands it out, and how it may end."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from enum import StrEnum
+
+from core.messages import AttachmentRef, ConversationAddress, Overlap
+from core.tenants import User
+
+
+class TurnKind(StrEnum):
+    """What answers the turn."""
+
+    MESSAGE = "message"
+    """An engine."""
+    COMMAND = "command"
+    """The core itself, without a model."""
+
+
+class Outcome(StrEnum):
+    """The terminal states; every accepted message ends in exactly one of them."""
+
+    ANSWERED = "answered"
+    REFUSED = "refused"
+    """Not allowed or over a limit; the reply says which."""
+    FAILED = "failed"
+    """A fault; the reply says what happened and what to do."""
+    CANCELLED = "cancelled"
+    """Somebody stopped it."""
+    STEERED = "steered"
+    """Joined the turn before it, whose answer covers it."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Turn:
+    """One accepted message, leased to this process.
+
+    ``epoch`` is the fencing token: every write for the turn names it, and a write with an
+    old one raises ``Fenced``.
+    """
+
+    id: str
+    tenant_id: str
+    conversation_id: str
+    seq: int
+    epoch: int
+    attempt: int
+    """Grows each time the turn is taken; part of event and call ids."""
+    failures: int
+    """How often an attempt crashed, or its worker died; a hand-back is not a failure."""
+    kind: TurnKind
+    event_id: str
+    user: User
+    address: ConversationAddress
+    text: str
+    attachments: tuple[AttachmentRef, ...]
+    engine: str | None
+    """Chosen for this message, else for the tenant, else None for the installation's."""
+    overlap: Overlap
+    cancelled: bool
+    """Somebody stopped it before it began."""
+    created_at_ms: int
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Ending:
+    """How a turn ended, committed with the cursor."""
+
+    outcome: Outcome
+    reply: str
+    notice: str = ""
+    """A sentence under the reply: why it is cut, refused or failed."""
+    engine: str = ""
+    """The engine that answered; empty for commands."""
+    failure: str = ""
+    """A static label for metrics, such as ``provider_overloaded``."""
+    continue_in: str | None = None
+    """The conversation to go on in, when a command moved the place to another one."""
+
+    @property
+    def text(self) -> str:
+        """Reply and notice as one text, for places that show only text."""
+        if self.reply and self.notice:
+            return f"{self.reply}\n\n_{self.notice}_"
+        return self.reply or self.notice

@@ -1,0 +1,367 @@
+"""Memory of conversations, and the lists, pointers and erasure behind the chat commands."""
+
+from __future__ import annotations
+
+import json
+from collections import defaultdict
+
+import sqlalchemy as sa
+
+from core.commands import ConversationInfo
+from core.conversations import Memory, PastTurn
+from core.errors import Fenced, NotFound
+from core.ids import new_id
+from core.messages import Attachment, AttachmentRef
+from core.metering import Settlement
+from core.steps import Exchange, Step, load_step
+from core.turns import Turn
+from storage.database import Database, execute
+from storage.inbox import INSERT_CONVERSATION
+from storage.metering import settle
+from storage.rows import blob, integer, text
+
+HISTORY_ATTACHMENT_BYTES = 10 * 1024 * 1024
+"""Files of earlier messages that are sent again, newest first, at most this much."""
+
+
+class SqlConversations:
+    """Implements ``core.conversations.ConversationStore`` and ``core.commands.Desk``."""
+
+    def __init__(self, db: Database) -> None:
+        """Wire the database."""
+        self._db = db
+
+    async def remember(self, turn: Turn, *, max_turns: int) -> Memory:
+        """See the port."""
+        return await self._db.read(_remember, turn, max_turns)
+
+    async def save_summary(
+        self, turn: Turn, *, upto_seq: int, text: str, settlement: Settlement | None
+    ) -> None:
+        """See the port."""
+        await self._db.transaction(_save_summary, turn, upto_seq, text, settlement)
+
+    async def list_conversations(
+        self, tenant_id: str, user_id: str, *, limit: int
+    ) -> tuple[ConversationInfo, ...]:
+        """See the port."""
+        return await self._db.read(_list, tenant_id, user_id, limit)
+
+    async def new_conversation(self, turn: Turn) -> str:
+        """See the port."""
+        return await self._db.transaction(_new, turn)
+
+    async def resume_conversation(self, turn: Turn, conversation_id: str) -> bool:
+        """See the port."""
+        return await self._db.transaction(_resume, turn, conversation_id)
+
+    async def delete_conversation(self, turn: Turn, conversation_id: str) -> str | None:
+        """See the port; the command's own turn in the same conversation may be running."""
+        return await self._db.transaction(
+            erase, turn.tenant_id, turn.user.id, conversation_id, running=turn.id
+        )
+
+    async def delete(self, tenant_id: str, user_id: str, conversation_id: str) -> str | None:
+        """Erase from outside a turn; raises ``NotFound`` when it is not the user's."""
+        return await self._db.transaction(erase, tenant_id, user_id, conversation_id, running=None)
+
+    async def messages(
+        self, tenant_id: str, user_id: str, conversation_id: str, *, limit: int
+    ) -> tuple[MessageRow, ...]:
+        """The newest messages, oldest first. Raises ``NotFound`` when it is not the user's."""
+        return await self._db.read(_messages, tenant_id, user_id, conversation_id, limit)
+
+
+MessageRow = tuple[str, str, str, str, int, str, str]
+"""Turn id, text, reply, notice, creation time, status, outcome."""
+
+
+def _remember(conn: sa.Connection, turn: Turn, max_turns: int) -> Memory:
+    summary, upto = "", 0
+    row = execute(
+        conn,
+        "SELECT text, upto_seq FROM summaries WHERE conversation_id = :cid"
+        " AND tenant_id = :tenant AND upto_seq < :seq ORDER BY upto_seq DESC LIMIT 1",
+        cid=turn.conversation_id,
+        tenant=turn.tenant_id,
+        seq=turn.seq,
+    ).first()
+    if row is not None:
+        summary, upto = text(row[0]), integer(row[1])
+    return Memory(
+        summary=summary,
+        past=_past(conn, turn, upto, max_turns),
+        attachments=_load(conn, turn.tenant_id, turn.attachments),
+        steps=_steps_of(conn, turn) if turn.attempt > 1 else (),
+    )
+
+
+def _steps_of(conn: sa.Connection, turn: Turn) -> tuple[Step, ...]:
+    rows = execute(
+        conn,
+        "SELECT kind, payload FROM turn_steps WHERE turn_id = :id AND tenant_id = :tenant"
+        " ORDER BY n",
+        id=turn.id,
+        tenant=turn.tenant_id,
+    ).all()
+    return tuple(load_step(text(row[0]), text(row[1])) for row in rows)
+
+
+def _past(conn: sa.Connection, turn: Turn, upto: int, max_turns: int) -> tuple[PastTurn, ...]:
+    if turn.seq == 1:
+        return ()
+    rows = execute(
+        conn,
+        "SELECT id, seq, text, attachments, reply FROM turns WHERE conversation_id = :cid"
+        " AND tenant_id = :tenant AND seq > :upto AND seq < :seq AND status = 'done'"
+        " AND kind = 'message' AND outcome <> 'steered' ORDER BY seq DESC LIMIT :n",
+        cid=turn.conversation_id,
+        tenant=turn.tenant_id,
+        upto=upto,
+        seq=turn.seq,
+        n=max_turns,
+    ).all()
+    if not rows:
+        return ()
+    steps = _steps_between(conn, turn, integer(rows[-1][1]))
+    budget = HISTORY_ATTACHMENT_BYTES
+    past: list[PastTurn] = []
+    for row in rows:
+        refs = tuple(AttachmentRef(**ref) for ref in json.loads(text(row[3])))
+        budget -= sum(ref.size for ref in refs)
+        files = _load(conn, turn.tenant_id, refs) if refs and budget >= 0 else ()
+        exchange = Exchange(
+            user_text=text(row[2]),
+            attachments=files,
+            steps=tuple(steps[text(row[0])]),
+            reply=text(row[4]),
+        )
+        past.append(PastTurn(seq=integer(row[1]), exchange=exchange))
+    return tuple(reversed(past))
+
+
+def _steps_between(conn: sa.Connection, turn: Turn, first_seq: int) -> dict[str, list[Step]]:
+    rows = execute(
+        conn,
+        "SELECT s.turn_id, s.kind, s.payload FROM turn_steps s JOIN turns t ON t.id = s.turn_id"
+        " WHERE t.conversation_id = :cid AND t.tenant_id = :tenant AND t.seq >= :first"
+        " AND t.seq < :seq AND t.status = 'done' ORDER BY t.seq, s.n",
+        cid=turn.conversation_id,
+        tenant=turn.tenant_id,
+        first=first_seq,
+        seq=turn.seq,
+    ).all()
+    steps: dict[str, list[Step]] = defaultdict(list)
+    for row in rows:
+        steps[text(row[0])].append(load_step(text(row[1]), text(row[2])))
+    return steps
+
+
+def _load(
+    conn: sa.Connection, tenant_id: str, refs: tuple[AttachmentRef, ...]
+) -> tuple[Attachment, ...]:
+    found: list[Attachment] = []
+    for ref in refs:
+        row = execute(
+            conn,
+            "SELECT data FROM attachments WHERE tenant_id = :tenant AND sha256 = :sha",
+            tenant=tenant_id,
+            sha=ref.sha256,
+        ).first()
+        if row is not None:
+            found.append(Attachment(name=ref.name, media_type=ref.media_type, data=blob(row[0])))
+    return tuple(found)
+
+
+def _save_summary(
+    conn: sa.Connection, turn: Turn, upto_seq: int, summary: str, settlement: Settlement | None
+) -> None:
+    row = execute(
+        conn,
+        "INSERT INTO summaries (conversation_id, upto_seq, tenant_id, text, created_at)"
+        " SELECT CAST(:cid AS TEXT), CAST(:upto AS BIGINT), CAST(:tenant AS TEXT),"
+        " CAST(:text AS TEXT), {now} WHERE EXISTS"
+        " (SELECT 1 FROM conversations WHERE id = :cid AND lease_epoch = :epoch{share})"
+        " ON CONFLICT (conversation_id, upto_seq) DO UPDATE SET text = excluded.text"
+        " RETURNING upto_seq",
+        cid=turn.conversation_id,
+        upto=upto_seq,
+        tenant=turn.tenant_id,
+        text=summary,
+        epoch=turn.epoch,
+    ).first()
+    if row is None:
+        raise Fenced("The conversation has another owner now.")
+    if settlement is not None:
+        settle(conn, settlement)
+
+
+def _list(
+    conn: sa.Connection, tenant_id: str, user_id: str, limit: int
+) -> tuple[ConversationInfo, ...]:
+    rows = execute(
+        conn,
+        "SELECT id, title, platform, updated_at, last_seq FROM conversations"
+        " WHERE tenant_id = :tenant AND user_id = :user AND deleted_at IS NULL"
+        " ORDER BY updated_at DESC, id DESC LIMIT :n",
+        tenant=tenant_id,
+        user=user_id,
+        n=limit,
+    ).all()
+    return tuple(
+        ConversationInfo(
+            id=text(row[0]),
+            title=text(row[1]),
+            platform=text(row[2]),
+            updated_at_ms=integer(row[3]),
+            turns=integer(row[4]),
+        )
+        for row in rows
+    )
+
+
+def _new(conn: sa.Connection, turn: Turn) -> str:
+    """A new conversation at the turn's place. A re-run of the turn makes the same one."""
+    conversation_id = f"conv_{turn.id.removeprefix('turn_')}"
+    there = execute(conn, "SELECT 1 FROM conversations WHERE id = :id", id=conversation_id).first()
+    if there is None:
+        address = turn.address
+        execute(
+            conn,
+            INSERT_CONVERSATION,
+            id=conversation_id,
+            tenant=turn.tenant_id,
+            user=turn.user.id,
+            title="New conversation",
+            platform=address.platform,
+            workspace=address.workspace,
+            channel=address.channel,
+            thread=address.thread,
+        )
+    _point(conn, turn, conversation_id)
+    return conversation_id
+
+
+def _point(conn: sa.Connection, turn: Turn, conversation_id: str) -> None:
+    address = turn.address
+    execute(
+        conn,
+        "INSERT INTO places (tenant_id, platform, workspace, channel, thread, conversation_id)"
+        " VALUES (:tenant, :platform, :workspace, :channel, :thread, :cid)"
+        " ON CONFLICT (tenant_id, platform, workspace, channel, thread)"
+        " DO UPDATE SET conversation_id = excluded.conversation_id",
+        tenant=turn.tenant_id,
+        platform=address.platform,
+        workspace=address.workspace,
+        channel=address.channel,
+        thread=address.thread,
+        cid=conversation_id,
+    )
+
+
+def _owned(conn: sa.Connection, tenant_id: str, user_id: str, conversation_id: str) -> bool:
+    row = execute(
+        conn,
+        "SELECT 1 FROM conversations WHERE id = :id AND tenant_id = :tenant"
+        " AND user_id = :user AND deleted_at IS NULL",
+        id=conversation_id,
+        tenant=tenant_id,
+        user=user_id,
+    ).first()
+    return row is not None
+
+
+def _resume(conn: sa.Connection, turn: Turn, conversation_id: str) -> bool:
+    if not _owned(conn, turn.tenant_id, turn.user.id, conversation_id):
+        return False
+    _point(conn, turn, conversation_id)
+    return True
+
+
+_ERASE = (
+    "DELETE FROM turn_steps WHERE turn_id IN (SELECT id FROM turns WHERE conversation_id = :cid)",
+    "DELETE FROM turn_events WHERE turn_id IN (SELECT id FROM turns WHERE conversation_id = :cid)",
+    "DELETE FROM deliveries WHERE turn_id IN (SELECT id FROM turns WHERE conversation_id = :cid)",
+    "DELETE FROM summaries WHERE conversation_id = :cid",
+    "DELETE FROM places WHERE conversation_id = :cid",
+    "UPDATE conversations SET deleted_at = {now}, title = '' WHERE id = :cid",
+)
+
+
+def erase(
+    conn: sa.Connection, tenant_id: str, user_id: str, conversation_id: str, *, running: str | None
+) -> str | None:
+    """Erase every text of the conversation; usage and audit rows stay.
+
+    Returns a sentence when turns other than ``running`` are unfinished in it. Raises
+    ``NotFound`` when it is not the user's own.
+    """
+    if not _owned(conn, tenant_id, user_id, conversation_id):
+        raise NotFound("There is no such conversation.")
+    busy = execute(
+        conn,
+        "SELECT 1 FROM turns WHERE conversation_id = :cid AND status <> 'done' AND id <> :own",
+        cid=conversation_id,
+        own=running or "",
+    ).first()
+    if busy is not None:
+        return "I am still working in that conversation. Send /stop there first, then delete it."
+    files = execute(
+        conn,
+        "SELECT DISTINCT attachments FROM turns WHERE conversation_id = :cid"
+        " AND attachments <> '[]'",
+        cid=conversation_id,
+    ).all()
+    for statement in _ERASE:
+        execute(conn, statement, cid=conversation_id)
+    execute(
+        conn,
+        "UPDATE turns SET text = '', attachments = '[]', reply = '', notice = ''"
+        " WHERE conversation_id = :cid AND id <> :own",
+        cid=conversation_id,
+        own=running or "",
+    )
+    _drop_unused_files(conn, tenant_id, [text(row[0]) for row in files])
+    return None
+
+
+def _drop_unused_files(conn: sa.Connection, tenant_id: str, lists: list[str]) -> None:
+    hashes = {ref["sha256"] for refs in lists for ref in json.loads(refs)}
+    for sha256 in hashes:
+        execute(
+            conn,
+            "DELETE FROM attachments WHERE tenant_id = :tenant AND sha256 = :sha"
+            " AND NOT EXISTS (SELECT 1 FROM turns WHERE tenant_id = :tenant"
+            " AND attachments <> '[]' AND attachments LIKE :pattern)",
+            tenant=tenant_id,
+            sha=sha256,
+            pattern=f"%{sha256}%",
+        )
+
+
+def _messages(
+    conn: sa.Connection, tenant_id: str, user_id: str, conversation_id: str, limit: int
+) -> tuple[MessageRow, ...]:
+    if not _owned(conn, tenant_id, user_id, conversation_id):
+        raise NotFound("There is no such conversation.")
+    rows = execute(
+        conn,
+        "SELECT id, text, COALESCE(reply, ''), COALESCE(notice, ''), created_at, status,"
+        " COALESCE(outcome, '') FROM turns"
+        " WHERE conversation_id = :cid AND tenant_id = :tenant ORDER BY seq DESC LIMIT :n",
+        cid=conversation_id,
+        tenant=tenant_id,
+        n=limit,
+    ).all()
+    return tuple(
+        (
+            text(row[0]),
+            text(row[1]),
+            text(row[2]),
+            text(row[3]),
+            integer(row[4]),
+            text(row[5]),
+            text(row[6]),
+        )
+        for row in reversed(rows)
+    )

@@ -1,0 +1,165 @@
+"""Posted parts, delivered replies, and the claim of replies that nobody delivered."""
+
+from __future__ import annotations
+
+import sqlalchemy as sa
+
+from core.delivery import DueReply
+from core.errors import Fenced
+from core.messages import ConversationAddress
+from core.replies import Destination, Part
+from core.turns import Ending, Outcome, Turn
+from storage.database import Database, execute, now_ms
+from storage.rows import integer, text
+
+
+class SqlDeliveries:
+    """Implements ``core.replies.PartLog``, ``core.turn.DeliveryLog``, ``core.delivery.DueReplies``."""
+
+    def __init__(self, db: Database) -> None:
+        """Wire the database."""
+        self._db = db
+
+    async def parts(self, tenant_id: str, turn_id: str) -> tuple[Part, ...]:
+        """See the port."""
+        return await self._db.read(_parts, tenant_id, turn_id)
+
+    async def save_part(self, to: Destination, part: Part, epoch: int | None) -> None:
+        """See the port."""
+        await self._db.transaction(_save_part, to, part, epoch)
+
+    async def delivered(self, to: Destination, *, epoch: int | None, problem: str) -> None:
+        """See the port."""
+        await self._db.transaction(_delivered, to, epoch, problem)
+
+    async def release(self, turn: Turn) -> None:
+        """See the port."""
+        await self._db.transaction(_release, turn.id, turn.epoch)
+
+    async def claim_undelivered(
+        self, worker: str, *, hold_ms: int, limit: int
+    ) -> tuple[DueReply, ...]:
+        """See the port."""
+        if not await self._db.read(_any_due):
+            return ()
+        return await self._db.transaction(_claim_undelivered, worker, hold_ms, limit)
+
+
+def _parts(conn: sa.Connection, tenant_id: str, turn_id: str) -> tuple[Part, ...]:
+    rows = execute(
+        conn,
+        "SELECT part, ref, digest FROM deliveries WHERE turn_id = :turn AND tenant_id = :tenant"
+        " ORDER BY part",
+        turn=turn_id,
+        tenant=tenant_id,
+    ).all()
+    return tuple(
+        Part(number=integer(row[0]), ref=text(row[1]), digest=text(row[2])) for row in rows
+    )
+
+
+def _save_part(conn: sa.Connection, to: Destination, part: Part, epoch: int | None) -> None:
+    if epoch is not None:
+        held = execute(
+            conn,
+            "SELECT 1 FROM conversations c JOIN turns t ON t.conversation_id = c.id"
+            " WHERE t.id = :turn AND c.lease_epoch = :epoch{share}",
+            turn=to.turn_id,
+            epoch=epoch,
+        ).first()
+        if held is None:
+            raise Fenced("The conversation has another owner now.")
+    execute(
+        conn,
+        "INSERT INTO deliveries (turn_id, part, tenant_id, ref, digest, updated_at)"
+        " VALUES (:turn, :part, :tenant, :ref, :digest, {now})"
+        " ON CONFLICT (turn_id, part) DO UPDATE SET ref = excluded.ref,"
+        " digest = excluded.digest, updated_at = excluded.updated_at",
+        turn=to.turn_id,
+        part=part.number,
+        tenant=to.tenant_id,
+        ref=part.ref,
+        digest=part.digest,
+    )
+
+
+def _delivered(conn: sa.Connection, to: Destination, epoch: int | None, problem: str) -> None:
+    execute(
+        conn,
+        "UPDATE turns SET delivered_at = {now}, delivery_problem = :problem"
+        " WHERE id = :id AND tenant_id = :tenant AND delivered_at IS NULL",
+        id=to.turn_id,
+        tenant=to.tenant_id,
+        problem=problem or None,
+    )
+    if epoch is not None:
+        _free(conn, to.turn_id, epoch)
+
+
+def _release(conn: sa.Connection, turn_id: str, epoch: int) -> None:
+    """Leave the delivery to the sweeper, after a pause, and let the next turn go on."""
+    execute(
+        conn,
+        "UPDATE turns SET deliverer = NULL, deliver_until = {now} + 5000 WHERE id = :id",
+        id=turn_id,
+    )
+    _free(conn, turn_id, epoch)
+
+
+def _free(conn: sa.Connection, turn_id: str, epoch: int) -> None:
+    execute(
+        conn,
+        "UPDATE conversations SET lease_owner = NULL WHERE lease_epoch = :epoch"
+        " AND id = (SELECT conversation_id FROM turns WHERE id = :turn)",
+        epoch=epoch,
+        turn=turn_id,
+    )
+    if conn.dialect.name == "postgresql":
+        execute(conn, "SELECT pg_notify('turns', '')")
+
+
+_DUE = """
+status = 'done' AND delivered_at IS NULL AND (deliver_until < {now}
+  OR (deliverer IS NOT NULL
+      AND deliverer NOT IN (SELECT id FROM workers WHERE expires_at >= {now})))
+"""
+
+
+def _any_due(conn: sa.Connection) -> bool:
+    return execute(conn, f"SELECT 1 FROM turns WHERE {_DUE} LIMIT 1").first() is not None
+
+
+def _claim_undelivered(
+    conn: sa.Connection, worker: str, hold_ms: int, limit: int
+) -> tuple[DueReply, ...]:
+    rows = execute(
+        conn,
+        "UPDATE turns SET deliverer = :me, deliver_until = {now} + :hold WHERE id IN"
+        f" (SELECT id FROM turns WHERE {_DUE} ORDER BY finished_at LIMIT :n{{lock}})"
+        " RETURNING id, tenant_id, event_id, platform, workspace, channel, thread, outcome,"
+        " reply, notice, finished_at",
+        me=worker,
+        hold=hold_ms,
+        n=limit,
+    ).all()
+    now = now_ms(conn)
+    return tuple(
+        DueReply(
+            to=Destination(
+                turn_id=text(row[0]),
+                tenant_id=text(row[1]),
+                event_id=text(row[2]),
+                address=ConversationAddress(
+                    platform=text(row[3]),
+                    workspace=text(row[4]),
+                    channel=text(row[5]),
+                    thread=text(row[6]),
+                ),
+            ),
+            text=Ending(
+                outcome=Outcome(text(row[7])), reply=text(row[8]), notice=text(row[9])
+            ).text,
+            finished_ms_ago=now - integer(row[10]),
+        )
+        for row in rows
+    )

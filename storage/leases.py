@@ -1,0 +1,227 @@
+"""Leases: heartbeat, reaper, fair claim, hand-back. One SQL text for both databases."""
+
+from __future__ import annotations
+
+import json
+
+import sqlalchemy as sa
+
+from core.errors import Fenced
+from core.messages import AttachmentRef, ConversationAddress, Overlap
+from core.metering import Settlement
+from core.scheduling import Beat
+from core.tenants import Role, User
+from core.turns import Turn, TurnKind
+from storage.database import Database, execute
+from storage.metering import settle
+from storage.rows import integer, optional_text, text
+
+
+class SqlLeases:
+    """Implements ``core.scheduling.LeaseStore``."""
+
+    def __init__(self, db: Database) -> None:
+        """Wire the database."""
+        self._db = db
+        self._joined = False
+        self._suspects: frozenset[tuple[str, int]] = frozenset()
+
+    async def beat(self, worker: str, ttl_ms: int, running: tuple[Turn, ...]) -> Beat:
+        """See the port. On SQLite the first beat voids what a dead process left."""
+        alone = self._db.exclusive and not self._joined
+        held = frozenset((turn.conversation_id, turn.epoch) for turn in running)
+        reaped, mine, stopped = await self._db.transaction(
+            _beat, worker, ttl_ms, self._suspects - held, alone=alone
+        )
+        self._joined = True
+        # Unknown on two beats running: not merely in flight, but lost with a commit's answer.
+        self._suspects = mine - held
+        lost = frozenset(
+            turn.id for turn in running if (turn.conversation_id, turn.epoch) not in mine
+        )
+        return Beat(lost=lost, stop=stopped, reaped=reaped)
+
+    async def claim(self, worker: str, limit: int, tenant_limit: int) -> tuple[Turn, ...]:
+        """See the port."""
+        return await self._db.transaction(_claim, worker, limit, tenant_limit)
+
+    async def hand_back(
+        self, turn: Turn, *, settlements: tuple[Settlement, ...], failed: bool, pause_ms: int
+    ) -> None:
+        """See the port."""
+        await self._db.transaction(_hand_back, turn, settlements, failed=failed, pause_ms=pause_ms)
+
+    async def leave(self, worker: str) -> None:
+        """See the port; leases that are still held are reaped by whoever beats next."""
+        await self._db.transaction(_leave, worker)
+
+
+_REAP = """
+UPDATE conversations SET lease_owner = NULL, lease_epoch = lease_epoch + 1
+WHERE id IN (SELECT id FROM conversations WHERE lease_owner IS NOT NULL
+             AND lease_owner NOT IN (SELECT id FROM workers WHERE expires_at >= {now}){lock})
+RETURNING id, done_seq
+"""
+
+_REQUEUE = """
+UPDATE turns SET status = 'queued', failures = failures + 1
+WHERE conversation_id = :cid AND seq = :seq AND status = 'running'
+"""
+
+
+def _beat(
+    conn: sa.Connection,
+    worker: str,
+    ttl_ms: int,
+    suspects: frozenset[tuple[str, int]],
+    *,
+    alone: bool,
+) -> tuple[int, frozenset[tuple[str, int]], tuple[str, ...]]:
+    if alone:
+        execute(conn, "DELETE FROM workers WHERE id <> :me", me=worker)
+    execute(
+        conn,
+        "INSERT INTO workers (id, expires_at) VALUES (:me, {now} + :ttl)"
+        " ON CONFLICT (id) DO UPDATE SET expires_at = excluded.expires_at",
+        me=worker,
+        ttl=ttl_ms,
+    )
+    freed = [(text(row[0]), integer(row[1])) for row in execute(conn, _REAP).all()]
+    for conversation_id, epoch in suspects:
+        row = execute(
+            conn,
+            "UPDATE conversations SET lease_owner = NULL, lease_epoch = lease_epoch + 1"
+            " WHERE id = :cid AND lease_owner = :me AND lease_epoch = :epoch RETURNING done_seq",
+            cid=conversation_id,
+            me=worker,
+            epoch=epoch,
+        ).first()
+        if row is not None:
+            freed.append((conversation_id, integer(row[0])))
+    for conversation_id, done_seq in freed:
+        execute(conn, _REQUEUE, cid=conversation_id, seq=done_seq + 1)
+    execute(
+        conn,
+        "DELETE FROM workers WHERE expires_at < {now} - 3600000"
+        " AND id NOT IN (SELECT lease_owner FROM conversations WHERE lease_owner IS NOT NULL)",
+    )
+    mine = execute(
+        conn, "SELECT id, lease_epoch FROM conversations WHERE lease_owner = :me", me=worker
+    ).all()
+    stopped = execute(
+        conn,
+        "SELECT t.id FROM conversations c JOIN turns t ON t.conversation_id = c.id"
+        " AND t.seq = c.done_seq + 1 WHERE c.lease_owner = :me AND t.status = 'running'"
+        " AND t.cancel_at IS NOT NULL",
+        me=worker,
+    ).all()
+    if freed and conn.dialect.name == "postgresql":
+        execute(conn, "SELECT pg_notify('turns', '')")
+    return (
+        len(freed),
+        frozenset((text(row[0]), integer(row[1])) for row in mine),
+        tuple(text(row[0]) for row in stopped),
+    )
+
+
+# Fair: the rank of a conversation is its tenant's running turns plus its place among the
+# tenant's ready ones. The LIMIT stays inside: behind the lock, the fair order would be lost.
+_CLAIM = """
+UPDATE conversations SET lease_owner = :me, lease_epoch = lease_epoch + 1
+WHERE id IN (SELECT id FROM conversations WHERE lease_owner IS NULL AND done_seq < last_seq AND id IN (
+    SELECT id FROM (SELECT c.id, c.ready_at, COALESCE(b.n, 0) + ROW_NUMBER()
+                           OVER (PARTITION BY c.tenant_id ORDER BY c.ready_at) AS place
+        FROM conversations c LEFT JOIN (SELECT tenant_id, COUNT(*) AS n FROM conversations
+                                        WHERE lease_owner IS NOT NULL GROUP BY tenant_id) b
+                             ON b.tenant_id = c.tenant_id
+        WHERE c.lease_owner IS NULL AND c.done_seq < c.last_seq AND c.ready_at <= {now}) r
+    WHERE place <= :tenant_limit ORDER BY place, ready_at LIMIT :n){lock})
+RETURNING id, done_seq, lease_epoch
+"""
+
+_TAKE = """
+UPDATE turns SET status = 'running', attempt = attempt + 1
+WHERE conversation_id = :cid AND seq = :seq
+RETURNING id, tenant_id, attempt, failures, kind, event_id, user_id, platform, workspace,
+          channel, thread, text, attachments, engine, overlap, cancel_at, created_at
+"""
+
+
+def _claim(conn: sa.Connection, worker: str, limit: int, tenant_limit: int) -> tuple[Turn, ...]:
+    rows = execute(conn, _CLAIM, me=worker, n=limit, tenant_limit=tenant_limit).all()
+    return tuple(_take(conn, text(row[0]), integer(row[1]) + 1, integer(row[2])) for row in rows)
+
+
+def _take(conn: sa.Connection, conversation_id: str, seq: int, epoch: int) -> Turn:
+    row = execute(conn, _TAKE, cid=conversation_id, seq=seq).one()
+    user = execute(
+        conn,
+        "SELECT u.tenant_id, u.email, u.name, u.role, t.engine FROM users u"
+        " JOIN tenants t ON t.id = u.tenant_id WHERE u.id = :id",
+        id=text(row[6]),
+    ).one()
+    return Turn(
+        id=text(row[0]),
+        tenant_id=text(row[1]),
+        conversation_id=conversation_id,
+        seq=seq,
+        epoch=epoch,
+        attempt=integer(row[2]),
+        failures=integer(row[3]),
+        kind=TurnKind(text(row[4])),
+        event_id=text(row[5]),
+        user=User(
+            id=text(row[6]),
+            tenant_id=text(user[0]),
+            email=text(user[1]),
+            name=text(user[2]),
+            role=Role(text(user[3])),
+        ),
+        address=ConversationAddress(
+            platform=text(row[7]),
+            workspace=text(row[8]),
+            channel=text(row[9]),
+            thread=text(row[10]),
+        ),
+        text=text(row[11]),
+        attachments=tuple(AttachmentRef(**ref) for ref in json.loads(text(row[12]))),
+        engine=optional_text(row[13]) or optional_text(user[4]),
+        overlap=Overlap(text(row[14])),
+        cancelled=row[15] is not None,
+        created_at_ms=integer(row[16]),
+    )
+
+
+def _hand_back(
+    conn: sa.Connection,
+    turn: Turn,
+    settlements: tuple[Settlement, ...],
+    *,
+    failed: bool,
+    pause_ms: int,
+) -> None:
+    row = execute(
+        conn,
+        "UPDATE conversations SET lease_owner = NULL, lease_epoch = lease_epoch + 1,"
+        " ready_at = {now} + :pause WHERE id = :cid AND lease_epoch = :epoch RETURNING id",
+        cid=turn.conversation_id,
+        epoch=turn.epoch,
+        pause=pause_ms,
+    ).first()
+    if row is None:
+        raise Fenced("The conversation has another owner now.")
+    execute(
+        conn,
+        "UPDATE turns SET status = 'queued', failures = failures + :failed"
+        " WHERE id = :id AND status = 'running'",
+        id=turn.id,
+        failed=int(failed),
+    )
+    for settlement in settlements:
+        settle(conn, settlement)
+    if conn.dialect.name == "postgresql":
+        execute(conn, "SELECT pg_notify('turns', '')")
+
+
+def _leave(conn: sa.Connection, worker: str) -> None:
+    execute(conn, "DELETE FROM workers WHERE id = :me", me=worker)

@@ -1,0 +1,93 @@
+"""One process per data directory: a lock that dies with its holder.
+
+The lock file also tells clients where the holder listens. Its content means nothing unless
+the lock is held.
+"""
+
+from __future__ import annotations
+
+import fcntl
+import json
+import os
+from dataclasses import dataclass
+from pathlib import Path
+
+from core.errors import It0Error
+
+LOCK_FILE = "it0.lock"
+
+
+class DataDirectoryInUse(It0Error):
+    """Another process holds the data directory."""
+
+    code = "data_directory_in_use"
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Holder:
+    """The process that holds the lock."""
+
+    pid: int
+    url: str | None
+    """Where it serves HTTP, once it does."""
+
+
+class DataDirectoryLock:
+    """Holds a data directory until ``release`` or the end of the process."""
+
+    def __init__(self, data_dir: Path) -> None:
+        """Take the lock. Raises ``DataDirectoryInUse``, or ``It0Error`` when it cannot be made."""
+        self._path = data_dir / LOCK_FILE
+        try:
+            data_dir.mkdir(mode=0o700, parents=True, exist_ok=True)
+            self._descriptor = os.open(self._path, os.O_RDWR | os.O_CREAT, 0o600)
+        except OSError as error:
+            raise It0Error(
+                f"The data directory {data_dir} cannot be used: {error.strerror}. Give IT0 "
+                "another one with IT0_DATA_DIR, or correct its permissions."
+            ) from error
+        try:
+            fcntl.flock(self._descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except BlockingIOError:
+            os.close(self._descriptor)
+            found = holder(data_dir)
+            who = f"process {found.pid}" if found else "another process"
+            raise DataDirectoryInUse(
+                f"The data directory {data_dir} is in use by {who}. Stop it, talk to it with "
+                "`it0 chat`, or give this one another IT0_DATA_DIR."
+            ) from None
+        self._write(None)
+
+    def announce(self, url: str) -> None:
+        """Tell clients where this process serves HTTP."""
+        self._write(url)
+
+    def release(self) -> None:
+        """Give the directory back."""
+        os.ftruncate(self._descriptor, 0)
+        os.close(self._descriptor)
+
+    def _write(self, url: str | None) -> None:
+        content = json.dumps({"pid": os.getpid(), "url": url}).encode()
+        os.ftruncate(self._descriptor, 0)
+        os.pwrite(self._descriptor, content, 0)
+
+
+def holder(data_dir: Path) -> Holder | None:
+    """The process that holds the directory now; None when none does."""
+    path = data_dir / LOCK_FILE
+    try:
+        descriptor = os.open(path, os.O_RDWR)
+    except OSError:
+        return None
+    try:
+        fcntl.flock(descriptor, fcntl.LOCK_SH | fcntl.LOCK_NB)
+    except BlockingIOError:
+        try:
+            data = json.loads(os.pread(descriptor, 4096, 0))
+            return Holder(pid=int(data["pid"]), url=data["url"])
+        except (ValueError, KeyError, TypeError):
+            return Holder(pid=0, url=None)
+    finally:
+        os.close(descriptor)
+    return None

@@ -1,0 +1,117 @@
+"""Model calls: a row before each is made, its usage after. Admits everything.
+
+The billing package puts quotas in front of this; the rows stay the record of what was used.
+"""
+
+from __future__ import annotations
+
+import json
+
+import sqlalchemy as sa
+
+from core.metering import CallRequest, CallState, Grant, QuotaRefusal, Settlement, Usage
+from storage.database import Database, execute
+from storage.rows import integer, text
+
+
+class RecordingMeter:
+    """Implements ``core.metering.Meter`` without limits."""
+
+    def __init__(self, db: Database) -> None:
+        """Wire the database."""
+        self._db = db
+
+    async def reserve(self, call: CallRequest) -> Grant | QuotaRefusal:
+        """Record the call, durably; it may always be made."""
+        await self._db.transaction(_reserve, call)
+        return Grant(call_id=call.id, max_output=call.max_output)
+
+
+def _reserve(conn: sa.Connection, call: CallRequest) -> None:
+    execute(
+        conn,
+        "INSERT INTO model_calls (id, tenant_id, conversation_id, turn_id, user_id, engine,"
+        " model, state, estimated_input, max_output, created_at)"
+        " VALUES (:id, :tenant, :cid, :turn, :user, :engine, :model, 'reserved', :input, :output,"
+        " {now}) ON CONFLICT DO NOTHING",
+        id=call.id,
+        tenant=call.tenant_id,
+        cid=call.conversation_id,
+        turn=call.turn_id,
+        user=call.user_id,
+        engine=call.engine,
+        model=call.model,
+        input=call.estimated_input,
+        output=call.max_output,
+    )
+
+
+def settle(conn: sa.Connection, settlement: Settlement) -> None:
+    """Record what a call used; the first settlement counts."""
+    usage = settlement.usage
+    execute(
+        conn,
+        "UPDATE model_calls SET state = :state, input_tokens = :input, output_tokens = :output,"
+        " cache_read_tokens = :read, cache_write_5m_tokens = :w5, cache_write_1h_tokens = :w1,"
+        " settled_at = {now} WHERE id = :id AND state = 'reserved'",
+        id=settlement.call_id,
+        state=str(settlement.state),
+        input=usage.input_tokens,
+        output=usage.output_tokens,
+        read=usage.cache_read_tokens,
+        w5=usage.cache_write_5m_tokens,
+        w1=usage.cache_write_1h_tokens,
+    )
+
+
+def settle_lost(conn: sa.Connection, turn_id: str) -> None:
+    """Settle the turn's calls that a crash cut off: the estimate, plus what was streamed."""
+    rows = execute(
+        conn,
+        "SELECT id, estimated_input FROM model_calls WHERE turn_id = :turn AND state = 'reserved'",
+        turn=turn_id,
+    ).all()
+    for row in rows:
+        call_id = text(row[0])
+        attempt = int(call_id.rsplit(".", 2)[1])
+        usage = Usage(
+            input_tokens=integer(row[1]),
+            output_tokens=-(-_streamed_chars(conn, turn_id, attempt) // 4),
+        )
+        settle(conn, Settlement(call_id=call_id, usage=usage, state=CallState.ESTIMATED))
+
+
+def _streamed_chars(conn: sa.Connection, turn_id: str, attempt: int) -> int:
+    """Characters streamed in an attempt after its last finished model call."""
+    rows = execute(
+        conn,
+        "SELECT payload FROM turn_events WHERE turn_id = :turn AND attempt = :attempt ORDER BY n",
+        turn=turn_id,
+        attempt=attempt,
+    ).all()
+    chars = 0
+    for row in rows:
+        for _number, name, data in json.loads(text(row[0])):
+            if name == "model_call":
+                chars = 0
+            elif name in {"text_delta", "thinking_delta"}:
+                chars += len(json.loads(data)["text"])
+    return chars
+
+
+def turn_usage(conn: sa.Connection, turn_id: str) -> Usage:
+    """Everything a turn used, over all attempts."""
+    row = execute(
+        conn,
+        "SELECT COALESCE(SUM(input_tokens), 0), COALESCE(SUM(output_tokens), 0),"
+        " COALESCE(SUM(cache_read_tokens), 0), COALESCE(SUM(cache_write_5m_tokens), 0),"
+        " COALESCE(SUM(cache_write_1h_tokens), 0) FROM model_calls WHERE turn_id = :turn",
+        turn=turn_id,
+    ).one()
+    return Usage(
+        input_tokens=int(str(row[0])),
+        output_tokens=int(str(row[1])),
+        cache_read_tokens=int(str(row[2])),
+        cache_write_5m_tokens=int(str(row[3])),
+        cache_write_1h_tokens=int(str(row[4])),
+    )

@@ -1,0 +1,224 @@
+"""Tenants, users, identities, tokens and servers."""
+
+from __future__ import annotations
+
+import sqlalchemy as sa
+
+from core.errors import NotFound
+from core.fleet.inventory import Server, ServerKind
+from core.ids import new_id
+from core.tenants import Role, Tenant, User
+from storage.database import Database, execute
+from storage.rows import text
+
+LOCAL_PLATFORM = "it0"
+"""The platform of identities that the installation itself vouches for (API, terminal)."""
+
+
+class SqlPeople:
+    """Who there is. Every method that names a tenant sees that tenant alone."""
+
+    def __init__(self, db: Database) -> None:
+        """Wire the database."""
+        self._db = db
+
+    async def install(self, *, tenant_name: str, admin_email: str) -> User:
+        """Create the first tenant, its admin and its local server; later calls find them."""
+        return await self._db.transaction(_install, tenant_name, admin_email)
+
+    async def add_tenant(self, name: str, *, engine: str | None = None) -> Tenant:
+        """Create a tenant without users."""
+        return await self._db.transaction(_add_tenant, name, engine)
+
+    async def add_user(self, tenant_id: str, *, email: str, name: str, role: Role) -> User | str:
+        """Create a user with an API identity; a sentence when the address is taken."""
+        return await self._db.transaction(_add_user, tenant_id, email, name, role)
+
+    async def users(self, tenant_id: str) -> tuple[User, ...]:
+        """The tenant's users, by address."""
+        return await self._db.read(_users, tenant_id)
+
+    async def user_by_email(self, email: str | None) -> User:
+        """The user of that address in any tenant, or the first admin. Raises ``NotFound``."""
+        return await self._db.read(_user_by_email, email)
+
+    async def save_token(self, user: User, token_id: str, *, expires_ms: int) -> None:
+        """Remember a token that was issued, so that it can be revoked."""
+        await self._db.transaction(_save_token, user, token_id, expires_ms)
+
+    async def revoke_token(self, tenant_id: str, token_id: str) -> bool:
+        """Make a token useless; False when the tenant has none of that id."""
+        return await self._db.transaction(_revoke_token, tenant_id, token_id)
+
+    async def token_user(self, token_id: str, user_id: str) -> User | None:
+        """The user of a live token, with the role of this moment."""
+        return await self._db.read(_token_user, token_id, user_id)
+
+    async def servers(self, tenant_id: str) -> tuple[Server, ...]:
+        """The tenant's servers, by name (``core.fleet.inventory.Inventory``)."""
+        return await self._db.read(_servers, tenant_id)
+
+
+def _install(conn: sa.Connection, tenant_name: str, admin_email: str) -> User:
+    first = execute(
+        conn, "SELECT value FROM installation WHERE key = 'operator_tenant'{row}"
+    ).first()
+    if first is not None:
+        return _first_admin(conn, text(first[0]))
+    tenant = _add_tenant(conn, tenant_name, None)
+    execute(
+        conn,
+        "INSERT INTO installation (key, value) VALUES ('operator_tenant', :tenant)",
+        tenant=tenant.id,
+    )
+    execute(
+        conn,
+        "INSERT INTO servers (id, tenant_id, name, kind, created_at)"
+        " VALUES (:id, :tenant, 'local', 'local', {now})",
+        id=new_id("srv"),
+        tenant=tenant.id,
+    )
+    admin = _add_user(conn, tenant.id, admin_email, admin_email.partition("@")[0], Role.ADMIN)
+    if isinstance(admin, str):
+        raise TypeError(admin)
+    return admin
+
+
+def _first_admin(conn: sa.Connection, tenant_id: str) -> User:
+    row = execute(
+        conn,
+        _USER + " WHERE tenant_id = :tenant AND role = 'admin' AND disabled_at IS NULL"
+        " ORDER BY created_at, id LIMIT 1",
+        tenant=tenant_id,
+    ).first()
+    if row is None:
+        raise NotFound("This installation has no admin. Add one: it0 user add EMAIL --role admin")
+    return _user(tuple(row))
+
+
+def _add_tenant(conn: sa.Connection, name: str, engine: str | None) -> Tenant:
+    tenant = Tenant(id=new_id("ten"), name=name, engine=engine)
+    execute(
+        conn,
+        "INSERT INTO tenants (id, name, engine, created_at) VALUES (:id, :name, :engine, {now})",
+        id=tenant.id,
+        name=name,
+        engine=engine,
+    )
+    return tenant
+
+
+def _add_user(conn: sa.Connection, tenant_id: str, email: str, name: str, role: Role) -> User | str:
+    user = User(id=new_id("usr"), tenant_id=tenant_id, email=email, name=name, role=role)
+    row = execute(
+        conn,
+        "INSERT INTO users (id, tenant_id, email, name, role, created_at)"
+        " VALUES (:id, :tenant, :email, :name, :role, {now}) ON CONFLICT DO NOTHING RETURNING id",
+        id=user.id,
+        tenant=tenant_id,
+        email=email,
+        name=name,
+        role=str(role),
+    ).first()
+    if row is None:
+        return f"{email} is a user of this team already."
+    execute(
+        conn,
+        "INSERT INTO identities (platform, workspace, external_id, tenant_id, user_id, created_at)"
+        " VALUES (:platform, '', :id, :tenant, :id, {now})",
+        platform=LOCAL_PLATFORM,
+        id=user.id,
+        tenant=tenant_id,
+    )
+    return user
+
+
+_USER = "SELECT id, tenant_id, email, name, role FROM users"
+
+
+def _user(row: tuple[object, ...]) -> User:
+    return User(
+        id=text(row[0]),
+        tenant_id=text(row[1]),
+        email=text(row[2]),
+        name=text(row[3]),
+        role=Role(text(row[4])),
+    )
+
+
+def _users(conn: sa.Connection, tenant_id: str) -> tuple[User, ...]:
+    rows = execute(
+        conn,
+        _USER + " WHERE tenant_id = :tenant AND disabled_at IS NULL ORDER BY email",
+        tenant=tenant_id,
+    ).all()
+    return tuple(_user(tuple(row)) for row in rows)
+
+
+def _user_by_email(conn: sa.Connection, email: str | None) -> User:
+    operator = execute(conn, "SELECT value FROM installation WHERE key = 'operator_tenant'").first()
+    tenant_id = "" if operator is None else text(operator[0])
+    if email is None:
+        return _first_admin(conn, tenant_id)
+    rows = execute(
+        conn,
+        _USER + " WHERE email = :email AND disabled_at IS NULL"
+        " ORDER BY CASE WHEN tenant_id = :tenant THEN 0 ELSE 1 END, created_at LIMIT 1",
+        email=email,
+        tenant=tenant_id,
+    ).first()
+    if rows is None:
+        raise NotFound(f"There is no user {email}. `it0 user list` shows who there is.")
+    return _user(tuple(rows))
+
+
+def _save_token(conn: sa.Connection, user: User, token_id: str, expires_ms: int) -> None:
+    execute(
+        conn,
+        "INSERT INTO api_tokens (id, tenant_id, user_id, created_at, expires_at)"
+        " VALUES (:id, :tenant, :user, {now}, :expires)",
+        id=token_id,
+        tenant=user.tenant_id,
+        user=user.id,
+        expires=expires_ms,
+    )
+
+
+def _revoke_token(conn: sa.Connection, tenant_id: str, token_id: str) -> bool:
+    row = execute(
+        conn,
+        "UPDATE api_tokens SET revoked_at = {now} WHERE id = :id AND tenant_id = :tenant"
+        " AND revoked_at IS NULL RETURNING id",
+        id=token_id,
+        tenant=tenant_id,
+    ).first()
+    return row is not None
+
+
+def _token_user(conn: sa.Connection, token_id: str, user_id: str) -> User | None:
+    row = execute(
+        conn,
+        "SELECT u.id, u.tenant_id, u.email, u.name, u.role FROM api_tokens k"
+        " JOIN users u ON u.id = k.user_id WHERE k.id = :id AND k.user_id = :user"
+        " AND k.revoked_at IS NULL AND k.expires_at > {now} AND u.disabled_at IS NULL",
+        id=token_id,
+        user=user_id,
+    ).first()
+    return None if row is None else _user(tuple(row))
+
+
+def _servers(conn: sa.Connection, tenant_id: str) -> tuple[Server, ...]:
+    rows = execute(
+        conn,
+        "SELECT id, tenant_id, name, kind FROM servers WHERE tenant_id = :tenant ORDER BY name",
+        tenant=tenant_id,
+    ).all()
+    return tuple(
+        Server(
+            id=text(row[0]),
+            tenant_id=text(row[1]),
+            name=text(row[2]),
+            kind=ServerKind(text(row[3])),
+        )
+        for row in rows
+    )

@@ -1,0 +1,124 @@
+"""PostgreSQL through asyncpg: the same repository functions by ``run_sync``."""
+
+from __future__ import annotations
+
+import asyncio
+import random
+from collections.abc import Callable
+
+import asyncpg
+import structlog
+from sqlalchemy import exc
+from sqlalchemy.ext.asyncio import AsyncEngine, create_async_engine
+
+from core.errors import It0Error, StorageFull, StorageUnreachable
+from storage.database import Fn, P, R, shielded
+
+_RETRIES = 3
+_CONNECT_S = 5
+_log = structlog.get_logger()
+
+
+class PostgresDatabase:
+    """A pool of connections; any number of processes may share the server."""
+
+    exclusive = False
+
+    def __init__(self, url: str, *, size: int = 10) -> None:
+        """``url`` begins with ``postgresql+asyncpg://``; connects at the first use."""
+        self.engine: AsyncEngine = create_async_engine(
+            url,
+            pool_size=size,
+            max_overflow=0,
+            pool_timeout=10,
+            pool_pre_ping=False,
+            connect_args={"timeout": _CONNECT_S},
+        )
+        self._dsn = url.replace("postgresql+asyncpg://", "postgresql://", 1)
+
+    async def transaction(self, fn: Fn[P, R], *args: P.args, **kwargs: P.kwargs) -> R:
+        """Run ``fn`` and commit; deadlocks and serialisation failures are run again.
+
+        A cancelled caller does not cut the transaction: it commits or fails by itself.
+        """
+        return await shielded(asyncio.create_task(self._transaction(fn, *args, **kwargs)))
+
+    async def read(self, fn: Fn[P, R], *args: P.args, **kwargs: P.kwargs) -> R:
+        """Run ``fn``; the same as a transaction on this database."""
+        return await self.transaction(fn, *args, **kwargs)
+
+    async def close(self) -> None:
+        """Close the pool."""
+        await self.engine.dispose()
+
+    async def _transaction(self, fn: Fn[P, R], *args: P.args, **kwargs: P.kwargs) -> R:
+        for tries_left in range(_RETRIES, -1, -1):
+            try:
+                async with self.engine.begin() as conn:
+                    return await conn.run_sync(lambda sync: fn(sync, *args, **kwargs))
+            except It0Error:
+                raise
+            except (exc.SQLAlchemyError, asyncpg.PostgresError, OSError) as error:
+                if not (tries_left and _worth_repeating(error)):
+                    raise translated(error) from error
+            await asyncio.sleep(random.uniform(0.005, 0.05))  # noqa: S311  # jitter, no secret
+        raise AssertionError  # the last try returned or raised
+
+    async def listen(self, channels: dict[str, Callable[[str], None]]) -> None:
+        """Call back on NOTIFY until cancelled; reconnects, and wakes all after a gap."""
+        while True:
+            try:
+                await self._listen_once(channels)
+            except (asyncpg.PostgresError, asyncpg.InterfaceError, OSError) as error:
+                _log.warning("listen.lost", error=type(error).__name__)
+            await asyncio.sleep(1)
+
+    async def _listen_once(self, channels: dict[str, Callable[[str], None]]) -> None:
+        conn = await asyncpg.connect(self._dsn, timeout=_CONNECT_S)
+        lost = asyncio.Event()
+        conn.add_termination_listener(lambda _: lost.set())
+        try:
+            for channel, callback in channels.items():
+
+                def heard(
+                    _conn: object,
+                    _pid: int,
+                    _channel: str,
+                    payload: object,
+                    callback: Callable[[str], None] = callback,
+                ) -> None:
+                    callback(str(payload))
+
+                await conn.add_listener(channel, heard)
+                callback("")
+            await lost.wait()
+        finally:
+            await conn.close(timeout=2)
+
+
+def _sqlstate(error: BaseException) -> str:
+    original = getattr(error, "orig", error)
+    return str(getattr(original, "sqlstate", None) or getattr(original, "pgcode", None) or "")
+
+
+def _worth_repeating(error: Exception) -> bool:
+    return _sqlstate(error) in {"40P01", "40001"}  # deadlock, serialisation failure
+
+
+def translated(error: Exception) -> Exception:
+    """Turn the driver's error into one of ours, with a sentence."""
+    state = _sqlstate(error)
+    if state.startswith("53"):
+        return StorageFull(
+            "PostgreSQL is out of space or connections. Free some and try again; "
+            "nothing was stored."
+        )
+    gone = state.startswith(("08", "57P", "28", "3D")) or isinstance(error, OSError)
+    gone = gone or getattr(error, "connection_invalidated", False)
+    gone = gone or isinstance(error, exc.InterfaceError | exc.TimeoutError)
+    if gone or (isinstance(error, exc.OperationalError) and not state):
+        return StorageUnreachable(
+            "PostgreSQL cannot be reached. Check IT0_DATABASE_URL and that the server runs; "
+            "nothing was stored."
+        )
+    return error  # a bug of ours: let it be seen

@@ -1,0 +1,304 @@
+"""Every table, for Alembic and for tests; the repositories speak SQL text.
+
+Times are BIGINT epoch milliseconds, UTC. Every row names its tenant. Migrations in
+``storage/migrations`` create exactly this (``tests/storage/test_migrations.py``).
+"""
+
+from __future__ import annotations
+
+import sqlalchemy as sa
+from sqlalchemy import BigInteger, Column, Index, LargeBinary, Table, Text, text
+
+metadata = sa.MetaData()
+
+
+def _text(name: str, *, null: bool = False, key: bool = False) -> Column[str]:
+    return Column(name, Text, nullable=null, primary_key=key)
+
+
+def _int(name: str, *, null: bool = False, key: bool = False, zero: bool = False) -> Column[int]:
+    default = text("0") if zero else None
+    return Column(
+        name,
+        BigInteger,
+        nullable=null,
+        primary_key=key,
+        server_default=default,
+        autoincrement=False,
+    )
+
+
+installation = Table("installation", metadata, _text("key", key=True), _text("value"))
+
+tenants = Table(
+    "tenants",
+    metadata,
+    _text("id", key=True),
+    _text("name"),
+    _text("engine", null=True),
+    _int("created_at"),
+)
+
+users = Table(
+    "users",
+    metadata,
+    _text("id", key=True),
+    _text("tenant_id"),
+    _text("email"),
+    _text("name"),
+    _text("role"),
+    _int("created_at"),
+    _int("disabled_at", null=True),
+    Index("users_email", "tenant_id", "email", unique=True),
+)
+
+identities = Table(
+    "identities",
+    metadata,
+    _text("platform", key=True),
+    _text("workspace", key=True),
+    _text("external_id", key=True),
+    _text("tenant_id"),
+    _text("user_id"),
+    _int("created_at"),
+    Index("identities_user", "user_id"),
+)
+
+api_tokens = Table(
+    "api_tokens",
+    metadata,
+    _text("id", key=True),
+    _text("tenant_id"),
+    _text("user_id"),
+    _int("created_at"),
+    _int("expires_at"),
+    _int("revoked_at", null=True),
+)
+
+conversations = Table(
+    "conversations",
+    metadata,
+    _text("id", key=True),
+    _text("tenant_id"),
+    _text("user_id"),
+    _text("platform"),
+    _text("workspace"),
+    _text("channel"),
+    _text("thread"),
+    _text("title"),
+    _int("created_at"),
+    _int("updated_at"),
+    _int("deleted_at", null=True),
+    _int("last_seq", zero=True),  # the last message stored
+    _int("done_seq", zero=True),  # the cursor: busy means done_seq < last_seq
+    _int("ready_at", zero=True),  # not before: back-off, later approvals
+    _text("lease_owner", null=True),
+    _int("lease_epoch", zero=True),
+    Index(
+        "conversations_ready",
+        "ready_at",
+        sqlite_where=text("done_seq < last_seq AND lease_owner IS NULL"),
+        postgresql_where=text("done_seq < last_seq AND lease_owner IS NULL"),
+    ),
+    Index(
+        "conversations_leased",
+        "lease_owner",
+        "tenant_id",
+        sqlite_where=text("lease_owner IS NOT NULL"),
+        postgresql_where=text("lease_owner IS NOT NULL"),
+    ),
+    Index("conversations_user", "tenant_id", "user_id", "updated_at"),
+)
+
+places = Table(  # where people write, and the conversation each place points to
+    "places",
+    metadata,
+    _text("tenant_id", key=True),
+    _text("platform", key=True),
+    _text("workspace", key=True),
+    _text("channel", key=True),
+    _text("thread", key=True),
+    _text("conversation_id"),
+)
+
+summaries = Table(
+    "summaries",
+    metadata,
+    _text("conversation_id", key=True),
+    _int("upto_seq", key=True),
+    _text("tenant_id"),
+    _text("text"),
+    _int("created_at"),
+)
+
+turns = Table(
+    "turns",
+    metadata,
+    _text("id", key=True),
+    _text("tenant_id"),
+    _text("conversation_id"),
+    _int("seq"),
+    _text("user_id"),
+    _text("event_id"),
+    _text("kind"),
+    _text("overlap"),
+    _text("engine", null=True),
+    _text("platform"),
+    _text("workspace"),
+    _text("channel"),
+    _text("thread"),
+    _text("text"),
+    _text("attachments"),  # JSON list of references
+    _text("status"),  # queued, running, merged, done
+    _int("attempt", zero=True),
+    _int("failures", zero=True),
+    _int("created_at"),
+    _int("cancel_at", null=True),
+    _text("merged_into", null=True),
+    _text("outcome", null=True),
+    _text("reply", null=True),
+    _text("notice", null=True),
+    _text("answered_by", null=True),
+    _text("failure", null=True),
+    _text("continue_in", null=True),
+    _int("finished_at", null=True),
+    _int("delivered_at", null=True),
+    _text("delivery_problem", null=True),
+    _text("deliverer", null=True),
+    _int("deliver_until", null=True),
+    Index("turns_event", "event_id", unique=True),
+    Index("turns_order", "conversation_id", "seq", unique=True),
+    Index(
+        "turns_active",
+        "conversation_id",
+        unique=True,
+        sqlite_where=text("status = 'running'"),
+        postgresql_where=text("status = 'running'"),
+    ),
+    Index(
+        "turns_open",
+        "created_at",
+        sqlite_where=text("status <> 'done'"),
+        postgresql_where=text("status <> 'done'"),
+    ),
+    Index(
+        "turns_undelivered",
+        "finished_at",
+        sqlite_where=text("status = 'done' AND delivered_at IS NULL"),
+        postgresql_where=text("status = 'done' AND delivered_at IS NULL"),
+    ),
+    Index("turns_finished", "finished_at"),
+)
+
+turn_steps = Table(
+    "turn_steps",
+    metadata,
+    _text("turn_id", key=True),
+    _int("n", key=True),
+    _text("tenant_id"),
+    _int("attempt"),
+    _text("kind"),
+    _text("payload"),
+    _int("created_at"),
+)
+
+turn_events = Table(  # one row a batch: n is the number of its first event
+    "turn_events",
+    metadata,
+    _text("turn_id", key=True),
+    _int("attempt", key=True),
+    _int("n", key=True),
+    _text("tenant_id"),
+    _text("payload"),
+)
+
+deliveries = Table(
+    "deliveries",
+    metadata,
+    _text("turn_id", key=True),
+    _int("part", key=True),
+    _text("tenant_id"),
+    _text("ref"),
+    _text("digest"),
+    _int("updated_at"),
+)
+
+model_calls = Table(
+    "model_calls",
+    metadata,
+    _text("id", key=True),
+    _text("tenant_id"),
+    _text("conversation_id"),
+    _text("turn_id"),
+    _text("user_id"),
+    _text("engine"),
+    _text("model"),
+    _text("state"),
+    _int("estimated_input"),
+    _int("max_output"),
+    _int("input_tokens", zero=True),
+    _int("output_tokens", zero=True),
+    _int("cache_read_tokens", zero=True),
+    _int("cache_write_5m_tokens", zero=True),
+    _int("cache_write_1h_tokens", zero=True),
+    _int("created_at"),
+    _int("settled_at", null=True),
+    Index("model_calls_turn", "turn_id"),
+    Index("model_calls_tenant", "tenant_id", "created_at"),
+)
+
+controls = Table(  # control commands that were carried out at ingest
+    "controls",
+    metadata,
+    _text("event_id", key=True),
+    _text("tenant_id"),
+    _text("conversation_id"),
+    _text("user_id"),
+    _text("reply"),
+    _int("created_at"),
+)
+
+attachments = Table(
+    "attachments",
+    metadata,
+    _text("tenant_id", key=True),
+    _text("sha256", key=True),
+    _text("media_type"),
+    _int("size"),
+    Column("data", LargeBinary, nullable=False),
+    _int("created_at"),
+)
+
+workers = Table("workers", metadata, _text("id", key=True), _int("expires_at"))
+
+servers = Table(
+    "servers",
+    metadata,
+    _text("id", key=True),
+    _text("tenant_id"),
+    _text("name"),
+    _text("kind"),
+    _int("created_at"),
+    Index("servers_name", "tenant_id", "name", unique=True),
+)
+
+audit_heads = Table(
+    "audit_heads",
+    metadata,
+    _text("tenant_id", key=True),
+    _int("seq"),
+    _text("mac"),
+)
+
+audit_log = Table(
+    "audit_log",
+    metadata,
+    _text("tenant_id", key=True),
+    _int("seq", key=True),
+    _int("at"),
+    _text("actor"),
+    _text("action"),
+    _text("turn_id"),
+    _text("detail"),
+    _text("mac"),
+)

@@ -1,0 +1,274 @@
+"""Commits of a leased turn: steps, live events, steering, the end. All of them fenced."""
+
+from __future__ import annotations
+
+import json
+
+import sqlalchemy as sa
+
+from core.audit import AuditEntry
+from core.errors import Fenced
+from core.metering import Settlement
+from core.steps import Step, SteerStep, dump_step, dump_usage
+from core.streams import EventId, StreamEvent
+from core.turns import Ending, Turn
+from storage.audit import append_audit
+from storage.database import Database, execute
+from storage.metering import settle, settle_lost, turn_usage
+from storage.rows import integer, optional_text, text
+
+
+class SqlTurnLog:
+    """Implements ``core.turn.TurnLog`` and ``core.toolrunner.StepLog``."""
+
+    def __init__(self, db: Database, audit_key: bytes, worker: str) -> None:
+        """``audit_key`` signs the audit chain; ``worker`` is who delivers what ends here."""
+        self._db = db
+        self._audit_key = audit_key
+        self._worker = worker
+
+    async def record(
+        self,
+        turn: Turn,
+        step: Step,
+        *,
+        settlement: Settlement | None = None,
+        audit: AuditEntry | None = None,
+    ) -> None:
+        """Append a step with its usage and its audit row, or none of them."""
+        await self._db.transaction(_record, turn, step, settlement, audit, self._audit_key)
+
+    async def save_events(self, turn: Turn, events: tuple[StreamEvent, ...]) -> None:
+        """Append live events as one batch."""
+        if events:
+            await self._db.transaction(_save_events_fenced, turn, events)
+
+    async def absorb(self, turn: Turn) -> tuple[str, ...]:
+        """Merge the queued messages right behind the turn that asked to steer it."""
+        if not await self._db.read(_steering_waits, turn):
+            return ()
+        return await self._db.transaction(_absorb, turn)
+
+    async def finish(
+        self,
+        turn: Turn,
+        ending: Ending,
+        *,
+        events: tuple[StreamEvent, ...],
+        settlements: tuple[Settlement, ...],
+        deliver: bool,
+    ) -> StreamEvent:
+        """End the turn: cursor, reply, usage and last events in one transaction."""
+        deliverer = self._worker if deliver else None
+        return await self._db.transaction(_finish, turn, ending, events, settlements, deliverer)
+
+
+_FENCE = " AND EXISTS (SELECT 1 FROM conversations WHERE id = :cid AND lease_epoch = :epoch{share})"
+
+
+def _fenced() -> Fenced:
+    return Fenced("The conversation has another owner now.")
+
+
+def _record(
+    conn: sa.Connection,
+    turn: Turn,
+    step: Step,
+    settlement: Settlement | None,
+    audit: AuditEntry | None,
+    audit_key: bytes,
+) -> None:
+    _append_step(conn, turn, step)
+    if settlement is not None:
+        settle(conn, settlement)
+    if audit is not None:
+        append_audit(conn, audit_key, turn.tenant_id, audit)
+
+
+def _append_step(conn: sa.Connection, turn: Turn, step: Step) -> None:
+    kind, payload = dump_step(step)
+    row = execute(
+        conn,
+        "INSERT INTO turn_steps (turn_id, n, tenant_id, attempt, kind, payload, created_at)"
+        " SELECT CAST(:turn AS TEXT),"
+        " COALESCE((SELECT MAX(n) FROM turn_steps WHERE turn_id = :turn), 0) + 1,"
+        " CAST(:tenant AS TEXT), CAST(:attempt AS BIGINT), CAST(:kind AS TEXT),"
+        " CAST(:payload AS TEXT), {now} WHERE 1 = 1" + _FENCE + " RETURNING n",
+        turn=turn.id,
+        tenant=turn.tenant_id,
+        attempt=turn.attempt,
+        kind=kind,
+        payload=payload,
+        cid=turn.conversation_id,
+        epoch=turn.epoch,
+    ).first()
+    if row is None:
+        raise _fenced()
+
+
+def _save_events_fenced(conn: sa.Connection, turn: Turn, events: tuple[StreamEvent, ...]) -> None:
+    row = execute(
+        conn,
+        "SELECT 1 FROM conversations WHERE id = :cid AND lease_epoch = :epoch{share}",
+        cid=turn.conversation_id,
+        epoch=turn.epoch,
+    ).first()
+    if row is None:
+        raise _fenced()
+    _save_events(conn, turn, events)
+
+
+def _save_events(conn: sa.Connection, turn: Turn, events: tuple[StreamEvent, ...]) -> None:
+    """One row a batch. A batch whose commit went unheard is written again, longer."""
+    if not events:
+        return
+    execute(
+        conn,
+        "INSERT INTO turn_events (turn_id, attempt, n, tenant_id, payload)"
+        " VALUES (:turn, :attempt, :n, :tenant, :payload)"
+        " ON CONFLICT (turn_id, attempt, n) DO UPDATE SET payload = excluded.payload",
+        turn=turn.id,
+        attempt=turn.attempt,
+        n=events[0].id.number,
+        tenant=turn.tenant_id,
+        payload=json.dumps([[event.id.number, event.name, event.data] for event in events]),
+    )
+
+
+_STEERERS = """
+SELECT id, seq, text FROM turns WHERE conversation_id = :cid AND seq > :seq
+  AND status = 'queued' AND overlap = 'steer' AND kind = 'message' AND attachments = '[]'
+  AND cancel_at IS NULL ORDER BY seq
+"""
+
+
+def _steering_waits(conn: sa.Connection, turn: Turn) -> bool:
+    row = execute(conn, _STEERERS + " LIMIT 1", cid=turn.conversation_id, seq=turn.seq).first()
+    return row is not None
+
+
+def _absorb(conn: sa.Connection, turn: Turn) -> tuple[str, ...]:
+    """Merge the contiguous run of steering messages behind the turn and its merged ones."""
+    lock = execute(
+        conn,
+        "SELECT lease_epoch FROM conversations WHERE id = :cid{row}",
+        cid=turn.conversation_id,
+    ).one()
+    if integer(lock[0]) != turn.epoch:
+        raise _fenced()
+    following = _last_merged(conn, turn) + 1
+    taken: list[str] = []
+    for row in execute(conn, _STEERERS, cid=turn.conversation_id, seq=turn.seq).all():
+        if integer(row[1]) != following:
+            break
+        following += 1
+        taken.append(text(row[2]))
+        execute(
+            conn,
+            "UPDATE turns SET status = 'merged', merged_into = :into WHERE id = :id",
+            into=turn.id,
+            id=text(row[0]),
+        )
+        _append_step(conn, turn, SteerStep(text=taken[-1]))
+    return tuple(taken)
+
+
+def _last_merged(conn: sa.Connection, turn: Turn) -> int:
+    row = execute(
+        conn,
+        "SELECT COALESCE(MAX(seq), :seq) FROM turns WHERE conversation_id = :cid"
+        " AND merged_into = :id",
+        cid=turn.conversation_id,
+        seq=turn.seq,
+        id=turn.id,
+    ).one()
+    return integer(row[0])
+
+
+def _finish(
+    conn: sa.Connection,
+    turn: Turn,
+    ending: Ending,
+    events: tuple[StreamEvent, ...],
+    settlements: tuple[Settlement, ...],
+    deliverer: str | None,
+) -> StreamEvent:
+    # Without a delivery the lease ends here; with one it ends when the reply is delivered.
+    row = execute(
+        conn,
+        "UPDATE conversations SET done_seq = (SELECT COALESCE(MAX(seq), :seq) FROM turns"
+        " WHERE conversation_id = :cid AND merged_into = :id), ready_at = {now},"
+        " updated_at = {now},"
+        " lease_owner = CASE WHEN CAST(:deliverer AS TEXT) IS NULL THEN NULL ELSE lease_owner END"
+        " WHERE id = :cid AND lease_epoch = :epoch RETURNING last_seq",
+        seq=turn.seq,
+        cid=turn.conversation_id,
+        id=turn.id,
+        epoch=turn.epoch,
+        deliverer=deliverer,
+    ).first()
+    if row is None:
+        raise _fenced()
+    for settlement in settlements:
+        settle(conn, settlement)
+    settle_lost(conn, turn.id)
+    _save_events(conn, turn, events)
+    _end(conn, turn, ending, deliverer)
+    if conn.dialect.name == "postgresql":
+        execute(conn, "SELECT pg_notify('turns', '')")
+    number = events[-1].id.number + 1 if events else FINAL
+    return StreamEvent(EventId(turn.attempt, number), "completed", final_data(conn, turn.id))
+
+
+FINAL = 1_000_000_000
+"""The event number of a turn's end when it is read back from the log."""
+
+
+def _end(conn: sa.Connection, turn: Turn, ending: Ending, deliverer: str | None) -> None:
+    execute(
+        conn,
+        "UPDATE turns SET status = 'done', outcome = :outcome, reply = :reply, notice = :notice,"
+        " answered_by = :engine, failure = :failure, continue_in = :continue_in,"
+        " finished_at = {now}, deliverer = :deliverer, deliver_until = {now} + 60000,"
+        " delivered_at = CASE WHEN CAST(:deliverer AS TEXT) IS NULL THEN {now} ELSE NULL END"
+        " WHERE id = :id",
+        id=turn.id,
+        outcome=str(ending.outcome),
+        reply=ending.reply,
+        notice=ending.notice,
+        engine=ending.engine,
+        failure=ending.failure,
+        continue_in=ending.continue_in,
+        deliverer=deliverer,
+    )
+    execute(
+        conn,
+        "UPDATE turns SET status = 'done', outcome = 'steered', reply = '', notice = :notice,"
+        " answered_by = :engine, finished_at = {now}, delivered_at = {now}"
+        " WHERE conversation_id = :cid AND merged_into = :id",
+        cid=turn.conversation_id,
+        id=turn.id,
+        engine=ending.engine,
+        notice="Your message joined the answer above.",
+    )
+
+
+def final_data(conn: sa.Connection, turn_id: str) -> str:
+    """The ``completed`` event of a finished turn as JSON."""
+    row = execute(
+        conn,
+        "SELECT outcome, reply, notice, answered_by, conversation_id, continue_in, merged_into"
+        " FROM turns WHERE id = :id",
+        id=turn_id,
+    ).one()
+    return json.dumps(
+        {
+            "outcome": text(row[0]),
+            "reply": text(row[1]),
+            "notice": text(row[2]),
+            "engine": text(row[3]),
+            "conversation_id": optional_text(row[5]) or text(row[4]),
+            "merged_into": optional_text(row[6]),
+            "usage": dump_usage(turn_usage(conn, turn_id)),
+        }
+    )
