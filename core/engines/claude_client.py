@@ -15,7 +15,7 @@ import threading
 import time
 from collections.abc import AsyncGenerator, AsyncIterator
 from contextlib import aclosing, asynccontextmanager
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -194,12 +194,10 @@ def _not_connected(error: BaseException) -> Fault:
 
 
 def _refused(error: anthropic.APIStatusError, model: str) -> Fault:
-    return fault_of_status(
-        error.status_code,
-        error.type,
-        model=model,
+    told = (error.api_message or "").lower()
+    return replace(
+        fault_of_status(error.status_code, error.type, model=model, told=told),
         retry_after_s=_retry_after(error.response.headers.get("retry-after")),
-        told=(error.api_message or "").lower(),
         request_id=error.request_id,
     )
 

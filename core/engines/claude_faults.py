@@ -137,25 +137,12 @@ _BY_STATUS = {
 }
 
 
-def fault_of_status(
-    status: int,
-    kind: str | None,
-    *,
-    model: str,
-    retry_after_s: float | None,
-    told: str = "",
-    request_id: str | None = None,
-) -> Fault:
+def fault_of_status(status: int, kind: str | None, *, model: str, told: str = "") -> Fault:
     """Translate an error answer: HTTP status, ``error.type`` and the provider's own text.
 
     ``told`` is only searched for the two causes that have no type of their own.
     """
-    return replace(
-        _fault_of(status, kind, model, told),
-        retry_after_s=retry_after_s,
-        spent=False,
-        request_id=request_id,
-    )
+    return replace(_fault_of(status, kind, model, told), spent=False)
 
 
 def fault_of_event(kind: str | None) -> Fault:

@@ -176,14 +176,17 @@ async def test_nobody_listens() -> None:
     assert list(turn.meter.seen.values()) == [Usage()] * 3
 
 
-async def _not_an_api(_request: web.Request) -> web.Response:
-    return web.Response(text="<html>It works!</html>", content_type="text/html")
+@pytest.mark.parametrize(
+    ("status", "reason"), [(200, "malformed"), (404, "wrong_address"), (502, "server_error")]
+)
+async def test_something_else_answers(status: int, reason: str) -> None:
+    """A web page of a proxy is no answer, and no crash."""
 
+    async def page(_request: web.Request) -> web.Response:
+        return web.Response(text="<html>Hi</html>", content_type="text/html", status=status)
 
-async def test_something_else_answers() -> None:
-    """A login page of a proxy is no answer, and no crash."""
     app = web.Application()
-    app.router.add_route("*", "/{path:.*}", _not_an_api)
+    app.router.add_route("*", "/{path:.*}", page)
     runner = web.AppRunner(app)
     await runner.setup()
     await web.TCPSite(runner, "127.0.0.1", 0).start()
@@ -191,7 +194,7 @@ async def test_something_else_answers() -> None:
     failure = await failure_of(engine, Turn(), "hello")
     await engine.aclose()
     await runner.cleanup()
-    assert failure.reason == "cut"
+    assert failure.reason == reason
 
 
 async def test_someone_hangs_up_without_a_word() -> None:
@@ -249,6 +252,7 @@ def test_retry_after_is_a_number_or_a_date() -> None:
         (400, "invalid_request_error", "prompt is too long: 250000 tokens", "too_large"),
         (400, "invalid_request_error", "your credit balance is too low", "no_credit"),
         (403, "billing_error", "", "forbidden"),
+        (404, "not_found_error", "", "unknown_model"),
         (422, "billing_error", "", "no_credit"),
         (500, "overloaded_error", "", "overloaded"),
         (408, None, "", "server_error"),
@@ -259,6 +263,6 @@ def test_causes_that_hide_behind_a_status(
     status: int, kind: str | None, told: str, reason: str
 ) -> None:
     """The error type and two well-known phrases refine what the status says."""
-    fault = fault_of_status(status, kind, model="m", retry_after_s=None, told=told)
+    fault = fault_of_status(status, kind, model="m", told=told)
     assert fault.reason == reason
     assert not fault.spent

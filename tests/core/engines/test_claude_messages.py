@@ -20,8 +20,8 @@ Json = dict[str, Any]
 
 def body_of(text: str, steps: tuple[Step, ...] = (), **changes: Any) -> Json:
     """The body of the first call, as JSON; it must be one that the API accepts."""
-    request = Turn(steps=steps).request(text, **changes)
-    body = Transcript(request, steps).body(model="m", max_tokens=100)
+    request = Turn(steps=steps).request(text, **{"model": "m", **changes})
+    body = Transcript(request, steps).body(model=request.model, max_tokens=100)
     sent: Json = json.loads(json.dumps(body))
     assert problem_with(sent, VERSIONS[1]) is None
     return sent
@@ -137,7 +137,7 @@ def test_what_the_user_was_told_beyond_the_steps_is_kept() -> None:
 
 
 def test_native_content_is_replayed_exactly_for_this_engine_only() -> None:
-    """Thinking and its signature survive; another engine's native form is not understood."""
+    """Thinking and its signature survive; another engine's or model's form is left aside."""
     call = ToolCall(id="a", name="look")
     thinking = {"type": "thinking", "thinking": "hm", "signature": thinking_signature("hm")}
     use = {"type": "tool_use", "id": "a", "name": "look", "input": {}}
@@ -148,6 +148,8 @@ def test_native_content_is_replayed_exactly_for_this_engine_only() -> None:
     assert own[2]["content"][0]["content"] == "(no output)"
     other = body_of("one", (model("t", call, native="{]", engine="x"), result))["messages"]
     assert [block["type"] for block in other[1]["content"]] == ["text", "tool_use"]
+    later = body_of("one", (model("", call, native=native), result), model="newer")["messages"]
+    assert later[1]["content"] == [use]
 
 
 _text = st.text(st.sampled_from("ab \n\u00e4"), max_size=6)
