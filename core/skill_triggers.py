@@ -19,6 +19,7 @@ SLOTS = frozenset({"server", "service", "port", "lines", "path"})
 NUMBERS = frozenset({"port", "lines"})
 """The slots whose values are whole numbers."""
 _MAX_GAP = 3
+_GAP_COST = 0.5
 _TYPO_CHARS = 5
 _PLURAL_CHARS = 3
 _HAN = "\u3400-\u4dbf\u4e00-\u9fff\uf900-\ufaff"
@@ -157,7 +158,7 @@ def _fit_from(trigger: tuple[Word, ...], said: tuple[str, ...], start: int) -> H
             score += 1.0 if _is_han(said[at]) else 2.0
         words.update(range(at, at + used))
         position = at + used
-    return Hit(words=frozenset(words), slots=tuple(slots), score=score - 0.2 * gaps)
+    return Hit(words=frozenset(words), slots=tuple(slots), score=score - _GAP_COST * gaps)
 
 
 def _takes(word: Word, said: tuple[str, ...], at: int) -> int:

@@ -11,8 +11,8 @@ from contextlib import aclosing
 from dataclasses import replace
 
 from core.engines.engine import EngineRequest
-from core.engines.runbook_plan import Plan, WouldChange, make_plan
 from core.engines.replies import joined_text, separator_after
+from core.engines.runbook_plan import Plan, WouldChange, make_plan
 from core.engines.runbook_words import Words, ask_for, words_for
 from core.engines.toolcalls import run_tools
 from core.events import Completed, TextDelta, TextReset, TurnEvent

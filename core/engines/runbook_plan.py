@@ -62,6 +62,14 @@ class WouldChange:
     verb: str
 
 
+@dataclass(frozen=True, slots=True, kw_only=True)
+class _Named:
+    """A server that a message names, and with which of its words."""
+
+    name: str
+    words: tuple[int, ...]
+
+
 def make_plan(
     text: str, skills: SkillLibrary, servers: Sequence[Server], specs: Sequence[ToolSpec]
 ) -> Plan | WouldChange | None:
@@ -106,7 +114,7 @@ def _meant(
         return meant
     for match in fitting[1:]:
         taken = frozenset[int]().union(*(each.words for each in meant))
-        if _is_simple(match) and not (match.words & taken):
+        if _is_simple(match) and match.words - taken:
             meant.append(match)
     return sorted(meant, key=lambda match: min(match.words))
 
@@ -158,8 +166,8 @@ def _values(
     if "server" in wanted and "server" not in values:
         found = _server(said, free, servers, service_wanted="service" in wanted)
         if found:
-            values["server"] = said[found[0]] if found[1] is None else found[1]
-            free = [at for at in free if at != found[0]]
+            values["server"] = found.name
+            free = [at for at in free if at not in found.words]
     for slot in ("path", "lines", "port", "service"):
         if slot in wanted and slot not in values:
             at = _loose(slot, said, free)
@@ -173,17 +181,17 @@ def _values(
 
 def _server(
     said: tuple[str, ...], free: list[int], servers: Sequence[Server], *, service_wanted: bool
-) -> tuple[int, str | None] | None:
+) -> _Named | None:
     """Where a server is named, and its full name if the fleet has it.
 
     A word of the fleet is a server wherever it stands. "on X" is one too, even unknown (the
     tool then says which there are), unless X could be the service that is asked about.
     """
-    for at in free:
-        if slot_accepts("server", said[at]) and isinstance(
-            server := resolve(said[at], servers), Server
-        ):
-            return at, server.name
+    for words in (*zip(free, free[1:], strict=False), *((at,) for at in free)):
+        name = " ".join(said[at] for at in words)
+        is_name = words[-1] - words[0] < len(words) and slot_accepts("server", said[words[0]])
+        if is_name and not name.isdigit() and isinstance(found := resolve(name, servers), Server):
+            return _Named(name=found.name, words=words)
     places = [
         at
         for at in free
@@ -196,7 +204,9 @@ def _server(
     if not places:
         return None
     others = [at for at in free if at != places[-1] and slot_accepts("service", said[at])]
-    return None if service_wanted and not others else (places[-1], None)
+    if service_wanted and not others:
+        return None
+    return _Named(name=said[places[-1]], words=(places[-1],))
 
 
 def _loose(slot: str, said: tuple[str, ...], free: list[int]) -> int | None:

@@ -45,6 +45,8 @@ _PSEUDO = frozenset(
     }
 )
 _MEMORY = frozenset({"tmpfs", "none", "shm"})
+_CONTAINER_FILES = frozenset({"/etc/hosts", "/etc/hostname", "/etc/resolv.conf"})
+"""Single files that a container runtime mounts from the host's disk."""
 _INNER = ("/snap/", "/var/lib/docker/", "/var/lib/containerd/", "/var/lib/containers/", "/sys/")
 _ROW = re.compile(
     r"^(?P<device>.+?)\s+(?P<total>\d+|-)\s+(?P<used>\d+|-)\s+(?P<free>-?\d+|-)"
@@ -212,6 +214,8 @@ def _counts(system: FileSystem) -> bool:
         return system.percent >= LOOK_PERCENT
     if system.mount == "/":
         return True
+    if system.mount in _CONTAINER_FILES:
+        return False
     return not system.mount.startswith(_INNER) and system.kind != "overlay"
 
 

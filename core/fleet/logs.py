@@ -12,6 +12,7 @@ from core.fleet.services import ALIASES, service_problem
 MAX_LINES = 200
 _LINE_CHARS = 400
 _TOTAL_CHARS = 30_000
+_REDACTED_CHARS = 200_000
 _TIMEOUT_S = 15.0
 _MAX_BYTES = 1024 * 1024
 _TAIL_BYTES = 262_144
@@ -53,7 +54,7 @@ def bounded(text: str, lines: int) -> list[str]:
     """The last ``lines`` lines, harmless, each and all together of bounded length."""
     kept: list[str] = []
     room = _TOTAL_CHARS
-    for line in reversed(clean_block(redact(text)).rstrip("\n").split("\n")):
+    for line in reversed(clean_block(redact(text[-_REDACTED_CHARS:])).rstrip("\n").split("\n")):
         if len(kept) >= lines or room <= 0:
             break
         short = line if len(line) <= _LINE_CHARS else line[: _LINE_CHARS - 1] + "…"

@@ -16,7 +16,9 @@ from core.fleet.host import (
 from core.fleet.inventory import Server, ServerKind
 
 
-def said(stdout: str = "", *, status: int = 0, stderr: str = "", hung: bool = False) -> CommandResult:
+def said(
+    stdout: str = "", *, status: int = 0, stderr: str = "", hung: bool = False
+) -> CommandResult:
     """The result of a command that said this."""
     return CommandResult(exit_status=status, stdout=stdout, stderr=stderr, timed_out=hung)
 
@@ -51,9 +53,7 @@ class FakeHost:
         if self.unreachable:
             raise HostUnreachable(self.unreachable)
         if path not in self.files:
-            return FileProblem(
-                kind=FileProblemKind.NOT_FOUND, sentence=f"There is no file {path}."
-            )
+            return FileProblem(kind=FileProblemKind.NOT_FOUND, sentence=f"There is no file {path}.")
         text = self.files[path]
         kept = text[-max_bytes:] if tail else text[:max_bytes]
         return FileRead(
@@ -83,5 +83,3 @@ class FakeFleet:
     def connect(self, server: Server) -> FakeHost:
         """The host of that name."""
         return self.hosts[server.name]
-
-

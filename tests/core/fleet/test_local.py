@@ -19,18 +19,23 @@ def host(tmp_path: Path) -> LocalHost:
     return LocalHost(ProtectedPaths.of(tmp_path / "data"))
 
 
-async def shell(host: LocalHost, script: str, *, timeout_s: float = 10, max_bytes: int = 10_000) -> CommandResult:
+async def shell(
+    host: LocalHost, script: str, *, timeout_s: float = 10, max_bytes: int = 10_000
+) -> CommandResult:
     """Run a script."""
     return await host.run(["sh", "-c", script], timeout_s=timeout_s, max_bytes=max_bytes)
 
 
+def _state(pid: int) -> str:
+    try:
+        return Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()[0]
+    except (FileNotFoundError, ProcessLookupError):
+        return "gone"
+
+
 async def _gone(pid: int) -> bool:
     for _ in range(500):
-        try:
-            state = Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()[0]
-        except (FileNotFoundError, ProcessLookupError):
-            return True
-        if state == "Z":
+        if _state(pid) in {"gone", "Z"}:
             return True
         await asyncio.sleep(0.01)
     return False
@@ -56,9 +61,7 @@ async def test_an_impossible_command_is_a_result(host: LocalHost) -> None:
     assert (await host.run(["echo", "x" * 3_000_000], timeout_s=5, max_bytes=10)).exit_status != 0
 
 
-async def test_the_environment_is_clean(
-    host: LocalHost, monkeypatch: pytest.MonkeyPatch
-) -> None:
+async def test_the_environment_is_clean(host: LocalHost, monkeypatch: pytest.MonkeyPatch) -> None:
     """Nothing of the parent's environment, which holds keys, reaches a command."""
     monkeypatch.setenv("ANTHROPIC_API_KEY", "sk-canary")
     result = await host.run(["env"], timeout_s=5, max_bytes=10_000)
@@ -90,8 +93,12 @@ async def test_a_timeout_kills_the_whole_group(host: LocalHost) -> None:
 async def test_cancelling_kills_the_whole_group(host: LocalHost, tmp_path: Path) -> None:
     """A stopped turn leaves no process behind."""
     note = tmp_path / "pid"
-    task = asyncio.create_task(shell(host, f"sleep 300 & echo $! >{note}.new; mv {note}.new {note}; wait"))
-    while not note.exists():
+    task = asyncio.create_task(
+        shell(host, f"sleep 300 & echo $! >{note}.new; mv {note}.new {note}; wait")
+    )
+    for _ in range(1000):
+        if note.exists():
+            break
         await asyncio.sleep(0.01)
     task.cancel()
     with pytest.raises(asyncio.CancelledError):
