@@ -8,8 +8,8 @@ import sys
 import structlog
 
 
-def configure_logs(*, json: bool) -> None:
-    """Write log lines to standard error, for people or as JSON."""
+def configure_logs(*, json: bool, quiet: bool = False) -> None:
+    """Write log lines to standard error, for people or as JSON; quiet ones only from errors up."""
     renderer: structlog.typing.Processor
     if json:
         renderer = structlog.processors.JSONRenderer()
@@ -26,7 +26,9 @@ def configure_logs(*, json: bool) -> None:
         chain.append(structlog.processors.format_exc_info)
     structlog.configure(
         processors=[*chain, renderer],
-        wrapper_class=structlog.make_filtering_bound_logger(logging.INFO),
+        wrapper_class=structlog.make_filtering_bound_logger(
+            logging.ERROR if quiet else logging.INFO
+        ),
         logger_factory=structlog.PrintLoggerFactory(sys.stderr),
         cache_logger_on_first_use=True,
     )

@@ -73,6 +73,27 @@ class SqlAudit:
         """Each tenant's last row number and MAC, to be kept elsewhere."""
         return await self._db.read(_heads)
 
+    async def compare(self, exported: dict[str, list[object]]) -> dict[str, str]:
+        """Faults against heads that were exported earlier: rows that are gone or changed."""
+        return await self._db.read(_compare, exported)
+
+
+def _compare(conn: sa.Connection, exported: dict[str, list[object]]) -> dict[str, str]:
+    faults: dict[str, str] = {}
+    for tenant_id, (seq, mac) in exported.items():
+        row = execute(
+            conn,
+            "SELECT mac FROM audit_log WHERE tenant_id = :tenant AND seq = :seq",
+            tenant=tenant_id,
+            seq=integer(seq),
+        ).first()
+        if integer(seq) and (row is None or row[0] != mac):
+            faults[tenant_id] = (
+                f"row {seq} of tenant {tenant_id} is not the one of the exported head: "
+                "the log was cut off or written anew"
+            )
+    return faults
+
 
 def _heads(conn: sa.Connection) -> dict[str, tuple[int, str]]:
     rows = execute(conn, "SELECT tenant_id, seq, mac FROM audit_heads ORDER BY tenant_id").all()

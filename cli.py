@@ -1,0 +1,228 @@
+"""The ``it0`` command: one small handler a subcommand; the work is in ``app`` and ``bots``."""
+
+from __future__ import annotations
+
+import argparse
+import asyncio
+import json
+import os
+import sys
+from collections.abc import Callable, Coroutine, Sequence
+from pathlib import Path
+from typing import Any
+
+VERSION = "0.1.0"
+
+Handler = Callable[[argparse.Namespace], int]
+
+
+def main(argv: Sequence[str] | None = None) -> int:
+    """Run the command; returns its exit status."""
+    arguments = build_parser().parse_args(argv)
+    handler: Handler = arguments.handler
+    from core.errors import It0Error  # noqa: PLC0415  # --help must not import the product
+    from settings import SettingsError  # noqa: PLC0415  # as above
+
+    try:
+        return handler(arguments)
+    except SettingsError as error:
+        return _complain("The settings are not right:\n  " + "\n  ".join(error.problems))
+    except It0Error as error:
+        return _complain(error.sentence)
+    except KeyboardInterrupt:
+        return 130
+
+
+def build_parser() -> argparse.ArgumentParser:
+    """Every command and its options."""
+    parser = argparse.ArgumentParser(
+        prog="it0", description="IT0, an AI operations teammate for people who run servers."
+    )
+    parser.add_argument("--version", action="version", version=f"it0 {VERSION}")
+    commands = parser.add_subparsers(dest="command", required=True, metavar="COMMAND")
+    for role, text in (
+        ("up", "run everything in one process"),
+        ("serve", "run the HTTP edge alone (PostgreSQL)"),
+        ("worker", "run turns alone (PostgreSQL)"),
+    ):
+        commands.add_parser(role, help=text).set_defaults(handler=_serve)
+    _add_chat(commands)
+    commands.add_parser("check", help="say what is configured and what is missing").set_defaults(
+        handler=_check
+    )
+    commands.add_parser("migrate", help="bring the database schema up to date").set_defaults(
+        handler=_migrate
+    )
+    _add_people(commands)
+    _add_care(commands)
+    return parser
+
+
+def _add_chat(commands: argparse._SubParsersAction[argparse.ArgumentParser]) -> None:
+    chat = commands.add_parser("chat", help="talk to IT0 in this terminal")
+    chat.add_argument("--once", metavar="TEXT", help="ask this and leave; - reads standard input")
+    chat.add_argument("--attach", metavar="FILE", type=Path, action="append", default=[])
+    chat.add_argument("--engine", metavar="E", help="claude_api or runbook")
+    chat.add_argument("--as", metavar="EMAIL", dest="email", help="act as this user")
+    chat.add_argument("--conversation", metavar="ID", help="go on with this conversation")
+    chat.add_argument("--json", action="store_true", help="print events, one JSON object a line")
+    chat.set_defaults(handler=_chat)
+
+
+def _add_people(commands: argparse._SubParsersAction[argparse.ArgumentParser]) -> None:
+    user = commands.add_parser("user", help="the people of your team").add_subparsers(
+        dest="action", required=True, metavar="ACTION"
+    )
+    add = user.add_parser("add", help="add a person")
+    add.add_argument("email", metavar="EMAIL")
+    add.add_argument("--name", default="")
+    add.add_argument("--role", choices=["viewer", "operator", "admin"], default="operator")
+    add.set_defaults(handler=_user_add)
+    user.add_parser("list", help="list them").set_defaults(handler=_user_list)
+    token = commands.add_parser("token", help="make an API token")
+    token.add_argument("email", metavar="EMAIL", nargs="?", help="whose; default the first admin")
+    token.add_argument("--days", type=int, default=90, help="how long it lives; default 90")
+    token.set_defaults(handler=_token)
+    server = commands.add_parser("server", help="the servers of your fleet").add_subparsers(
+        dest="action", required=True, metavar="ACTION"
+    )
+    server.add_parser("list", help="list them").set_defaults(handler=_server_list)
+
+
+def _add_care(commands: argparse._SubParsersAction[argparse.ArgumentParser]) -> None:
+    audit = commands.add_parser("audit", help="the audit log").add_subparsers(
+        dest="action", required=True, metavar="ACTION"
+    )
+    verify = audit.add_parser("verify", help="find edits, deletions, reordering and truncation")
+    verify.add_argument("--head", type=Path, metavar="FILE", help="a head exported earlier")
+    verify.set_defaults(handler=_audit_verify)
+    audit.add_parser("head", help="print the log's head, to be kept elsewhere").set_defaults(
+        handler=_audit_head
+    )
+    backup = commands.add_parser("backup", help="write everything to one file")
+    backup.add_argument("file", type=Path, metavar="FILE")
+    backup.add_argument("--without-key", action="store_true", help="leave secret.key out")
+    backup.set_defaults(handler=_backup)
+    restore = commands.add_parser("restore", help="load a backup into an empty installation")
+    restore.add_argument("file", type=Path, metavar="FILE")
+    restore.set_defaults(handler=_restore)
+
+
+# -- handlers -----------------------------------------------------------------------------
+
+
+def _settings(*, quiet: bool) -> Any:  # noqa: ANN401  # settings are imported late
+    from core.logs import configure_logs  # noqa: PLC0415  # --help must not import the product
+    from settings import Settings  # noqa: PLC0415  # as above
+
+    settings = Settings.from_environment(os.environ, Path(".env"))
+    json_lines = settings.log_format == "json" or (
+        settings.log_format == "auto" and not sys.stderr.isatty()
+    )
+    configure_logs(json=json_lines, quiet=quiet)
+    return settings
+
+
+def _serve(arguments: argparse.Namespace) -> int:
+    from app import Role, serve  # noqa: PLC0415  # only this command needs it all
+    from operate import ready_banner  # noqa: PLC0415  # as above
+
+    settings = _settings(quiet=False)
+    role = Role(arguments.command)
+    if role is not Role.UP and settings.database_path is not None:
+        return _complain(
+            f"`it0 {role}` runs one role of several processes, which need PostgreSQL: set "
+            "IT0_DATABASE_URL. On SQLite, `it0 up` runs everything in one process."
+        )
+    for warning in settings.warnings:
+        print(f"Warning: {warning}", file=sys.stderr)
+
+    def ready(process: Any) -> None:  # noqa: ANN401  # app.Running, imported late
+        print(ready_banner(process), flush=True)
+
+    return _run(serve(settings, role, ready))
+
+
+def _chat(arguments: argparse.Namespace) -> int:
+    from operate import chat  # noqa: PLC0415  # only this command needs it
+
+    return _run(chat(_settings(quiet=True), arguments))
+
+
+def _check(_arguments: argparse.Namespace) -> int:
+    from operate import check  # noqa: PLC0415  # only this command needs it
+
+    return _run(check(_settings(quiet=True), sys.stdout))
+
+
+def _migrate(_arguments: argparse.Namespace) -> int:
+    from operate import migrate  # noqa: PLC0415  # only this command needs it
+
+    return _run(migrate(_settings(quiet=True)))
+
+
+def _user_add(arguments: argparse.Namespace) -> int:
+    from operate import add_user  # noqa: PLC0415  # only this command needs it
+
+    return _run(add_user(_settings(quiet=True), arguments))
+
+
+def _user_list(_arguments: argparse.Namespace) -> int:
+    from operate import list_users  # noqa: PLC0415  # only this command needs it
+
+    return _run(list_users(_settings(quiet=True)))
+
+
+def _server_list(_arguments: argparse.Namespace) -> int:
+    from operate import list_servers  # noqa: PLC0415  # only this command needs it
+
+    return _run(list_servers(_settings(quiet=True)))
+
+
+def _token(arguments: argparse.Namespace) -> int:
+    from operate import make_token  # noqa: PLC0415  # only this command needs it
+
+    return _run(make_token(_settings(quiet=True), arguments))
+
+
+def _audit_verify(arguments: argparse.Namespace) -> int:
+    from operate import verify_audit  # noqa: PLC0415  # only this command needs it
+
+    head = None
+    if arguments.head is not None:
+        try:
+            head = json.loads(arguments.head.read_text(encoding="utf-8"))
+        except (OSError, ValueError) as error:
+            return _complain(f"The head {arguments.head} cannot be read: {error}.")
+    return _run(verify_audit(_settings(quiet=True), head))
+
+
+def _audit_head(_arguments: argparse.Namespace) -> int:
+    from operate import audit_head  # noqa: PLC0415  # only this command needs it
+
+    return _run(audit_head(_settings(quiet=True)))
+
+
+def _backup(arguments: argparse.Namespace) -> int:
+    from operate import backup  # noqa: PLC0415  # only this command needs it
+
+    return _run(backup(_settings(quiet=True), arguments.file, with_key=not arguments.without_key))
+
+
+def _restore(arguments: argparse.Namespace) -> int:
+    from operate import restore  # noqa: PLC0415  # only this command needs it
+
+    return _run(restore(_settings(quiet=True), arguments.file))
+
+
+def _run(work: Coroutine[Any, Any, int | None]) -> int:
+    return asyncio.run(work) or 0
+
+
+def _complain(sentence: str) -> int:
+    print(f"it0: {sentence}", file=sys.stderr)
+    return 1
+
+
+if __name__ == "__main__":
+    sys.exit(main())

@@ -1,0 +1,293 @@
+"""What the commands do: reach the running process over HTTP, or embed one for the moment."""
+
+from __future__ import annotations
+
+import argparse
+import json
+import os
+import sys
+from collections.abc import AsyncGenerator, Awaitable
+from contextlib import asynccontextmanager
+from dataclasses import dataclass, replace
+from pathlib import Path
+from typing import TextIO, TypeVar
+
+import aiohttp
+
+import app
+from bots.operator import OperatorClient, RequestRefused
+from bots.web.auth import operator_token
+from core.errors import It0Error
+from core.keys import KEY_FILE, Keys
+from core.clock import SystemClock
+from settings import Settings
+from storage.audit import SqlAudit
+from storage.database import Database
+from storage.lock import Holder, holder
+from storage.postgres import PostgresDatabase
+from storage.sqlite import SqliteDatabase
+
+_T = TypeVar("_T")
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Connection:
+    """A server to talk to, and the key that makes us its operator."""
+
+    url: str
+    key: bytes
+
+    def token(self, email: str | None = None) -> str:
+        """A short-lived token, acting as ``email``."""
+        return operator_token(self.key, email)
+
+    def operator(self, email: str | None = None) -> OperatorClient:
+        """A client for the operator's requests."""
+        return OperatorClient(base_url=self.url, token_source=lambda: self.token(email))
+
+
+@asynccontextmanager
+async def connected(settings: Settings) -> AsyncGenerator[Connection]:
+    """The running process if there is one, else one that lives as long as the command."""
+    url = await _running_url(settings)
+    if url is not None:
+        yield Connection(url=url, key=_keys(settings).derive("tokens"))
+        return
+    local = replace(settings, http=replace(settings.http, host="127.0.0.1"))
+    async with app.running(local, app.Role.UP, port=0) as process:
+        keys = process.core.storage.keys
+        yield Connection(url=str(process.url), key=keys.derive("tokens"))
+
+
+async def _running_url(settings: Settings) -> str | None:
+    if settings.database_path is not None:
+        found = holder(settings.data_dir)
+        if found is not None and found.url is None:
+            raise It0Error(
+                f"Process {found.pid} is using {settings.data_dir} and does not serve HTTP "
+                "(it may be starting, or be another command). Try again in a moment."
+            )
+        return None if found is None else found.url
+    url = settings.http.url()
+    timeout = aiohttp.ClientTimeout(total=2)
+    try:
+        async with aiohttp.ClientSession(timeout=timeout) as session:
+            async with session.get(f"{url}/healthz") as response:
+                return url if response.ok else None
+    except (aiohttp.ClientError, TimeoutError):
+        return None
+
+
+def _keys(settings: Settings) -> Keys:
+    if settings.secret_key:
+        return Keys(settings.secret_key)
+    try:
+        return Keys((settings.data_dir / KEY_FILE).read_text(encoding="ascii").strip())
+    except OSError as error:
+        raise It0Error(
+            f"The key of this installation cannot be read ({settings.data_dir / KEY_FILE}: "
+            f"{error.strerror}). Run the command as the user that runs IT0."
+        ) from error
+
+
+# -- commands -----------------------------------------------------------------------------
+
+
+async def chat(settings: Settings, arguments: argparse.Namespace) -> int:
+    """``it0 chat``."""
+    from bots.console import ChatOptions, run_chat  # noqa: PLC0415  # only where it is needed
+    from bots.console_client import ConsoleClient  # noqa: PLC0415  # as above
+    from bots.console_terminal import PromptReader, Terminal  # noqa: PLC0415  # as above
+
+    terminal = Terminal(
+        stdin=sys.stdin,
+        stdout=sys.stdout,
+        stderr=sys.stderr,
+        environ=os.environ,
+        reader=PromptReader(settings.data_dir / "chat_history"),
+    )
+    options = ChatOptions(
+        once=arguments.once,
+        attach=tuple(arguments.attach),
+        engine=arguments.engine,
+        conversation_id=arguments.conversation,
+        json_output=arguments.json,
+    )
+    async with connected(settings) as server:
+        async with ConsoleClient(server.url, lambda: server.token(arguments.email)) as client:
+            return await run_chat(client, options, terminal)
+
+
+async def add_user(settings: Settings, arguments: argparse.Namespace) -> int:
+    """``it0 user add``."""
+    async with connected(settings) as server:
+        user = await _sentences(
+            server.operator().add_user(
+                email=arguments.email, name=arguments.name, role=arguments.role
+            )
+        )
+    print(f"Added {user['email']} as {user['role']}. `it0 token {user['email']}` makes a token.")
+    return 0
+
+
+async def list_users(settings: Settings) -> int:
+    """``it0 user list``."""
+    async with connected(settings) as server:
+        for user in await _sentences(server.operator().users()):
+            print(f"{user['email']:32} {user['role']:10} {user['name']}")
+    return 0
+
+
+async def list_servers(settings: Settings) -> int:
+    """``it0 server list``."""
+    async with connected(settings) as server:
+        for row in await _sentences(server.operator().servers()):
+            print(f"{row['name']:24} {row['kind']}")
+    return 0
+
+
+async def make_token(settings: Settings, arguments: argparse.Namespace) -> int:
+    """``it0 token``: the token alone on standard output, for scripts."""
+    async with connected(settings) as server:
+        client = server.operator(arguments.email)
+        print(await _sentences(client.token(days=arguments.days)))
+    return 0
+
+
+async def migrate(settings: Settings) -> int:
+    """``it0 migrate``."""
+    async with app.open_storage(settings, migrate=True):
+        print("The database schema is up to date.")
+    return 0
+
+
+async def verify_audit(settings: Settings, head: dict[str, list[object]] | None) -> int:
+    """``it0 audit verify``."""
+    async with _audit(settings) as audit:
+        faults = await audit.verify()
+        heads = await audit.heads()
+        if head is not None:
+            faults |= await audit.compare(head)
+    for fault in faults.values():
+        print(f"NOT INTACT: {fault}")
+    if not faults:
+        rows = sum(seq for seq, _mac in heads.values())
+        print(f"The audit log is intact: {rows} rows of {len(heads)} teams.")
+    return 1 if faults else 0
+
+
+async def audit_head(settings: Settings) -> int:
+    """``it0 audit head``: keep its output where IT0's operator cannot change it."""
+    async with _audit(settings) as audit:
+        print(json.dumps(await audit.heads()))
+    return 0
+
+
+@asynccontextmanager
+async def _audit(settings: Settings) -> AsyncGenerator[SqlAudit]:
+    """The log of an installation that may be running: reads only, so no lock is taken."""
+    db: Database
+    path = settings.database_path
+    if path is None:
+        db = PostgresDatabase(str(settings.database_url))
+    elif path.exists():
+        db = SqliteDatabase(path, SystemClock())
+    else:
+        raise It0Error(f"There is no database at {path} yet. `it0 up` makes one.")
+    try:
+        yield SqlAudit(db, _keys(settings).derive("audit"))
+    finally:
+        await db.close()
+
+
+async def _sentences(request: Awaitable[_T]) -> _T:
+    try:
+        return await request
+    except RequestRefused as refused:
+        raise It0Error(str(refused)) from refused
+
+
+# -- what is configured ---------------------------------------------------------------------
+
+
+def ready_banner(process: app.Running) -> str:
+    """What ``it0 up`` prints when it is ready."""
+    settings = process.core.settings
+    engine = process.core.engines.default
+    place = settings.database_path or "PostgreSQL"
+    lines = [f"IT0 is ready (process {os.getpid()}).", ""]
+    if process.url is not None:
+        lines += [
+            f"  API       {process.url}/api/v1   (`it0 token` makes a token)",
+            "  Chat      it0 chat   in another terminal, from this directory",
+        ]
+    lines += [
+        f"  Engine    {_engine_line(engine, settings)}",
+        f"  Data      {place}",
+        f"  Admin     {process.admin.email}",
+    ]
+    missing = _missing(settings)
+    if missing:
+        lines += ["", "Not configured (`it0 check` says more):", *missing]
+    problems = [f"  {problem}" for problem in process.core.skills.problems]
+    return "\n".join([*lines, *problems, "", "Stop with Ctrl-C."])
+
+
+def _engine_line(engine: str, settings: Settings) -> str:
+    if engine == "runbook":
+        return "runbook: the offline engine, no model (it answers questions about this machine)"
+    return f"{engine}, model {settings.model}"
+
+
+def _missing(settings: Settings) -> list[str]:
+    lines: list[str] = []
+    if settings.anthropic.api_key is None:
+        lines.append("  Claude    put ANTHROPIC_API_KEY=... into .env and restart")
+    if settings.database_path is not None:
+        lines.append("  Scale-out set IT0_DATABASE_URL=postgresql://... to run several processes")
+    return lines
+
+
+async def check(settings: Settings, out: TextIO) -> int:
+    """``it0 check``: what is set, what is missing, and whether what is set works."""
+    width = max(len(item.name) for item in settings.describe())
+    for item in settings.describe():
+        mark = "set    " if item.configured else "not set"
+        shown = f" = {item.value}" if item.configured and item.value else ""
+        print(f"{mark} {item.name:{width}}{shown}\n        {item.purpose}", file=out)
+    print(file=out)
+    for warning in settings.warnings:
+        print(f"WARNING {warning}", file=out)
+    engine = settings.default_engine
+    print(f"Engine   {_engine_line(engine, settings)}", file=out)
+    problem = await _storage_problem(settings)
+    print(f"Storage  {problem or 'ok'}", file=out)
+    for line in _missing(settings):
+        print(f"Missing{line.removeprefix(' ')}", file=out)
+    return 1 if problem else 0
+
+
+async def _storage_problem(settings: Settings) -> str | None:
+    """Open the storage, unless a running process has it: then ask that one."""
+    found: Holder | None = None
+    if settings.database_path is not None:
+        found = holder(settings.data_dir)
+    if found is not None and found.url is not None:
+        return await _not_ready(found)
+    try:
+        async with app.open_storage(settings, migrate=settings.database_path is not None):
+            return None
+    except It0Error as error:
+        return error.sentence
+
+
+async def _not_ready(found: Holder) -> str | None:
+    timeout = aiohttp.ClientTimeout(total=5)
+    try:
+        async with aiohttp.ClientSession(timeout=timeout) as session:
+            async with session.get(f"{found.url}/readyz") as response:
+                if response.ok:
+                    return None
+                return str((await response.json(content_type=None)).get("detail"))
+    except (aiohttp.ClientError, TimeoutError, ValueError):
+        return f"Process {found.pid} holds the data directory but does not answer at {found.url}."
