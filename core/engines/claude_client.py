@@ -36,6 +36,9 @@ if TYPE_CHECKING:
 
 _DEFAULT_URL = "https://api.anthropic.com"
 _SLOWEST_UPLOAD_BYTES_S = 50_000
+_KEEP_IDLE_S = 55.0
+"""How long an idle connection is kept: a person's next message often comes within it."""
+_MAX_CONNECTIONS = 1_000
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -130,8 +133,10 @@ class ClaudeClient:
 
     def _build(self) -> anthropic.AsyncAnthropic:
         import anthropic  # noqa: PLC0415  # late on purpose, see the module's docstring
+        import httpx2  # noqa: PLC0415  # comes with the SDK
 
         config = self._config
+        limits = httpx2.Limits(max_connections=_MAX_CONNECTIONS, keepalive_expiry=_KEEP_IDLE_S)
         timeout = anthropic.Timeout(
             config.stall_timeout_s, connect=config.connect_timeout_s, pool=config.stall_timeout_s
         )
@@ -144,7 +149,9 @@ class ClaudeClient:
             timeout=timeout,
             max_retries=0,
             open_telemetry=False,
-            http_client=anthropic.DefaultAioHttpClient(verify=verify, timeout=timeout),
+            http_client=anthropic.DefaultAioHttpClient(
+                verify=verify, timeout=timeout, limits=limits
+            ),
         )
 
 

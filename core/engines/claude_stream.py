@@ -110,7 +110,7 @@ class ClaudeAnswer:
         data = _data_of(frame)
         if not data:
             return
-        event = json.loads(data)
+        event = json.loads(data.decode())
         match event["type"]:
             case "content_block_delta":
                 self._grow(event, text, thinking)

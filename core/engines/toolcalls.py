@@ -32,6 +32,8 @@ async def run_tools(
 
     Whatever the door raises ends the others, as does closing the generator.
     """
+    if not calls:
+        return
     for call in calls:
         yield ToolStarted(call_id=call.id, tool=call.name, summary=door.summary(call))
     running = [asyncio.ensure_future(door.call(call)) for call in calls]
