@@ -75,10 +75,12 @@ class Block:
 
     def lines(self, console: Console, options: ConsoleOptions) -> list[list[Segment]]:
         """The lines of the screen."""
-        lines = console.render_lines(self._markdown, options, pad=False)
-        while lines and _is_blank(lines[-1]):
+        lines = [
+            _stripped(line) for line in console.render_lines(self._markdown, options, pad=False)
+        ]
+        while lines and not lines[-1]:
             lines.pop()
-        while lines and _is_blank(lines[0]):
+        while lines and not lines[0]:
             lines.pop(0)
         return lines
 
@@ -109,5 +111,11 @@ class Tail:
             yield Text(self._status, "dim", no_wrap=True, overflow="ellipsis")
 
 
-def _is_blank(line: list[Segment]) -> bool:
-    return not any(segment.text.strip() for segment in line)
+def _stripped(line: list[Segment]) -> list[Segment]:
+    """A line without blank space at its end: it would be copied too."""
+    line = list(line)
+    while line and not line[-1].text.rstrip():
+        line.pop()
+    if line:
+        line[-1] = Segment(line[-1].text.rstrip(), line[-1].style)
+    return line

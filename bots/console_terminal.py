@@ -97,14 +97,14 @@ class Terminal:
     @contextlib.contextmanager
     def quiet_keys(self) -> Iterator[None]:
         """While an answer streams, keys are kept for the next prompt and not echoed."""
-        if not self.asks:
-            yield
-            return
         import termios  # noqa: PLC0415  # not on every platform; only with a terminal
 
-        number = self.stdin.fileno()
-        before = termios.tcgetattr(number)
-        quiet = termios.tcgetattr(number)
+        try:
+            number = self.stdin.fileno()
+            before, quiet = termios.tcgetattr(number), termios.tcgetattr(number)
+        except (OSError, ValueError, termios.error):  # no terminal: no keys
+            yield
+            return
         quiet[3] &= ~(termios.ECHO | termios.ICANON)
         termios.tcsetattr(number, termios.TCSANOW, quiet)
         try:
@@ -151,7 +151,9 @@ def _prompt(history: Path | None) -> _Prompt:
         event.current_buffer.insert_text("\n")
 
     kept = SafeHistory(str(history)) if history and _private(history) else InMemoryHistory()
-    session: PromptSession[str] = PromptSession(history=kept, key_bindings=keys)
+    session: PromptSession[str] = PromptSession(
+        history=kept, key_bindings=keys, reserve_space_for_menu=0
+    )
 
     async def ask() -> str:
         return await session.prompt_async("\u203a " if _utf8_output() else "> ")
