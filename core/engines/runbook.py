@@ -6,6 +6,7 @@ nothing but the tools. It says what it is, and it never pretends to have underst
 
 from __future__ import annotations
 
+import re
 from collections.abc import AsyncGenerator, Sequence
 from contextlib import aclosing
 from dataclasses import replace
@@ -16,12 +17,16 @@ from core.engines.runbook_plan import Plan, WouldChange, make_plan
 from core.engines.runbook_words import Words, ask_for, words_for
 from core.engines.toolcalls import run_tools
 from core.events import Completed, TextDelta, TextReset, TurnEvent
-from core.fleet.inventory import Inventory
+from core.fleet.inventory import Inventory, Server
 from core.fleet.report import Verdict, verdict_of
 from core.skills import SkillLibrary
 from core.steps import ModelStep, Step, ToolCall, ToolStep
 
 NAME = "runbook"
+_FOLLOW_UP = re.compile(
+    r"\s*(?:(?:and|again|what about|how about|same|now|on)\b|[那再])", re.IGNORECASE
+)
+_FOLLOW_UP_CHARS = 60
 
 
 class RunbookEngine:
@@ -56,7 +61,7 @@ class RunbookEngine:
             names = ", ".join(attachment.name for attachment in request.attachments)
             yield TextDelta(text=words.attachments.format(names=names) + "\n\n")
         servers = await self._inventory.servers(request.tenant_id)
-        plan = make_plan(request.text, self._skills, servers, request.tools.specs())
+        plan = self._plan(request, servers)
         match plan:
             case Plan() if plan.missing:
                 yield TextDelta(text=ask_for(words, plan.missing[0]))
@@ -70,6 +75,22 @@ class RunbookEngine:
                 yield TextDelta(text=words.unmatched.format(examples=words.examples))
         yield TextDelta(text=f"\n\n{words.offline}")
         yield Completed()
+
+    def _plan(
+        self, request: EngineRequest, servers: tuple[Server, ...]
+    ) -> Plan | WouldChange | None:
+        """The plan for the message, or for the last question with this message's details."""
+        specs = request.tools.specs()
+        plan = make_plan(request.text, self._skills, servers, specs)
+        if plan is None and request.history and _is_follow_up(request.text):
+            before = request.history[-1].user_text
+            return make_plan(f"{request.text} {before}", self._skills, servers, specs)
+        return plan
+
+
+def _is_follow_up(text: str) -> bool:
+    """Whether a message leans on the one before it, such as "and on web-4?"."""
+    return bool(_FOLLOW_UP.match(text)) and len(text) <= _FOLLOW_UP_CHARS
 
 
 def _is_answered(steps: Sequence[Step]) -> bool:

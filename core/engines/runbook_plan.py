@@ -5,6 +5,7 @@ from __future__ import annotations
 import re
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
+from itertools import pairwise
 
 from core.fleet.inventory import Server, resolve
 from core.skill_triggers import NO_NAMES, NUMBERS, slot_accepts, tokens
@@ -124,10 +125,11 @@ def _is_simple(match: Match) -> bool:
 
 
 def _agrees(match: Match, servers: Sequence[Server]) -> bool:
-    """A word taken as a server must be one, and a word taken as a service must not."""
+    """A word taken as a server must be one; a server's whole name is no service's."""
     for slot, value in match.slots:
-        is_server = isinstance(resolve(value, servers), Server)
-        if slot in {"server", "service"} and is_server != (slot == "server"):
+        if slot == "server" and not isinstance(resolve(value, servers), Server):
+            return False
+        if slot == "service" and isinstance(resolve(value, servers, exact=True), Server):
             return False
     return True
 
@@ -187,7 +189,7 @@ def _server(
     A word of the fleet is a server wherever it stands. "on X" is one too, even unknown (the
     tool then says which there are), unless X could be the service that is asked about.
     """
-    for words in (*zip(free, free[1:], strict=False), *((at,) for at in free)):
+    for words in (*pairwise(free), *((at,) for at in free)):
         name = " ".join(said[at] for at in words)
         is_name = words[-1] - words[0] < len(words) and slot_accepts("server", said[words[0]])
         if is_name and not name.isdigit() and isinstance(found := resolve(name, servers), Server):

@@ -128,8 +128,10 @@ async def service_status(host: Host, service: str | None) -> Report:
     for name in (service, *ALIASES.get(service.casefold(), ())):
         result = await _show(host, name)
         unit = parse_show(result.stdout)
-        if _has_no_systemd(result) or unit is None:
-            return await _by_processes(host, service)
+        if _has_no_systemd(result):
+            return await _by_processes(host, service, because="systemd does not run here")
+        if unit is None:
+            return await _by_processes(host, service, because="systemd does not answer")
         if unit.load != "not-found":
             return judge_unit(unit)
     return await _unknown_unit(host, service)
@@ -142,7 +144,9 @@ async def failed_services(host: Host) -> Report:
         timeout_s=_TIMEOUT_S,
         max_bytes=_MAX_BYTES,
     )
-    if _has_no_systemd(result) or result.exit_status != 0:
+    if result.exit_status != 0 and not _has_no_systemd(result):
+        return failure("systemd does not answer, so I cannot tell which services have failed.")
+    if result.exit_status != 0:
         return Report(
             headline="systemd does not run here, so there is no list of failed services; "
             "ask for one by its name."
@@ -223,15 +227,15 @@ async def _show(host: Host, name: str) -> CommandResult:
     )
 
 
-async def _by_processes(host: Host, service: str) -> Report:
+async def _by_processes(host: Host, service: str, *, because: str) -> Report:
     """The answer without systemd: whether a program of that name runs."""
     names = {service.casefold(), *ALIASES.get(service.casefold(), ())}
     names = {name.removesuffix(".service")[:_COMM_CHARS] for name in names}
     everything = await processes(host, measure_cpu=False)
     if not everything:
-        return failure("I cannot tell: neither systemd nor /proc is readable there.")
+        return failure(f"I cannot tell: {because}, and /proc is not readable.")
     found = [each for each in everything if _is_called(each, names)]
-    note = "systemd does not run here, so this is what the process list says"
+    note = f"{because}, so this is what the process list says"
     if not found:
         return Report(
             headline=f"no process called {clean(service)} is running ({note}).",
@@ -272,7 +276,7 @@ async def _unknown_unit(host: Host, service: str) -> Report:
         for name, _ in parse_units(result.stdout)
         if wanted in name.casefold() and name.endswith(".service")
     ]
-    processes_report = await _by_processes(host, service)
+    processes_report = await _by_processes(host, service, because="systemd does not know it")
     running = processes_report.verdict is Verdict.FINE and not processes_report.failed
     also = " A process of that name runs without systemd." if running else ""
     hint = f" Similar: {', '.join(clean(name) for name in near[:5])}." if near else ""

@@ -16,7 +16,7 @@ from core.fleet.tools import fleet_tools
 from core.messages import Attachment
 from core.protected import ProtectedPaths
 from core.skills import BUILT_IN, SkillLibrary, parse_skill
-from core.steps import ModelStep, ToolCall, ToolStep
+from core.steps import Exchange, ModelStep, ToolCall, ToolStep
 from core.tools import ToolResult, ToolSpec
 from tests.contracts.engine_kit import FILES, Turn
 from tests.fakes.host import FakeFleet, FakeHost
@@ -311,6 +311,17 @@ async def test_a_file_without_a_word() -> None:
     end = await turn.play(engine(), turn.request("", attachments=(blob,)))
     assert end.stop_reason is StopReason.END
     assert "a.bin" in turn.shown
+
+
+@pytest.mark.parametrize(
+    "text", ["and on web-3?", "what about web-3", "again on web-3", "那 web-3 呢"]
+)
+async def test_a_follow_up_leans_on_the_question_before(text: str) -> None:
+    """The last question is asked again with the new server."""
+    turn = door()
+    history = (Exchange(user_text="disk on web-9", reply="No such server."),)
+    await turn.play(engine(), turn.request(text, history=history))
+    assert turn.of(ToolStarted)[0].summary == "disk_usage {'server': 'web-3'}"
 
 
 async def test_a_skill_without_a_tool_is_read_out() -> None:

@@ -1,10 +1,14 @@
 from __future__ import annotations
 
+import os
 import socket
+from collections.abc import Sequence
+from dataclasses import dataclass
 from pathlib import Path
 
 import pytest
 
+from core.fleet.host import NOT_INSTALLED, CommandResult, FileProblem, FileRead
 from core.fleet.inventory import LocalInventory, Server, ServerKind
 from core.fleet.local import LocalConnector, LocalHost
 from core.fleet.tools import fleet_tools
@@ -17,6 +21,7 @@ from tests.fakes.host import FakeFleet, FakeHost, said
 CONTEXT = ToolContext(tenant_id="ten_1", user_id="usr_1", turn_id="trn_1")
 STRANGER = ToolContext(tenant_id="ten_2", user_id="usr_2", turn_id="trn_2")
 PROTECTED = ProtectedPaths()
+OWN_NAME = Path("/proc/self/comm").read_text().strip()
 
 
 def tools_of(fleet: FakeFleet) -> dict[str, Tool]:
@@ -371,6 +376,42 @@ async def test_a_real_listener_is_found(here: dict[str, Tool]) -> None:
         port = listener.getsockname()[1]
         result = await here["listening_ports"].run(CONTEXT, {"port": port})
     assert f"listens on port {port} (tcp), for this machine only." in result.output
+
+
+@dataclass(frozen=True)
+class Slim:
+    """The real machine, as if these commands were not installed."""
+
+    host: LocalHost
+    missing: frozenset[str]
+
+    async def run(self, argv: Sequence[str], *, timeout_s: float, max_bytes: int) -> CommandResult:
+        """Run what is installed."""
+        if argv[0] in self.missing:
+            return said(status=NOT_INSTALLED)
+        return await self.host.run(argv, timeout_s=timeout_s, max_bytes=max_bytes)
+
+    async def read_file(
+        self, path: str, *, max_bytes: int, tail: bool = False
+    ) -> FileRead | FileProblem:
+        """Read as the host does."""
+        return await self.host.read_file(path, max_bytes=max_bytes, tail=tail)
+
+
+async def test_a_slim_container_is_understood_too() -> None:
+    """Without ss and systemctl the kernel's own tables name the listener and the process."""
+    host = Slim(host=LocalHost(PROTECTED), missing=frozenset({"ss", "systemctl", "ps"}))
+    server = Server(id="s", tenant_id="ten_1", name="here", kind=ServerKind.LOCAL)
+    found = fleet_tools(LocalInventory(server=server), LocalConnector(host=host), PROTECTED)
+    tools = {tool.spec.name: tool for tool in found}
+    name = OWN_NAME
+    with socket.create_server(("127.0.0.1", 0)) as listener:
+        port = listener.getsockname()[1]
+        ports = await tools["listening_ports"].run(CONTEXT, {"port": port})
+    assert f"{name} ({os.getpid()}) listens on port {port} (tcp), for this machine" in ports.output
+    status = await tools["service_status"].run(CONTEXT, {"service": name})
+    assert f"here: {name} is running: " in status.output
+    assert "systemd does not run here" in status.output
 
 
 async def test_a_real_service_question_is_answered(here: dict[str, Tool]) -> None:
