@@ -9,16 +9,19 @@ its ``prompts``.
 from __future__ import annotations
 
 import base64
+import tempfile
 from collections import Counter
 from collections.abc import AsyncIterator, Sequence
 from contextlib import AbstractAsyncContextManager, aclosing, asynccontextmanager
 from dataclasses import dataclass, field
 from enum import StrEnum
+from pathlib import Path
 from typing import Protocol, TypeVar
 
 from core.engines.claude_api import ClaudeApiConfig, ClaudeApiEngine
 from core.engines.engine import Engine, EngineRequest
 from core.engines.replies import joined_text
+from core.engines.runbook import RunbookEngine
 from core.events import (
     Completed,
     ModelCallFinished,
@@ -29,8 +32,10 @@ from core.events import (
     ToolStarted,
     TurnEvent,
 )
+from core.fleet.inventory import LocalInventory, Server, ServerKind
 from core.messages import Attachment
 from core.metering import Grant, QuotaRefusal, Usage
+from core.skills import SkillLibrary
 from core.steps import Exchange, SteerStep, Step, ToolCall, ToolStartedStep, ToolStep
 from core.tools import Param, ToolResult, ToolSpec
 from tests.fakes.anthropic import SECRET_WORD, FakeAnthropic
@@ -76,6 +81,7 @@ class EngineKit(Protocol):
     """How to test one engine."""
 
     name: str
+    has_model: bool
     prompts: dict[Case, str]
     """The message text that leads into each case."""
 
@@ -87,6 +93,7 @@ class ScriptedKit:
     """The scripted engine of ``tests.fakes``."""
 
     name = "scripted"
+    has_model = True
     prompts = {case: case.value for case in Case}  # noqa: RUF012  # a table
 
     @asynccontextmanager
@@ -116,6 +123,7 @@ class ClaudeApiKit:
     """The Messages API engine against its fake."""
 
     name = "claude_api"
+    has_model = True
     prompts = {  # noqa: RUF012  # a table
         Case.TEXT: "hello",
         Case.TOOL: "[[tool look {}]]",
@@ -140,13 +148,37 @@ class ClaudeApiKit:
                 await engine.aclose()
 
 
+class RunbookKit:
+    """The offline engine, with skills for the tools of these tests."""
+
+    name = "runbook"
+    has_model = False
+    prompts = {  # noqa: RUF012  # a table
+        Case.TEXT: "hello",
+        Case.TOOL: "look around",
+        Case.REFUSED_TOOL: "forbidden fruit",
+        Case.FILES: "look around",
+    }
+
+    @asynccontextmanager
+    async def start(self) -> AsyncIterator[Engine]:
+        """Load two skills from files."""
+        server = Server(id="srv_1", tenant_id="ten_1", name="local", kind=ServerKind.LOCAL)
+        with tempfile.TemporaryDirectory() as folder:
+            for tool, trigger in (("look", "look around"), ("forbidden", "forbidden fruit")):
+                front = f'name: {tool}\ndescription: Test.\ntriggers: ["{trigger}"]\ntool: {tool}'
+                (Path(folder) / f"{tool}.md").write_text(f"---\n{front}\n---\nA test.\n")
+            skills = SkillLibrary.load(Path(folder))
+        yield RunbookEngine(skills=skills, inventory=LocalInventory(server=server))
+
+
 def claude_config(url: str, **changes: object) -> ClaudeApiConfig:
     """A configuration that is as impatient as a test."""
     defaults = {"api_key": "sk-test", "base_url": url, "stall_timeout_s": 0.5, "backoff_s": 0.01}
     return ClaudeApiConfig(**{**defaults, **changes})  # type: ignore[arg-type]
 
 
-KITS: tuple[EngineKit, ...] = (ScriptedKit(), ClaudeApiKit())
+KITS: tuple[EngineKit, ...] = (ScriptedKit(), ClaudeApiKit(), RunbookKit())
 
 SPECS = (
     ToolSpec(name="look", description="Look at a server.", params=()),
