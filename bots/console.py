@@ -235,7 +235,8 @@ class _Chat:
         self._files = ()
         before, self._conversation = self._conversation, turn.conversation_id
         if before and self._conversation and before != self._conversation:
-            await self._history(self._conversation)
+            with contextlib.suppress(ConsoleError):  # it is a courtesy, the chat goes on
+                await self._history(self._conversation)
         self._say("")
         return True
 

@@ -12,6 +12,7 @@ import base64
 import contextlib
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Self
+from urllib.parse import quote
 
 import aiohttp
 
@@ -188,7 +189,9 @@ class ConsoleClient:
 
     async def messages(self, conversation_id: str) -> tuple[PastMessage, ...]:
         """A conversation's messages, oldest first. Raises Unreachable or Refused."""
-        found = (await self._get(f"/conversations/{conversation_id}/messages")).get("messages")
+        found = (await self._get(f"/conversations/{_segment(conversation_id)}/messages")).get(
+            "messages"
+        )
         return tuple(
             PastMessage(role=str(item.get("role", "")), text=str(item.get("text", "")))
             for item in (found if isinstance(found, list) else [])
@@ -205,7 +208,9 @@ class ConsoleClient:
 
     async def _get(self, path: str) -> dict[str, object]:
         try:
-            async with self._http().get(self._base + path, headers=self._headers()) as response:
+            async with self._http().get(
+                self._base + path, headers=self._headers(), allow_redirects=False
+            ) as response:
                 self._reached = True
                 await _raise_problem(response)
                 body = await response.json()
@@ -221,14 +226,18 @@ class ConsoleClient:
         if progress.last_id:
             headers["Last-Event-ID"] = progress.last_id
         if progress.turn_id:
-            url = f"{self._base}/agent/turns/{progress.turn_id}/events"
-            request = self._http().get(url, headers=headers)
+            url = f"{self._base}/agent/turns/{_segment(progress.turn_id)}/events"
+            request = self._http().get(url, headers=headers, allow_redirects=False)
         else:
             headers["Idempotency-Key"] = key
-            request = self._http().post(self._base + "/agent/turns", headers=headers, json=body)
+            request = self._http().post(
+                self._base + "/agent/turns", headers=headers, json=body, allow_redirects=False
+            )
         async with request as response:
             self._reached = True
             await _raise_problem(response)
+            if response.content_type != "text/event-stream":
+                raise Unreachable(self._stranger())
             yield response
 
     async def _events(
@@ -261,9 +270,17 @@ class ConsoleClient:
         short = (refusal.retry_after_s or 0.0) <= LONGEST_WAIT_S
         return short and (bool(progress.turn_id) or progress.attempt > 0)
 
+    def _stranger(self) -> str:
+        return f"What answers at {self._base.removesuffix('/api/v1')} is no IT0 server."
+
     def _no_server(self) -> str:
         address = self._base.removesuffix("/api/v1")
         return f"No IT0 server answers at {address}. Start one with `it0 up`."
+
+
+def _segment(value: str) -> str:
+    """One part of a path, whatever was typed."""
+    return quote(value, safe="")
 
 
 def _turn_body(
@@ -324,14 +341,18 @@ def _gone(progress: _Progress) -> str:
 
 async def _raise_problem(response: aiohttp.ClientResponse) -> None:
     """Turn a problem document (RFC 9457) into Refused."""
-    if response.status < 400:  # noqa: PLR2004  # the first error status
+    if response.status < 300:  # noqa: PLR2004  # a redirect is no answer either: it gets a token
         return
     try:
         body = await response.json(content_type=None)
     except (ValueError, aiohttp.ClientError):
         body = None
     problem = body if isinstance(body, dict) else {}
-    detail = problem.get("detail") or problem.get("title") or f"HTTP status {response.status}"
+    detail = (
+        problem.get("detail")
+        or problem.get("title")
+        or (f"The server answered with HTTP status {response.status}; is it an IT0 server?")
+    )
     after = response.headers.get("Retry-After", "")
     raise Refused(
         _sentence(response.status, str(detail), after),

@@ -79,7 +79,7 @@ ServerEvent = (
 )
 
 
-def parse_event(  # noqa: PLR0911  # one case for each event
+def parse_event(  # one case for each event
     name: str, data: str
 ) -> ServerEvent | None:
     """Translate one event; None for a name that a newer server may use.

@@ -17,6 +17,8 @@ if TYPE_CHECKING:
 
 _ROOM = 3
 """Rows of the screen that the redrawn part leaves free."""
+_LONG = 4000
+"""Characters of an unfinished block that are still drawn as Markdown."""
 
 
 class _Heading(rich_markdown.Heading):
@@ -102,7 +104,11 @@ class Tail:
     def __rich_console__(self, console: Console, options: ConsoleOptions) -> RenderResult:
         """As many of the last lines as the screen holds."""
         room = max(1, console.size.height - _ROOM)
-        lines = Block(self._text).lines(console, options)[-room:]
+        if len(self._text) > _LONG:  # drawn ten times a second: the last lines, as they came
+            text = Text(self._text[-_LONG:])
+            lines = [_stripped(line) for line in console.render_lines(text, options)][-room:]
+        else:
+            lines = Block(self._text).lines(console, options)[-room:]
         if lines and self._follows:
             lines.insert(0, [])
         for line in lines:

@@ -31,6 +31,8 @@ if TYPE_CHECKING:
 
 _REDRAW_S = 0.1
 _SUMMARY_CHARS = 200
+_LONG_BLOCK = 1000
+"""Characters; from here on the work for a growing block is bounded."""
 
 
 @dataclass(slots=True)
@@ -40,6 +42,8 @@ class _Shown:
     text: str = ""
     printed: int = 0
     blocks: int = 0
+    next_look: int = 0
+    """Length of the unprinted rest at which it is searched for finished blocks again."""
 
 
 @dataclass(slots=True)
@@ -126,8 +130,14 @@ class AnswerView:
             self._print_finished()
 
     def _print_finished(self) -> None:
+        """Print what is finished; a long block is looked at only when it grew a good deal."""
         shown = self._shown
-        self._print_block(finished_length(shown.text[shown.printed :]))
+        rest = len(shown.text) - shown.printed
+        if rest < shown.next_look:
+            return
+        finished = finished_length(shown.text[shown.printed :])
+        shown.next_look = 0 if finished or rest < _LONG_BLOCK else rest * 17 // 16
+        self._print_block(finished)
 
     def _print_rest(self) -> None:
         self._print_block(len(self._shown.text) - self._shown.printed)
@@ -138,6 +148,7 @@ class AnswerView:
         shown = self._shown
         block = shown.text[shown.printed : shown.printed + length]
         shown.printed += length
+        shown.next_look = 0
         if not block.strip():
             return
         if shown.blocks:
@@ -155,7 +166,7 @@ class AnswerView:
             self._line(self._sign("\u21ba", "!"), reason or "The answer starts again.", "yellow")
         if void:
             shown.printed = 0
-        shown.text = text
+        shown.text, shown.next_look = text, 0
         self._print_finished()
 
     def _complete(self, event: TurnCompleted) -> None:

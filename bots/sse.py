@@ -42,6 +42,7 @@ class SseParser:
     """Turns the chunks of a response body into events, wherever the chunks are cut."""
 
     def __init__(self) -> None:
+        """Nothing was read yet."""
         self._decoder = codecs.getincrementaldecoder("utf-8-sig")("replace")
         self._rest = ""
         self._after_cr = False

@@ -26,6 +26,7 @@ class Stream(io.StringIO):
     """Text in memory that may say it is a terminal."""
 
     def __init__(self, text: str = "", *, tty: bool = False) -> None:
+        """``tty``: what it says about itself."""
         super().__init__(text)
         self._tty = tty
 
@@ -38,6 +39,7 @@ class Typist:
     """Types prepared lines, then Ctrl-D; an exception is a key such as Ctrl-C."""
 
     def __init__(self, *lines: str | type[BaseException]) -> None:
+        """``lines`` in the order they are typed."""
         self._lines = list(lines)
 
     async def read(self) -> str:
@@ -54,6 +56,7 @@ class Screen:
     def __init__(
         self, typist: Typist | None = None, *, stdin: str = "", shown: bool = False
     ) -> None:
+        """``shown``: whether somebody watches; without a typist ``stdin`` is a pipe."""
         typed = typist is not None
         self.out, self.err = Stream(tty=shown or typed), Stream()
         self.terminal = Terminal(
@@ -287,3 +290,15 @@ async def test_an_unknown_conversation_ends_before_the_first_prompt(api: Console
     screen = Screen(Typist())
     assert await chat(api, screen, ChatOptions(conversation_id="nope")) == ExitCode.FAILED
     assert screen.err.getvalue() == "There is no conversation nope.\n"
+
+
+async def test_a_giant_code_block_is_shown_whole(api: ConsoleApi) -> None:
+    """Thousands of lines in small pieces arrive once and in order."""
+    lines = [f"line{number:04}" for number in range(3000)]
+    text = "```\n" + "\n".join(lines) + "\n```\n\nEnd."
+    deltas: list[Step] = [
+        ("text_delta", {"text": text[at : at + 40]}) for at in range(0, len(text), 40)
+    ]
+    api.scripts["q"] = [*deltas, completed(text)]
+    _, out, _ = await once(api, "q", shown=True)
+    assert [word for word in out.split() if word.startswith("line")] == lines

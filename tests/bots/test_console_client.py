@@ -8,6 +8,7 @@ import pytest
 
 from bots.console_client import (
     ConsoleClient,
+    ConsoleError,
     ConversationSummary,
     PastMessage,
     Refused,
@@ -172,3 +173,22 @@ async def test_conversations_and_messages(api: ConsoleApi, client: ConsoleClient
     )
     with pytest.raises(Refused, match="no conversation x"):
         await client.messages("x")
+
+
+async def test_what_is_typed_as_a_conversation_stays_one_path_segment(
+    api: ConsoleApi, client: ConsoleClient
+) -> None:
+    """An id with slashes cannot reach another route."""
+    api.past["a/../b?x"] = [("user", "hi")]
+    assert len(await client.messages("a/../b?x")) == 1
+
+
+@pytest.mark.parametrize("status", [200, 302, 404])
+async def test_another_server_is_called_one(
+    api: ConsoleApi, client: ConsoleClient, status: int
+) -> None:
+    """Something else on the port gives one sentence; a redirect is not followed with a token."""
+    api.refusals = [(status, {"Location": api.url + "/elsewhere"}, {})]
+    with pytest.raises(ConsoleError, match="IT0 server"):
+        await ask(client)
+    assert len(api.tokens) == 1

@@ -28,6 +28,7 @@ class Session:
     """A child process with a terminal of its own."""
 
     def __init__(self, *arguments: str, columns: int = 70, term: str = "xterm-256color") -> None:
+        """Start the chat with these arguments."""
         self.seen = ""
         self._mark = 0
         self._pid, self._fd = pty.fork()
@@ -35,7 +36,7 @@ class Session:
             os.chdir(ROOT)
             environ = {**os.environ, "TERM": term, "LANG": "C.UTF-8", "PYTHONPATH": str(ROOT)}
             program = [sys.executable, "-m", "tests.bots.console_api", *arguments]
-            os.execve(sys.executable, program, environ)  # noqa: S606  # our own program
+            os.execve(sys.executable, program, environ)  # our own program
         size = struct.pack("HHHH", 24, columns, 0, 0)
         fcntl.ioctl(self._fd, termios.TIOCSWINSZ, size)
 
