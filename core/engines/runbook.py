@@ -135,19 +135,19 @@ def _under_a_free_id(call: ToolCall, results: list[Step]) -> ToolCall:
 def _together(done: list[ToolStep], words: Words) -> str:
     """One judging line, the first line of every check, then the details of the bad ones."""
     firsts = [step.output.partition("\n")[0] for step in done]
-    failed = [step for step in done if step.is_error]
-    bad = [
-        step
+    verdicts = [
+        Verdict.UNKNOWN if step.is_error else verdict_of(first)
         for step, first in zip(done, firsts, strict=True)
-        if not step.is_error and verdict_of(first) is not Verdict.FINE
     ]
+    bad = [step for step, verdict in zip(done, verdicts, strict=True) if verdict > Verdict.FINE]
+    unknown = verdicts.count(Verdict.UNKNOWN)
     head = (
         words.not_well.format(bad=len(bad), count=len(done))
         if bad
-        else words.all_well.format(count=len(done) - len(failed))
+        else words.all_well.format(count=len(done) - unknown)
     )
-    if failed:
-        head += f" {words.could_not.format(count=len(failed))}"
+    if unknown:
+        head += f" {words.could_not.format(count=unknown)}"
     details = [step.output.partition("\n")[2].strip() for step in bad]
     lines = "\n".join(f"- {first}" for first in firsts)
     return "\n\n".join([head, lines, *(detail for detail in details if detail)])

@@ -43,8 +43,8 @@ ENGLISH = Words(
     missing="Which {what}? For example: {example}.",
     attachments="I cannot read what is attached ({names}): that needs a model.",
     left_out="{count} more servers were left out; name one to see it.",
-    all_well="All {count} checks look good.",
-    not_well="{bad} of {count} checks need a look.",
+    all_well="{count} checks look good.",
+    not_well="{bad} of {count} checks found something.",
     could_not="{count} could not be made.",
     again="The answer starts again, because the first attempt was interrupted.",
 )

@@ -154,7 +154,7 @@ def _note(pictures: list[_Picture], line: str) -> None:
     pictures[-1].stats[int(match[1])] = (match[2], match[3], numbers)
 
 
-def _process(  # noqa: PLR0913  # one row out of two pictures and three constants
+def _process(  # one row out of two pictures and three constants
     pid: int, first: _Picture, last: _Picture, *, page: int, tick: int, user: str
 ) -> Process:
     name, state, numbers = last.stats[pid]

@@ -22,6 +22,8 @@ _CONTROLS = re.compile(r"[\x00-\x08\x0b-\x1f\x7f-\x9f\u200b-\u200f\u202a-\u202e\
 class Verdict(IntEnum):
     """How bad a finding is; the mark stands at the beginning of a tool's first line."""
 
+    UNKNOWN = -1
+    """Nothing is known to be wrong, because this could not be looked at."""
     FINE = 0
     LOOK = 1
     ACT = 2
@@ -29,7 +31,7 @@ class Verdict(IntEnum):
     @property
     def mark(self) -> str:
         """What the first line begins with: nothing when all is well."""
-        return ("", "⚠ ", "‼ ")[self]
+        return {-1: "? ", 0: "", 1: "⚠ ", 2: "‼ "}[self]
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -55,7 +57,7 @@ def failure(sentence: str) -> Report:
 
 def verdict_of(first_line: str) -> Verdict:
     """Read the verdict back from a tool's first line."""
-    for verdict in (Verdict.ACT, Verdict.LOOK):
+    for verdict in (Verdict.ACT, Verdict.LOOK, Verdict.UNKNOWN):
         if first_line.startswith(verdict.mark):
             return verdict
     return Verdict.FINE

@@ -260,11 +260,18 @@ async def test_health_is_judged() -> None:
     turn = door(outputs)
     await turn.play(engine(), turn.request("everything ok?"))
     assert turn.shown.startswith(
-        "1 of 4 checks need a look. 1 could not be made.\n\n"
+        "1 of 4 checks found something. 1 could not be made.\n\n"
         "- ⚠ web-3: / is 93 % full.\n- web-3: fine.\n"
         "- web-3: system_load is fine.\n- systemd is gone.\n\n| details |\n\n_Offline"
     )
     assert [event.call_id for event in turn.of(ToolStarted)] == ["rb1", "rb2", "rb3", "rb4"]
+
+
+async def test_a_check_that_could_not_be_made_is_not_called_good() -> None:
+    """Where systemd does not run, three checks are good and one is unknown."""
+    turn = door({"service_status": ToolResult(output="? web-3: systemd does not run here.")})
+    await turn.play(engine(), turn.request("health"))
+    assert turn.shown.startswith("3 checks look good. 1 could not be made.\n\n")
 
 
 async def test_a_refused_tool_is_told() -> None:
