@@ -15,8 +15,9 @@ from dataclasses import dataclass
 
 from markdown_it import MarkdownIt
 
+from core.markdown_blocks import LineCut, Place, Rank
 from core.markdown_graphemes import cut_at_grapheme
-from core.markdown_layout import Layout, Place, Rank, read_layout
+from core.markdown_layout import Layout, read_layout
 from core.messages import clean_text
 
 Measure = Callable[[str], int]
@@ -155,16 +156,23 @@ class _Splitter:
         fitting = bisect.bisect_left(
             range(len(lines)), x=True, key=lambda index: not self._fits(start, lines[index].place)
         )
-        candidates = [line for line in lines[:fitting] if self._fits(start, line.place)]
+        candidates = lines[:fitting]
         for rank, fill in _WANTED_FILL:
-            best = next((line for line in reversed(candidates) if line.rank <= rank), None)
-            if best and self._filled(start, best.place) >= fill:
-                return best.place
-        last = candidates[-1].place if candidates else None
+            best = self._last(start, candidates, rank)
+            if best and self._filled(start, best) >= fill:
+                return best
+        last = self._last(start, candidates, Rank.POOR)
         inside = self._cut_inside(start, last.offset if last else start.offset)
         if inside and (last is None or self._filled(start, inside) >= 0.5):  # noqa: PLR2004  # half
             return inside
         return last or Place(start.offset + 1, inside=True)
+
+    def _last(self, start: Place, candidates: list[LineCut], rank: Rank) -> Place | None:
+        """The last boundary of at most this rank that fits; a closing fence takes room too."""
+        for line in reversed(candidates):
+            if line.rank <= rank and self._fits(start, line.place):
+                return line.place
+        return None
 
     def _cut_inside(self, start: Place, low: int) -> Place | None:
         """Cut inside the line at ``low``, the first one that does not fit as a whole."""

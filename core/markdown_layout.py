@@ -8,11 +8,11 @@ from __future__ import annotations
 
 import bisect
 import re
-from dataclasses import dataclass
-from enum import IntEnum
 from typing import TYPE_CHECKING
 
 from markdown_it import MarkdownIt
+
+from core.markdown_blocks import Container, Leaf, LineCut, Place, Rank
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -31,58 +31,6 @@ _WIDEST_ITEM_PADDING = 4
 """Spaces after a list marker; more of them start indented code (CommonMark 5.2)."""
 
 
-class Rank(IntEnum):
-    """How good a cut right before a line is; less is better."""
-
-    BLOCK = 0
-    ITEM = 1
-    ROW = 2
-    LINE = 3
-    POOR = 4
-    """Between a heading and what it announces."""
-    NEVER = 9
-
-
-@dataclass(frozen=True, slots=True)
-class Place:
-    """A place in the source. ``inside`` a line, or at the start of one."""
-
-    offset: int
-    inside: bool = False
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class LineCut:
-    """A line boundary where a part may end."""
-
-    place: Place
-    rank: Rank
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class _Container:
-    """A quote or a list item, from its first line up to ``end``."""
-
-    first: int
-    end: int
-    width: int
-    """Columns its content is indented by; 0 is a quote."""
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class _Leaf:
-    """A block of lines without blocks inside."""
-
-    kind: str
-    first: int
-    end: int
-    containers: tuple[_Container, ...]
-    opener: str = ""
-    """The fence with its language, or a table's header rows: what a further part repeats."""
-    closer: str = ""
-    closed: bool = True
-
-
 class Layout:
     """The lines of a text, what each belongs to, and how good a cut before it is."""
 
@@ -95,12 +43,17 @@ class Layout:
             self._starts.append(self._starts[-1] + len(line) + 1)
         count = len(self._lines)
         self._ranks = [Rank.LINE] * count
-        self._containers: list[tuple[_Container, ...]] = [()] * count
-        self._leaves: list[_Leaf | None] = [None] * count
+        self._containers: list[tuple[Container, ...]] = [()] * count
+        self._leaves: list[Leaf | None] = [None] * count
         self._last_block = 0
         self._after_heading = False
         self._repeatable = most_repeated
         self._read(_BLOCKS.parse(text))
+        self._cut_lines = [line for line in range(count) if self._ranks[line] < Rank.NEVER]
+        self._cuts = [
+            LineCut(place=Place(self._starts[line]), rank=self._ranks[line])
+            for line in self._cut_lines
+        ]
 
     # What the splitter asks.
 
@@ -115,11 +68,7 @@ class Layout:
     def line_cuts(self, start: Place) -> list[LineCut]:
         """All line boundaries after ``start`` where a cut is possible."""
         first = self._line_of(start.offset) + 1
-        return [
-            LineCut(place=Place(self._starts[line]), rank=self._ranks[line])
-            for line in range(first, len(self._lines))
-            if self._ranks[line] < Rank.NEVER
-        ]
+        return self._cuts[bisect.bisect_left(self._cut_lines, first) :]
 
     def line_end(self, offset: int) -> int:
         """Offset after the last character of the line that ``offset`` is in."""
@@ -188,14 +137,14 @@ class Layout:
 
     # How a piece is opened and closed.
 
-    def _dropped(self, start: Place) -> tuple[_Container, ...]:
+    def _dropped(self, start: Place) -> tuple[Container, ...]:
         """The containers that ``start`` is in the middle of."""
         line = self._line_of(start.offset)
         if line >= len(self._lines):
             return ()
         return tuple(c for c in self._containers[line] if start.inside or c.first < line)
 
-    def _opening(self, start: Place, dropped: tuple[_Container, ...]) -> str:
+    def _opening(self, start: Place, dropped: tuple[Container, ...]) -> str:
         lead = "".join("> " for container in dropped if not container.width)
         leaf = self._open_leaf(start)
         inside = lead if start.inside else ""
@@ -203,7 +152,7 @@ class Layout:
             return "".join(lead + line + "\n" for line in leaf.opener.splitlines()) + inside
         return inside
 
-    def _closed(self, body: str, end: Place, dropped: tuple[_Container, ...]) -> str:
+    def _closed(self, body: str, end: Place, dropped: tuple[Container, ...]) -> str:
         leaf = self._fence_to_close(end)
         if leaf is None:
             return body.rstrip()
@@ -213,7 +162,7 @@ class Layout:
         )
         return body + ("" if body.endswith("\n") else "\n") + lead + leaf.closer
 
-    def _fence_to_close(self, end: Place) -> _Leaf | None:
+    def _fence_to_close(self, end: Place) -> Leaf | None:
         """The code block that a piece up to ``end`` leaves open."""
         whole = end.offset >= len(self.text)
         line = len(self._lines) if whole else self._line_of(end.offset)
@@ -227,7 +176,7 @@ class Layout:
         cut_off = end.offset < min(self._starts[leaf.end], len(self.text))
         return leaf if cut_off or not leaf.closed else None
 
-    def _open_leaf(self, place: Place) -> _Leaf | None:
+    def _open_leaf(self, place: Place) -> Leaf | None:
         """The code block or table that a cut at ``place`` is in the middle of."""
         line = self._line_of(place.offset)
         leaf = self._leaves[line] if line < len(self._lines) else None
@@ -251,7 +200,7 @@ class Layout:
     def _line_of(self, offset: int) -> int:
         return bisect.bisect_right(self._starts, offset) - 1
 
-    def _without_items(self, piece: str, dropped: list[_Container]) -> str:
+    def _without_items(self, piece: str, dropped: list[Container]) -> str:
         """A line without the indentation of the list items that are not in this part."""
         kept, position = "", 0
         for container in dropped:
@@ -265,7 +214,7 @@ class Layout:
                 position += _indent(piece[position:], container.width)
         return kept + piece[position:]
 
-    def _marker_length(self, line: int, containers: tuple[_Container, ...]) -> int:
+    def _marker_length(self, line: int, containers: tuple[Container, ...]) -> int:
         position, text = 0, self._lines[line]
         for container in containers:
             if not container.width:
@@ -280,7 +229,7 @@ class Layout:
     # Reading the token stream.
 
     def _read(self, tokens: list[Token]) -> None:
-        stack: list[_Container | None] = []
+        stack: list[Container | None] = []
         for token in tokens:
             if token.nesting < 0:
                 stack.pop()
@@ -293,8 +242,8 @@ class Layout:
                 stack.append(container)
 
     def _block(
-        self, token: Token, first: int, end: int, outer: tuple[_Container, ...]
-    ) -> _Container | None:
+        self, token: Token, first: int, end: int, outer: tuple[Container, ...]
+    ) -> Container | None:
         end = max(min(end, len(self._lines)), first)
         if token.level == 0:
             self._last_block = first
@@ -316,23 +265,23 @@ class Layout:
             self._ranks[first] = min(self._ranks[first], rank)
 
     def _container(
-        self, token: Token, first: int, end: int, outer: tuple[_Container, ...]
-    ) -> _Container | None:
+        self, token: Token, first: int, end: int, outer: tuple[Container, ...]
+    ) -> Container | None:
         if token.type == "blockquote_open":
-            return _Container(first=first, end=end, width=0)
+            return Container(first=first, end=end, width=0)
         if token.type == "list_item_open":
             position = self._marker_length(first, outer)
             marker = _ITEM.match(self._lines[first], position)
             if marker is None:
-                return _Container(first=first, end=end, width=2)
+                return Container(first=first, end=end, width=2)
             padding = len(marker[2])
             blank = not self._lines[first][marker.end() :].strip()
             if blank or padding > _WIDEST_ITEM_PADDING or not padding:
                 padding = 1
-            return _Container(first=first, end=end, width=len(marker[1]) + padding)
+            return Container(first=first, end=end, width=len(marker[1]) + padding)
         return None
 
-    def _leaf(self, token: Token, first: int, end: int, containers: tuple[_Container, ...]) -> None:
+    def _leaf(self, token: Token, first: int, end: int, containers: tuple[Container, ...]) -> None:
         match token.type:
             case "fence" if self._repeatable(token.markup * 2):
                 self._set_leaf(self._fence(token, first, end, containers))
@@ -340,16 +289,14 @@ class Layout:
                 self._set_leaf(self._table(first, end, containers))
             case "paragraph_open" | "heading_open" | "code_block" | "fence":
                 kind = "code_block" if token.type == "fence" else token.type
-                leaf = _Leaf(kind=kind, first=first, end=end, containers=containers)
+                leaf = Leaf(kind=kind, first=first, end=end, containers=containers)
                 self._set_leaf(leaf)
 
-    def _set_leaf(self, leaf: _Leaf) -> None:
+    def _set_leaf(self, leaf: Leaf) -> None:
         for line in range(leaf.first, leaf.end):
             self._leaves[line] = leaf
 
-    def _fence(
-        self, token: Token, first: int, end: int, containers: tuple[_Container, ...]
-    ) -> _Leaf:
+    def _fence(self, token: Token, first: int, end: int, containers: tuple[Container, ...]) -> Leaf:
         last = self._lines[end - 1][self._marker_length(end - 1, containers) :].strip()
         closed = (
             end - 1 > first and len(last) >= len(token.markup) and not last.strip(token.markup[0])
@@ -368,7 +315,7 @@ class Layout:
             blank_before = not self._lines[line - 1].strip()
             if blank_before and self._ranks[line] < Rank.NEVER:
                 self._ranks[line] = Rank.ROW
-        return _Leaf(
+        return Leaf(
             kind="fence",
             first=first,
             end=end,
@@ -378,7 +325,7 @@ class Layout:
             closed=closed,
         )
 
-    def _table(self, first: int, end: int, containers: tuple[_Container, ...]) -> _Leaf:
+    def _table(self, first: int, end: int, containers: tuple[Container, ...]) -> Leaf:
         header = "\n".join(
             self._lines[line][self._marker_length(line, containers) :]
             for line in (first, first + 1)
@@ -389,7 +336,7 @@ class Layout:
             self._ranks[line] = Rank.ROW
         if not self._repeatable(header):
             header = ""
-        return _Leaf(kind="table", first=first, end=end, containers=containers, opener=header)
+        return Leaf(kind="table", first=first, end=end, containers=containers, opener=header)
 
 
 def read_layout(text: str, *, limit: int = 0, measure: Callable[[str], int] = len) -> Layout:

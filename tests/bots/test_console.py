@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import io
 import json
+import subprocess
+import sys
 from typing import TYPE_CHECKING
 
 import pytest
@@ -302,3 +304,16 @@ async def test_a_giant_code_block_is_shown_whole(api: ConsoleApi) -> None:
     api.scripts["q"] = [*deltas, completed(text)]
     _, out, _ = await once(api, "q", shown=True)
     assert [word for word in out.split() if word.startswith("line")] == lines
+
+
+def test_what_is_heavy_is_imported_only_when_it_is_used() -> None:
+    """Importing the chat loads neither rich nor prompt-toolkit nor Pillow."""
+    program = (
+        "import sys, bots.console, core.attachments;"
+        "print([name for name in ('rich', 'prompt_toolkit', 'PIL', 'pygments')"
+        " if name in sys.modules])"
+    )
+    done = subprocess.run(
+        [sys.executable, "-c", program], capture_output=True, text=True, check=True
+    )
+    assert done.stdout == "[]\n"
