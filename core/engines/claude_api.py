@@ -26,7 +26,7 @@ from core.events import Completed, ModelCallFinished, StopReason, TurnEvent
 from core.metering import Grant, QuotaRefusal, Usage
 from core.steps import SteerStep, Step
 
-_DRAIN_S = 1.0
+_DRAIN_S = 0.5
 _log = structlog.get_logger()
 
 __all__ = ["ClaudeApiConfig", "ClaudeApiEngine"]

@@ -171,6 +171,7 @@ class FakeAnthropic:
                     return response
                 await response.write(b"".join(tail))
             seen.finished = True
+            await asyncio.sleep(plan.linger_s)
         except (ConnectionError, asyncio.CancelledError):
             seen.closed_early = True
             raise

@@ -9,6 +9,7 @@
 ``[[max_tokens]]`` ``[[refusal]]`` ``[[pause]]``  the stop reason
 ``[[delay MS]]``           wait before the first byte
 ``[[chunk MS]]``           wait between deltas
+``[[linger MS]]``          keep the connection open after the last event
 ``[[status S retry-after=N]]`` HTTP error S
 ``[[hang]]``               accept and never answer
 ``[[drop K]]`` ``[[eof K]]`` ``[[overload K]]`` ``[[stall K]]`` ``[[malformed K]]``
@@ -42,6 +43,7 @@ class Plan:
     stop: str = "end_turn"
     delay_s: float = 0.0
     chunk_s: float | None = None
+    linger_s: float = 0.0
     status: int | None = None
     retry_after: str | None = None
     hang: bool = False
@@ -94,6 +96,8 @@ def _simple(name: str, raw: str) -> dict[str, Any]:
             return {"delay_s": int(raw) / 1000}
         case "chunk":
             return {"chunk_s": int(raw) / 1000}
+        case "linger":
+            return {"linger_s": int(raw) / 1000}
         case "times":
             return {"times": int(raw)}
         case "thinking" | "hang" | "empty":

@@ -252,12 +252,24 @@ async def test_a_cut_off_answer_is_metered_by_its_length(engine: ClaudeApiEngine
 
 
 async def test_the_connection_is_used_again(engine: ClaudeApiEngine, fake: FakeAnthropic) -> None:
-    """A turn with a tool and the next turn share one connection."""
+    """A turn with a tool and the next turn share one connection, though its end came late."""
     for _ in range(2):
         turn = Turn()
-        await turn.play(engine, turn.request("[[tool look {}]]"))
+        await turn.play(engine, turn.request("[[tool look {}]] [[linger 50]]"))
     assert len(fake.seen) == 4
     assert len({seen.peer for seen in fake.seen}) == 1
+
+
+async def test_a_connection_that_never_ends_does_not_hold_the_turn(
+    engine: ClaudeApiEngine, fake: FakeAnthropic
+) -> None:
+    """After the last event the answer is complete, whatever the provider does then."""
+    turn = Turn()
+    end = await turn.play(engine, turn.request("[[text 2]] [[linger 3600000]]"))
+    assert end.stop_reason is StopReason.END
+    assert turn.shown == "w0 w1 "
+    assert len(turn.meter.reserved) == 1
+    await until(lambda: fake.seen[-1].closed_early)
 
 
 def test_importing_the_engine_does_not_import_the_sdk() -> None:
