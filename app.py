@@ -21,7 +21,6 @@ from bots.web.health import HealthRoutes
 from bots.web.server import build, listening
 from bots.web.team import TeamRoutes
 from bots.web.turns import TurnRoutes
-
 from core import telemetry
 from core.clock import SystemClock
 from core.commands import Commands, ServerNames
@@ -65,6 +64,7 @@ from storage.streams import SqlStreamLog
 from storage.turnlog import SqlTurnLog
 
 _log = structlog.get_logger()
+VERSION = "0.1.0"
 HOUSEKEEPING_S = 600
 
 
@@ -238,7 +238,10 @@ async def _build(
 
 
 def _sinks(sinks: Mapping[str, ReplySink]) -> SinkChoice:
-    return lambda platform: sinks.get(platform)
+    def choose(platform: str) -> ReplySink | None:
+        return sinks.get(platform)
+
+    return choose
 
 
 def _engines(
@@ -328,7 +331,8 @@ def build_web(core: Core) -> web.Application:
             *TurnRoutes(core.inbox, core.streams, auth).routes(),
             *TeamRoutes(core.conversations, people, auth).routes(),
             *HealthRoutes(core.storage.operations, core.scheduler).routes(),
-        ]
+        ],
+        version=VERSION,
     )
 
 

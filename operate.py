@@ -9,7 +9,6 @@ import sys
 from collections.abc import AsyncGenerator, Awaitable
 from contextlib import asynccontextmanager
 from dataclasses import dataclass, replace
-from pathlib import Path
 from typing import TextIO, TypeVar
 
 import aiohttp
@@ -17,9 +16,9 @@ import aiohttp
 import app
 from bots.operator import OperatorClient, RequestRefused
 from bots.web.auth import operator_token
+from core.clock import SystemClock
 from core.errors import It0Error
 from core.keys import KEY_FILE, Keys
-from core.clock import SystemClock
 from settings import Settings
 from storage.audit import SqlAudit
 from storage.database import Database
@@ -71,9 +70,11 @@ async def _running_url(settings: Settings) -> str | None:
     url = settings.http.url()
     timeout = aiohttp.ClientTimeout(total=2)
     try:
-        async with aiohttp.ClientSession(timeout=timeout) as session:
-            async with session.get(f"{url}/healthz") as response:
-                return url if response.ok else None
+        async with (
+            aiohttp.ClientSession(timeout=timeout) as session,
+            session.get(f"{url}/healthz") as response,
+        ):
+            return url if response.ok else None
     except (aiohttp.ClientError, TimeoutError):
         return None
 
@@ -113,9 +114,11 @@ async def chat(settings: Settings, arguments: argparse.Namespace) -> int:
         conversation_id=arguments.conversation,
         json_output=arguments.json,
     )
-    async with connected(settings) as server:
-        async with ConsoleClient(server.url, lambda: server.token(arguments.email)) as client:
-            return await run_chat(client, options, terminal)
+    async with (
+        connected(settings) as server,
+        ConsoleClient(server.url, lambda: server.token(arguments.email)) as client,
+    ):
+        return await run_chat(client, options, terminal)
 
 
 async def add_user(settings: Settings, arguments: argparse.Namespace) -> int:
@@ -284,10 +287,12 @@ async def _storage_problem(settings: Settings) -> str | None:
 async def _not_ready(found: Holder) -> str | None:
     timeout = aiohttp.ClientTimeout(total=5)
     try:
-        async with aiohttp.ClientSession(timeout=timeout) as session:
-            async with session.get(f"{found.url}/readyz") as response:
-                if response.ok:
-                    return None
-                return str((await response.json(content_type=None)).get("detail"))
+        async with (
+            aiohttp.ClientSession(timeout=timeout) as session,
+            session.get(f"{found.url}/readyz") as response,
+        ):
+            if response.ok:
+                return None
+            return str((await response.json(content_type=None)).get("detail"))
     except (aiohttp.ClientError, TimeoutError, ValueError):
         return f"Process {found.pid} holds the data directory but does not answer at {found.url}."

@@ -194,7 +194,7 @@ class Scheduler:
                 telemetry.LOOP_ERRORS.labels(name).inc()
                 _log.warning("loop.storage", loop=name, code=failure.code)
                 await asyncio.sleep(1)
-            except Exception:  # a background loop must outlive every bug
+            except Exception:  # noqa: BLE001  # a background loop must outlive every bug
                 telemetry.LOOP_ERRORS.labels(name).inc()
                 _log.exception("loop.crashed", loop=name)
                 await asyncio.sleep(1)
@@ -278,7 +278,7 @@ class Scheduler:
             except StorageFailure as failure:
                 # The lease stays ours; the heartbeat finds that no task holds it.
                 _log.warning("turn.storage", code=failure.code)
-            except Exception:  # a bug in one turn must not reach another
+            except Exception:  # noqa: BLE001  # a bug in one turn must not reach another
                 _log.exception("turn.crashed", attempt=turn.attempt)
                 await self._failed(turn)
 

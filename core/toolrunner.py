@@ -232,7 +232,7 @@ async def _bounded(tool: Tool, context: ToolContext, arguments: Arguments) -> To
             output=f"{name} did not finish within {tool.timeout_s:g} s and was ended.",
             is_error=True,
         )
-    except Exception:  # a tool is a process boundary: its bug must not take the turn with it
+    except Exception:  # noqa: BLE001  # a tool is a process boundary: its bug must not take the turn with it
         _log.exception("tool.crashed", tool=name)
         return ToolResult(
             output=f"{name} failed inside IT0; the log has the details.", is_error=True

@@ -250,7 +250,6 @@ class TurnRunner:
         return await self._answer_with(engine, run)
 
     async def _answer_with(self, engine: Engine, run: _Run) -> Ending:
-        turn = run.turn
         run.engine = engine.name
         self._announce(run)
         try:

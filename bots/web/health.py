@@ -9,6 +9,8 @@ from aiohttp import web
 from prometheus_client import REGISTRY, generate_latest
 from prometheus_client.exposition import CONTENT_TYPE_PLAIN_0_0_4
 
+from bots.web.models import Health
+from bots.web.openapi import operation
 from bots.web.problems import Problem
 from core import telemetry
 from core.errors import StorageFailure
@@ -64,10 +66,12 @@ class HealthRoutes:
             web.get("/metrics", self.metrics, allow_head=False),
         ]
 
+    @operation(answer=Health, public=True)
     async def healthz(self, _request: web.Request) -> web.Response:
         """The process lives and its loop turns."""
         return web.json_response({"status": "ok"})
 
+    @operation(answer=Health, errors=(503,), public=True)
     async def readyz(self, _request: web.Request) -> web.Response:
         """The database answers and turns are being taken; 503 otherwise."""
         if not self._liveness.healthy:
@@ -80,6 +84,7 @@ class HealthRoutes:
         await self._operations.ping()
         return web.json_response({"status": "ready"})
 
+    @operation(public=True)
     async def metrics(self, _request: web.Request) -> web.Response:
         """Everything in Prometheus' text format; queue counts are read at each scrape."""
         try:

@@ -66,7 +66,7 @@ async def problems(request: web.Request, handler: Handler) -> web.StreamResponse
         return _of_http(error)
     except ConnectionResetError:
         raise  # the client has gone: nobody reads an answer
-    except Exception:  # the process boundary of a request
+    except Exception:  # noqa: BLE001  # the process boundary of a request
         _log.exception("request.crashed", path=request.match_info.route.name)
         return Problem(
             HTTPStatus.INTERNAL_SERVER_ERROR,

@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
-from collections.abc import AsyncGenerator, Iterable
+from collections.abc import AsyncGenerator, Sequence
 from contextlib import asynccontextmanager
 
 from aiohttp import web
 
+from bots.web.openapi import document
 from bots.web.problems import problems
 
 MAX_BODY = 15 * 1024 * 1024
@@ -17,10 +18,15 @@ class CannotListen(Exception):
     """The address is taken or not ours; the sentence says which."""
 
 
-def build(routes: Iterable[web.RouteDef]) -> web.Application:
-    """An application with these routes."""
+def build(routes: Sequence[web.RouteDef], *, version: str) -> web.Application:
+    """An application with these routes and their description at ``/openapi.json``."""
     application = web.Application(middlewares=[problems], client_max_size=MAX_BODY)
-    application.add_routes(routes)
+
+    async def openapi(_request: web.Request) -> web.Response:
+        # Made on request: few ask, and at start it would cost everybody.
+        return web.json_response(document(routes, version=version))
+
+    application.add_routes([*routes, web.get("/openapi.json", openapi, allow_head=False)])
     return application
 
 

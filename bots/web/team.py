@@ -4,12 +4,15 @@ from __future__ import annotations
 
 from datetime import UTC, datetime
 from http import HTTPStatus
-from typing import Annotated, Protocol
+from typing import Protocol
 
 from aiohttp import web
-from pydantic import BaseModel, ConfigDict, Field
+from pydantic import BaseModel
 
-from bots.web.auth import MAX_DAYS, Authenticator, require_admin
+from bots.web import models
+from bots.web.auth import Authenticator, require_admin
+from bots.web.models import TokenBody, UserBody
+from bots.web.openapi import operation
 from bots.web.problems import Problem
 from core.commands import ConversationInfo
 from core.fleet.inventory import Server
@@ -52,25 +55,6 @@ class People(Protocol):
         """Make a token useless."""
 
 
-class UserBody(BaseModel):
-    """A new user."""
-
-    model_config = ConfigDict(extra="forbid")
-
-    email: Annotated[str, Field(pattern=r"^[^\s@]{1,64}@[^\s@]{1,190}$")]
-    name: Annotated[str, Field(max_length=100)] = ""
-    role: Role = Role.OPERATOR
-
-
-class TokenBody(BaseModel):
-    """A token for oneself, or, as an admin, for a user of the team."""
-
-    model_config = ConfigDict(extra="forbid")
-
-    email: Annotated[str, Field(max_length=255)] | None = None
-    days: Annotated[int, Field(ge=1, le=MAX_DAYS)] = 90
-
-
 class TeamRoutes:
     """What a person sees of their conversations and their team."""
 
@@ -83,53 +67,63 @@ class TeamRoutes:
     def routes(self) -> list[web.RouteDef]:
         """What the server mounts."""
         return [
-            web.get("/api/v1/conversations", self.conversations, allow_head=False),
+            web.get("/api/v1/conversations", self.list_conversations, allow_head=False),
             web.get(
-                "/api/v1/conversations/{conversation_id}/messages", self.messages, allow_head=False
+                "/api/v1/conversations/{conversation_id}/messages",
+                self.list_messages,
+                allow_head=False,
             ),
-            web.delete("/api/v1/conversations/{conversation_id}", self.delete),
-            web.get("/api/v1/users", self.users, allow_head=False),
+            web.delete("/api/v1/conversations/{conversation_id}", self.delete_conversation),
+            web.get("/api/v1/users", self.list_users, allow_head=False),
             web.post("/api/v1/users", self.add_user),
-            web.get("/api/v1/servers", self.servers, allow_head=False),
+            web.get("/api/v1/servers", self.list_servers, allow_head=False),
             web.post("/api/v1/tokens", self.add_token),
             web.delete("/api/v1/tokens/{token_id}", self.revoke_token),
         ]
 
-    async def conversations(self, request: web.Request) -> web.Response:
+    @operation(answer=models.Conversations)
+    async def list_conversations(self, request: web.Request) -> web.Response:
         """The caller's own conversations."""
         user = (await self._auth.caller(request)).user
         listed = await self._desk.list_conversations(user.tenant_id, user.id, limit=_LISTED)
-        return web.json_response(
-            {
-                "conversations": [
-                    {
-                        "id": info.id,
-                        "title": info.title,
-                        "platform": info.platform,
-                        "updated_at": _iso(info.updated_at_ms),
-                        "turns": info.turns,
-                    }
-                    for info in listed
-                ]
-            }
-        )
+        shown = [
+            models.Conversation(
+                id=info.id,
+                title=info.title,
+                platform=info.platform,
+                updated_at=_time(info.updated_at_ms),
+                turns=info.turns,
+            )
+            for info in listed
+        ]
+        return _json(models.Conversations(conversations=shown))
 
-    async def messages(self, request: web.Request) -> web.Response:
+    @operation(answer=models.Messages, errors=(404,))
+    async def list_messages(self, request: web.Request) -> web.Response:
         """The messages of one of the caller's conversations, oldest first."""
         user = (await self._auth.caller(request)).user
         rows = await self._desk.messages(
             user.tenant_id, user.id, request.match_info["conversation_id"], limit=_LISTED
         )
-        listed: list[dict[str, str]] = []
+        listed: list[models.Message] = []
         for turn_id, asked, reply, notice, at_ms, status, outcome in rows:
-            common = {"turn_id": turn_id, "at": _iso(at_ms)}
-            listed.append({"role": "user", "text": asked, **common})
+            at = _time(at_ms)
+            listed.append(models.Message(role="user", text=asked, at=at, turn_id=turn_id))
             if status == "done" and (reply or notice):
-                answer = {"text": reply, "notice": notice, "outcome": outcome}
-                listed.append({"role": "assistant", **answer, **common})
-        return web.json_response({"messages": listed})
+                listed.append(
+                    models.Message(
+                        role="assistant",
+                        text=reply,
+                        notice=notice,
+                        outcome=outcome,
+                        at=at,
+                        turn_id=turn_id,
+                    )
+                )
+        return _json(models.Messages(messages=listed))
 
-    async def delete(self, request: web.Request) -> web.Response:
+    @operation(status=204, errors=(404, 409))
+    async def delete_conversation(self, request: web.Request) -> web.Response:
         """Erase one of the caller's conversations for good."""
         user = (await self._auth.caller(request)).user
         conversation_id = request.match_info["conversation_id"]
@@ -138,13 +132,15 @@ class TeamRoutes:
             raise Problem(HTTPStatus.CONFLICT, "conversation_busy", problem)
         return web.Response(status=HTTPStatus.NO_CONTENT)
 
-    async def users(self, request: web.Request) -> web.Response:
+    @operation(answer=models.Users, errors=(403,))
+    async def list_users(self, request: web.Request) -> web.Response:
         """The team, for its admins."""
         caller = await self._auth.caller(request)
         require_admin(caller)
         users = await self._people.users(caller.user.tenant_id)
-        return web.json_response({"users": [_user(user) for user in users]})
+        return _json(models.Users(users=[_user(user) for user in users]))
 
+    @operation(body=UserBody, status=201, answer=models.User, errors=(400, 403, 409, 413, 422))
     async def add_user(self, request: web.Request) -> web.Response:
         """Add a person to the team, as its admin."""
         caller = await self._auth.caller(request)
@@ -156,15 +152,19 @@ class TeamRoutes:
         )
         if isinstance(added, str):
             raise Problem(HTTPStatus.CONFLICT, "user_exists", added)
-        return web.json_response(_user(added), status=HTTPStatus.CREATED)
+        return _json(_user(added), HTTPStatus.CREATED)
 
-    async def servers(self, request: web.Request) -> web.Response:
+    @operation(answer=models.Servers)
+    async def list_servers(self, request: web.Request) -> web.Response:
         """The team's servers."""
         user = (await self._auth.caller(request)).user
         servers = await self._people.servers(user.tenant_id)
-        listed = [{"id": server.id, "name": server.name, "kind": server.kind} for server in servers]
-        return web.json_response({"servers": listed})
+        listed = [
+            models.Server(id=server.id, name=server.name, kind=server.kind) for server in servers
+        ]
+        return _json(models.Servers(servers=listed))
 
+    @operation(body=TokenBody, status=201, answer=models.Token, errors=(400, 403, 404, 413, 422))
     async def add_token(self, request: web.Request) -> web.Response:
         """A token for the caller, or for a user of the team when an admin asks."""
         caller = await self._auth.caller(request)
@@ -179,10 +179,10 @@ class TeamRoutes:
                 raise Problem(HTTPStatus.NOT_FOUND, "unknown_user", detail)
             user = found[0]
         token = await self._auth.issue(user, days=body.days)
-        return web.json_response(
-            {"token": token, "email": user.email, "days": body.days}, status=HTTPStatus.CREATED
-        )
+        made = models.Token(token=token, email=user.email, days=body.days)
+        return _json(made, HTTPStatus.CREATED)
 
+    @operation(status=204, errors=(403, 404))
     async def revoke_token(self, request: web.Request) -> web.Response:
         """Revoke a token of the team, as its admin, by its ``jti``."""
         caller = await self._auth.caller(request)
@@ -194,9 +194,13 @@ class TeamRoutes:
         return web.Response(status=HTTPStatus.NO_CONTENT)
 
 
-def _user(user: User) -> dict[str, str]:
-    return {"id": user.id, "email": user.email, "name": user.name, "role": str(user.role)}
+def _user(user: User) -> models.User:
+    return models.User(id=user.id, email=user.email, name=user.name, role=user.role)
 
 
-def _iso(at_ms: int) -> str:
-    return datetime.fromtimestamp(at_ms / 1000, UTC).isoformat(timespec="milliseconds")
+def _time(at_ms: int) -> datetime:
+    return datetime.fromtimestamp(at_ms / 1000, UTC)
+
+
+def _json(answer: BaseModel, status: HTTPStatus = HTTPStatus.OK) -> web.Response:
+    return web.json_response(text=answer.model_dump_json(), status=status)

@@ -9,13 +9,14 @@ import json
 from collections.abc import AsyncGenerator
 from contextlib import aclosing
 from http import HTTPStatus
-from typing import Annotated, Final
+from typing import Final
 
 from aiohttp import web
-from pydantic import BaseModel, ConfigDict, Field
 
 from bots.sse import KEEP_ALIVE, SseMessage, encode
 from bots.web.auth import Authenticator
+from bots.web.models import AttachmentBody, Completed, TurnBody
+from bots.web.openapi import operation
 from bots.web.problems import Problem
 from core.attachments import check_attachments
 from core.ids import new_id
@@ -27,7 +28,6 @@ from core.messages import (
     Attachment,
     ConversationAddress,
     InboundMessage,
-    Overlap,
 )
 from core.streams import START, EventId, StreamEvent, Streams
 from core.tenants import User
@@ -44,28 +44,6 @@ _STATUSES: Final = {
 }
 
 
-class AttachmentBody(BaseModel):
-    """A file; ``data`` is Base64 (RFC 4648, section 4)."""
-
-    model_config = ConfigDict(extra="forbid")
-
-    name: Annotated[str, Field(min_length=1, max_length=255)]
-    media_type: Annotated[str, Field(max_length=127)] = "application/octet-stream"
-    data: str
-
-
-class TurnBody(BaseModel):
-    """One message to the agent."""
-
-    model_config = ConfigDict(extra="forbid")
-
-    text: str = ""
-    conversation_id: Annotated[str, Field(min_length=1, max_length=64)] | None = None
-    engine: Annotated[str, Field(min_length=1, max_length=64)] | None = None
-    overlap: Overlap = Overlap.QUEUE
-    attachments: Annotated[list[AttachmentBody], Field(max_length=50)] = []
-
-
 class TurnRoutes:
     """Accepts messages over HTTP and serves the streams of turns."""
 
@@ -78,11 +56,17 @@ class TurnRoutes:
     def routes(self) -> list[web.RouteDef]:
         """What the server mounts."""
         return [
-            web.post("/api/v1/agent/turns", self.create),
-            web.get("/api/v1/agent/turns/{turn_id}/events", self.events, allow_head=False),
+            web.post("/api/v1/agent/turns", self.create_turn),
+            web.get("/api/v1/agent/turns/{turn_id}/events", self.turn_events, allow_head=False),
         ]
 
-    async def create(self, request: web.Request) -> web.StreamResponse:
+    @operation(
+        body=TurnBody,
+        answer=Completed,
+        streams=True,
+        errors=(400, 403, 404, 409, 413, 415, 422),
+    )
+    async def create_turn(self, request: web.Request) -> web.StreamResponse:
         """Accept a message and stream its turn.
 
         ``Idempotency-Key`` makes a repeated request answer with the first one's turn;
@@ -111,7 +95,8 @@ class TurnRoutes:
             return await _final(events)
         return await _stream(request, events)
 
-    async def events(self, request: web.Request) -> web.StreamResponse:
+    @operation(streams=True, errors=(404,))
+    async def turn_events(self, request: web.Request) -> web.StreamResponse:
         """Stream a turn from ``Last-Event-ID`` on, live or from the log."""
         caller = await self._auth.caller(request)
         turn_id = request.match_info["turn_id"]

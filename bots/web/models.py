@@ -1,0 +1,158 @@
+"""Bodies of requests and answers, as pydantic models: they validate and they document."""
+
+from __future__ import annotations
+
+from datetime import datetime
+from typing import Annotated, Literal
+
+from pydantic import BaseModel, ConfigDict, Field
+
+from core.messages import Overlap
+from core.tenants import Role
+
+MAX_DAYS = 3650
+
+
+class _Body(BaseModel):
+    model_config = ConfigDict(extra="forbid")
+
+
+class AttachmentBody(_Body):
+    """A file; ``data`` is Base64 (RFC 4648, section 4)."""
+
+    name: Annotated[str, Field(min_length=1, max_length=255)]
+    media_type: Annotated[str, Field(max_length=127)] = "application/octet-stream"
+    data: str
+
+
+class TurnBody(_Body):
+    """One message to the agent."""
+
+    text: str = ""
+    conversation_id: Annotated[str, Field(min_length=1, max_length=64)] | None = None
+    engine: Annotated[str, Field(min_length=1, max_length=64)] | None = None
+    overlap: Overlap = Overlap.QUEUE
+    attachments: Annotated[list[AttachmentBody], Field(max_length=50)] = []
+
+
+class UserBody(_Body):
+    """A new user."""
+
+    email: Annotated[str, Field(pattern=r"^[^\s@]{1,64}@[^\s@]{1,190}$")]
+    name: Annotated[str, Field(max_length=100)] = ""
+    role: Role = Role.OPERATOR
+
+
+class TokenBody(_Body):
+    """A token for oneself, or, as an admin, for a user of the team."""
+
+    email: Annotated[str, Field(max_length=255)] | None = None
+    days: Annotated[int, Field(ge=1, le=MAX_DAYS)] = 90
+
+
+class Conversation(BaseModel):
+    """One of the caller's conversations."""
+
+    id: str
+    title: str
+    platform: str
+    updated_at: datetime
+    turns: int
+
+
+class Conversations(BaseModel):
+    """The most recently used first."""
+
+    conversations: list[Conversation]
+
+
+class Message(BaseModel):
+    """What was asked, or what was answered."""
+
+    role: Literal["user", "assistant"]
+    text: str
+    notice: str = ""
+    outcome: str = ""
+    at: datetime
+    turn_id: str
+
+
+class Messages(BaseModel):
+    """Oldest first."""
+
+    messages: list[Message]
+
+
+class User(BaseModel):
+    """A person of the team."""
+
+    id: str
+    email: str
+    name: str
+    role: Role
+
+
+class Users(BaseModel):
+    """The team."""
+
+    users: list[User]
+
+
+class Server(BaseModel):
+    """A machine of the fleet."""
+
+    id: str
+    name: str
+    kind: str
+
+
+class Servers(BaseModel):
+    """By name."""
+
+    servers: list[Server]
+
+
+class Token(BaseModel):
+    """A bearer token; it is shown once."""
+
+    token: str
+    email: str
+    days: int
+
+
+class Health(BaseModel):
+    """A healthy answer."""
+
+    status: str
+
+
+class Usage(BaseModel):
+    """Tokens of a whole turn, per bucket."""
+
+    input_tokens: int = 0
+    output_tokens: int = 0
+    cache_read_tokens: int = 0
+    cache_write_5m_tokens: int = 0
+    cache_write_1h_tokens: int = 0
+
+
+class Completed(BaseModel):
+    """The last event of a turn, and the whole answer with ``Accept: application/json``."""
+
+    outcome: Literal["answered", "refused", "failed", "cancelled", "steered"]
+    reply: str
+    notice: str
+    engine: str
+    conversation_id: str
+    merged_into: str | None
+    usage: Usage
+
+
+class ProblemDocument(BaseModel):
+    """RFC 9457, with a stable ``code``."""
+
+    type: str
+    title: str
+    status: int
+    code: str
+    detail: str
