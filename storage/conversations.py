@@ -10,7 +10,6 @@ import sqlalchemy as sa
 from core.commands import ConversationInfo
 from core.conversations import Memory, PastTurn
 from core.errors import Fenced, NotFound
-from core.ids import new_id
 from core.messages import Attachment, AttachmentRef
 from core.metering import Settlement
 from core.steps import Exchange, Step, load_step

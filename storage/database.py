@@ -8,7 +8,8 @@ same function runs through ``AsyncConnection.run_sync`` on asyncpg. Nothing else
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Callable
+import sqlite3
+from collections.abc import Callable, Iterator, Sequence
 from functools import lru_cache
 from typing import Concatenate, ParamSpec, Protocol, TypeVar
 
@@ -23,6 +24,9 @@ Fn = Callable[Concatenate[sa.Connection, P], R]
 
 CLOCK = "it0.now_ms"
 """Key in ``Connection.info`` of the SQLite clock; PostgreSQL uses the server's."""
+
+DRIVER = "it0.driver"
+"""Key in ``Connection.info`` of the driver's own SQLite connection."""
 
 _FRAGMENTS = {
     "sqlite": {"now": "CAST(:now AS BIGINT)", "lock": "", "share": "", "row": ""},
@@ -53,27 +57,77 @@ class Database(Protocol):
         """Finish what runs and disconnect."""
 
 
+class _Cursor(Protocol):
+    """What SQLAlchemy's result and the driver's cursor have in common."""
+
+    def fetchone(self) -> Sequence[object] | None:
+        """The next row."""
+
+    def fetchall(self) -> Sequence[Sequence[object]]:
+        """The rows that are left."""
+
+    def close(self) -> object:
+        """Let go of the statement."""
+
+
+class Rows:
+    """What a statement returned. Read it with one of these, once."""
+
+    __slots__ = ("_cursor",)
+
+    def __init__(self, cursor: _Cursor) -> None:
+        """Wrap a cursor of either database."""
+        self._cursor = cursor
+
+    def first(self) -> Sequence[object] | None:
+        """The first row, or None; the rest is dropped."""
+        row = self._cursor.fetchone()
+        self._cursor.close()
+        return row
+
+    def one(self) -> Sequence[object]:
+        """The row that must be there."""
+        row = self.first()
+        if row is None:
+            message = "the statement returned no row"
+            raise LookupError(message)
+        return row
+
+    def all(self) -> Sequence[Sequence[object]]:
+        """Every row."""
+        return self._cursor.fetchall()
+
+    def __iter__(self) -> Iterator[Sequence[object]]:
+        """Row by row, without holding them all."""
+        while (row := self._cursor.fetchone()) is not None:
+            yield row
+
+
 @lru_cache(maxsize=512)
-def _prepare(dialect: str, template: str) -> tuple[sa.TextClause, bool]:
+def _prepare(dialect: str, template: str) -> tuple[str, sa.TextClause, bool]:
     text = template
     for name, fragment in _FRAGMENTS[dialect].items():
         text = text.replace("{" + name + "}", fragment)
-    return sa.text(text), ":now" in text
+    return text, sa.text(text), ":now" in text
 
 
-def execute(
-    conn: sa.Connection, template: str, **params: str | int | bytes | None
-) -> sa.CursorResult[*tuple[object, ...]]:
+def execute(conn: sa.Connection, template: str, **params: str | int | bytes | None) -> Rows:
     """Run one statement written for both databases.
 
     ``{now}`` becomes the current time in epoch milliseconds (the server's on PostgreSQL),
     ``{lock}`` ``FOR UPDATE SKIP LOCKED``, ``{row}`` ``FOR UPDATE`` and ``{share}``
     ``FOR SHARE`` where the database has them (SQLite has one writer and needs none).
+
+    On SQLite the statement goes straight to the driver, which knows the same named
+    parameters: SQLAlchemy's layers would cost two thirds of a transaction's CPU.
     """
-    clause, wants_now = _prepare(conn.dialect.name, template)
+    driver: sqlite3.Connection | None = conn.info.get(DRIVER)
+    if driver is None:
+        return Rows(conn.execute(_prepare(conn.dialect.name, template)[1], params))
+    text, _, wants_now = _prepare("sqlite", template)
     if wants_now:
         params["now"] = now_ms(conn)
-    return conn.execute(clause, params)
+    return Rows(driver.execute(text, params))
 
 
 def now_ms(conn: sa.Connection) -> int:
@@ -81,7 +135,7 @@ def now_ms(conn: sa.Connection) -> int:
     clock: Clock | None = conn.info.get(CLOCK)
     if clock is not None:
         return clock.now_ms()
-    return int(conn.execute(_prepare("postgresql", "SELECT {now}")[0]).scalar_one())
+    return int(conn.execute(_prepare("postgresql", "SELECT {now}")[1]).scalar_one())
 
 
 async def shielded(work: asyncio.Task[R]) -> R:

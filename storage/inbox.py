@@ -53,7 +53,7 @@ class _Offer:
     full_tenants: frozenset[str]
 
 
-class _Duplicate(Exception):  # noqa: N818  # not a fault: it only rolls the transaction back
+class _Duplicate(Exception):  # not a fault: it only rolls the transaction back
     """The event was stored before."""
 
 

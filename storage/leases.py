@@ -128,7 +128,8 @@ def _beat(
 # tenant's ready ones. The LIMIT stays inside: behind the lock, the fair order would be lost.
 _CLAIM = """
 UPDATE conversations SET lease_owner = :me, lease_epoch = lease_epoch + 1
-WHERE id IN (SELECT id FROM conversations WHERE lease_owner IS NULL AND done_seq < last_seq AND id IN (
+WHERE id IN (SELECT id FROM conversations
+             WHERE lease_owner IS NULL AND done_seq < last_seq AND id IN (
     SELECT id FROM (SELECT c.id, c.ready_at, COALESCE(b.n, 0) + ROW_NUMBER()
                            OVER (PARTITION BY c.tenant_id ORDER BY c.ready_at) AS place
         FROM conversations c LEFT JOIN (SELECT tenant_id, COUNT(*) AS n FROM conversations

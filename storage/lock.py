@@ -9,12 +9,15 @@ from __future__ import annotations
 import fcntl
 import json
 import os
+import time
 from dataclasses import dataclass
 from pathlib import Path
 
 from core.errors import It0Error
 
 LOCK_FILE = "it0.lock"
+_TRIES = 5
+_PAUSE_S = 0.02
 
 
 class DataDirectoryInUse(It0Error):
@@ -47,15 +50,21 @@ class DataDirectoryLock:
                 "another one with IT0_DATA_DIR, or correct its permissions."
             ) from error
         try:
-            fcntl.flock(self._descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
+            _take(self._descriptor)
         except BlockingIOError:
             os.close(self._descriptor)
             found = holder(data_dir)
-            who = f"process {found.pid}" if found else "another process"
+            who = f"process {found.pid}" if found and found.pid else "another process"
             raise DataDirectoryInUse(
                 f"The data directory {data_dir} is in use by {who}. Stop it, talk to it with "
                 "`it0 chat`, or give this one another IT0_DATA_DIR."
             ) from None
+        except OSError as error:
+            os.close(self._descriptor)
+            raise It0Error(
+                f"The data directory {data_dir} cannot be locked: {error.strerror}. Put it on "
+                "a local disk (IT0_DATA_DIR)."
+            ) from error
         self._write(None)
 
     def announce(self, url: str) -> None:
@@ -71,6 +80,18 @@ class DataDirectoryLock:
         content = json.dumps({"pid": os.getpid(), "url": url}).encode()
         os.ftruncate(self._descriptor, 0)
         os.pwrite(self._descriptor, content, 0)
+
+
+def _take(descriptor: int) -> None:
+    """Take the lock; one that is held for a moment by whoever asks for its holder is waited for."""
+    for _ in range(_TRIES - 1):
+        try:
+            fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except BlockingIOError:
+            time.sleep(_PAUSE_S)
+        else:
+            return
+    fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
 
 
 def holder(data_dir: Path) -> Holder | None:

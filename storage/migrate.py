@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import sqlite3
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -57,7 +58,7 @@ def config_for(conn: sa.Connection) -> Config:
 
 def migrate_sqlite(path: Path) -> None:
     """Create the file or bring it up to date. Raises ``StorageFailure`` with a sentence."""
-    engine = sa.create_engine(f"sqlite:///{path}", poolclass=pool.NullPool)
+    engine = sqlite_engine(path)
     try:
         with engine.begin() as conn:
             _upgrade_if_behind(conn)
@@ -67,15 +68,45 @@ def migrate_sqlite(path: Path) -> None:
         engine.dispose()
 
 
+def sqlite_engine(path: Path, *, begin: str = "BEGIN IMMEDIATE") -> sa.Engine:
+    """An engine whose transactions hold schema changes too.
+
+    Left alone the driver commits before each of them, and a migration that dies half-way
+    would leave half a schema.
+    """
+    engine = sa.create_engine(
+        sa.URL.create("sqlite", database=str(path)),
+        poolclass=pool.NullPool,
+        connect_args={"timeout": sqlite.BUSY_MS / 1000},
+    )
+
+    @sa.event.listens_for(engine, "connect")
+    def _connect(driver: sqlite3.Connection, _record: pool.ConnectionPoolEntry) -> None:
+        driver.isolation_level = None
+
+    @sa.event.listens_for(engine, "begin")
+    def _begin(conn: sa.Connection) -> None:
+        conn.exec_driver_sql(begin)
+
+    return engine
+
+
 async def migrate_postgres(db: PostgresDatabase) -> None:
-    """Bring the database up to date; of several processes one does it. Raises ``StorageFailure``."""
+    """Bring the database up to date; of several processes, one does it.
+
+    Raises ``StorageFailure`` with a sentence.
+    """
     try:
         async with db.engine.begin() as conn:
-            await conn.execute(sa.text(f"SELECT pg_advisory_xact_lock({_LOCK})"))
-            await conn.execute(sa.text("SET LOCAL lock_timeout = '10s'"))
+            await conn.run_sync(take_migration_lock)
             await conn.run_sync(_upgrade_if_behind)
     except (sa.exc.SQLAlchemyError, OSError) as error:
         raise postgres_translated(error) from error
+
+
+def take_migration_lock(conn: sa.Connection) -> None:
+    """On PostgreSQL: of several processes one changes the schema, until it commits."""
+    conn.execute(sa.text(f"SELECT pg_advisory_xact_lock({_LOCK})"))
 
 
 def _upgrade_if_behind(conn: sa.Connection) -> None:

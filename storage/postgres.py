@@ -5,17 +5,21 @@ from __future__ import annotations
 import asyncio
 import random
 from collections.abc import Callable
+from functools import partial
+from typing import Any
 
 import asyncpg
+import sqlalchemy as sa
 import structlog
 from sqlalchemy import exc
 from sqlalchemy.ext.asyncio import AsyncEngine, create_async_engine
 
-from core.errors import It0Error, StorageFull, StorageUnreachable
+from core.errors import It0Error, StorageBusy, StorageFull, StorageUnreachable
 from storage.database import Fn, P, R, shielded
 
 _RETRIES = 3
 _CONNECT_S = 5
+_DRIVER_ERRORS = (asyncpg.PostgresError, asyncpg.InterfaceError, OSError)
 _log = structlog.get_logger()
 
 
@@ -52,14 +56,20 @@ class PostgresDatabase:
         await self.engine.dispose()
 
     async def _transaction(self, fn: Fn[P, R], *args: P.args, **kwargs: P.kwargs) -> R:
+        work = partial(_call, fn, args, kwargs)
         for tries_left in range(_RETRIES, -1, -1):
+            commit_sent = False
             try:
-                async with self.engine.begin() as conn:
-                    return await conn.run_sync(lambda sync: fn(sync, *args, **kwargs))
+                async with self.engine.connect() as conn:
+                    transaction = await conn.begin()
+                    result = await conn.run_sync(work)
+                    commit_sent = True
+                    await transaction.commit()
+                    return result
             except It0Error:
                 raise
-            except (exc.SQLAlchemyError, asyncpg.PostgresError, OSError) as error:
-                if not (tries_left and _worth_repeating(error)):
+            except (exc.SQLAlchemyError, *_DRIVER_ERRORS) as error:
+                if not (tries_left and _worth_repeating(error, commit_sent=commit_sent)):
                     raise translated(error) from error
             await asyncio.sleep(random.uniform(0.005, 0.05))  # noqa: S311  # jitter, no secret
         raise AssertionError  # the last try returned or raised
@@ -69,7 +79,7 @@ class PostgresDatabase:
         while True:
             try:
                 await self._listen_once(channels)
-            except (asyncpg.PostgresError, asyncpg.InterfaceError, OSError) as error:
+            except _DRIVER_ERRORS as error:
                 _log.warning("listen.lost", error=type(error).__name__)
             await asyncio.sleep(1)
 
@@ -101,8 +111,18 @@ def _sqlstate(error: BaseException) -> str:
     return str(getattr(original, "sqlstate", None) or getattr(original, "pgcode", None) or "")
 
 
-def _worth_repeating(error: Exception) -> bool:
-    return _sqlstate(error) in {"40P01", "40001"}  # deadlock, serialisation failure
+def _call(
+    fn: Callable[..., R], args: tuple[Any, ...], kwargs: dict[str, Any], conn: sa.Connection
+) -> R:
+    return fn(conn, *args, **kwargs)
+
+
+def _worth_repeating(error: Exception, *, commit_sent: bool) -> bool:
+    """Whether the transaction surely did not commit and may well succeed now."""
+    if _sqlstate(error) in {"40P01", "40001"}:  # deadlock, serialisation failure
+        return True
+    # A pooled connection that died while nobody looked. (Lost during COMMIT: nobody knows.)
+    return not commit_sent and bool(getattr(error, "connection_invalidated", False))
 
 
 def translated(error: Exception) -> Exception:
@@ -113,9 +133,14 @@ def translated(error: Exception) -> Exception:
             "PostgreSQL is out of space or connections. Free some and try again; "
             "nothing was stored."
         )
+    if state == "55P03":  # lock_timeout, in migrations
+        return StorageBusy(
+            "PostgreSQL is busy: another session holds a lock that is needed here. Try again, "
+            "or end that session; nothing was changed."
+        )
     gone = state.startswith(("08", "57P", "28", "3D")) or isinstance(error, OSError)
     gone = gone or getattr(error, "connection_invalidated", False)
-    gone = gone or isinstance(error, exc.InterfaceError | exc.TimeoutError)
+    gone = gone or isinstance(error, exc.InterfaceError | exc.TimeoutError | asyncpg.InterfaceError)
     if gone or (isinstance(error, exc.OperationalError) and not state):
         return StorageUnreachable(
             "PostgreSQL cannot be reached. Check IT0_DATABASE_URL and that the server runs; "

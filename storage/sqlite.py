@@ -12,6 +12,7 @@ import queue
 import sqlite3
 import threading
 from collections.abc import Callable
+from contextlib import suppress
 from functools import partial
 from pathlib import Path
 from typing import Any, TypeVar
@@ -21,7 +22,7 @@ from sqlalchemy import event, pool
 
 from core.clock import Clock
 from core.errors import StorageBusy, StorageFailure, StorageFull
-from storage.database import CLOCK, Fn, P, R
+from storage.database import CLOCK, DRIVER, Fn, P, R
 
 MINIMUM = (3, 35, 0)
 """RETURNING needs SQLite 3.35 (sqlite.org/lang_returning.html)."""
@@ -49,70 +50,109 @@ class _Job:
         self.future = future
 
 
+_Done = tuple[_Job, object, BaseException | None]
+
+
 class _Thread:
     """One thread with one connection that runs jobs in order, in shared transactions."""
 
-    def __init__(self, name: str, url: str, clock: Clock, *, writes: bool) -> None:
-        self._engine = _engine(url, clock, writes=writes)
+    def __init__(self, name: str, path: Path, clock: Clock, *, writes: bool) -> None:
+        self._engine = _engine(path, clock, writes=writes)
+        self._begin = "BEGIN IMMEDIATE" if writes else "BEGIN"
+        self._conn: sa.Connection | None = None
         self._jobs: queue.SimpleQueue[_Job | None] = queue.SimpleQueue()
+        self._closed = False
         self._loop = asyncio.get_running_loop()
-        self._writes = writes
         self._thread = threading.Thread(target=self._run, name=name, daemon=True)
         self._thread.start()
 
     async def run(self, work: Callable[[sa.Connection], _T]) -> _T:
+        if self._closed:
+            raise StorageFailure("IT0 is shutting down; nothing was stored. Try again soon.")
         future: asyncio.Future[_T] = self._loop.create_future()
         self._jobs.put(_Job(work, future))
         return await future
 
     async def close(self) -> None:
+        if self._closed:
+            return
+        self._closed = True
         self._jobs.put(None)
         await asyncio.to_thread(self._thread.join)
-        self._engine.dispose()
 
     def _run(self) -> None:
         open_for_more = True
         while open_for_more:
-            first = self._jobs.get()
-            if first is None:
-                return
-            batch = [first]
-            while len(batch) < _MAX_GROUP:
-                try:
-                    job = self._jobs.get_nowait()
-                except queue.Empty:
-                    break
-                if job is None:
-                    open_for_more = False
-                    break
+            batch: list[_Job] = []
+            job = self._jobs.get()
+            while job is not None:
                 batch.append(job)
-            done = self._commit(batch)
+                if len(batch) == _MAX_GROUP or self._jobs.empty():
+                    break
+                job = self._jobs.get()
+            open_for_more = job is not None
+            if batch:
+                self._answer(self._commit(batch))
+        self._disconnect()
+
+    def _answer(self, done: list[_Done]) -> None:
+        with suppress(RuntimeError):  # the loop is closed: nobody waits any more
             self._loop.call_soon_threadsafe(_resolve, done)
 
-    def _commit(self, batch: list[_Job]) -> list[tuple[_Job, object, BaseException | None]]:
+    def _commit(self, batch: list[_Job]) -> list[_Done]:
         try:
-            with self._engine.begin() as conn:
-                if len(batch) == 1:
-                    return [(batch[0], batch[0].work(conn), None)]
-                return [self._guarded(conn, job) for job in batch]
+            conn = self._connected()
+            driver: sqlite3.Connection = conn.info[DRIVER]
+            driver.execute(self._begin)
+            if len(batch) == 1:
+                done: list[_Done] = [(batch[0], batch[0].work(conn), None)]
+            else:
+                done = [_guarded(conn, driver, job) for job in batch]
+            driver.execute("COMMIT")
         except Exception as error:  # noqa: BLE001  # whatever it is, nobody may be told "stored"
+            self._roll_back()
             failure = translated(error)
             return [(job, None, failure) for job in batch]
+        return done
 
-    @staticmethod
-    def _guarded(conn: sa.Connection, job: _Job) -> tuple[_Job, object, BaseException | None]:
-        conn.exec_driver_sql("SAVEPOINT job")
+    def _connected(self) -> sa.Connection:
+        if self._conn is None:
+            self._conn = self._engine.connect()
+        return self._conn
+
+    def _roll_back(self) -> None:
+        if self._conn is None:
+            return
+        driver: sqlite3.Connection = self._conn.info[DRIVER]
         try:
-            result = job.work(conn)
-        except Exception as error:  # noqa: BLE001  # handed to the one who asked
-            conn.exec_driver_sql("ROLLBACK TO job")
-            conn.exec_driver_sql("RELEASE job")
-            return job, None, translated(error)
-        conn.exec_driver_sql("RELEASE job")
-        return job, result, None
+            if driver.in_transaction:
+                driver.execute("ROLLBACK")
+        except sqlite3.Error:
+            self._disconnect()  # the next transaction starts with a fresh connection
+
+    def _disconnect(self) -> None:
+        if self._conn is not None:
+            self._conn.close()
+            self._conn = None
+        self._engine.dispose()
 
 
-def _resolve(done: list[tuple[_Job, object, BaseException | None]]) -> None:
+def _guarded(conn: sa.Connection, driver: sqlite3.Connection, job: _Job) -> _Done:
+    """Run one of several jobs in a savepoint of its own."""
+    driver.execute("SAVEPOINT job")
+    try:
+        result = job.work(conn)
+    except Exception as error:
+        if not driver.in_transaction:
+            raise  # SQLite itself rolled everything back (a full disk): nothing is stored
+        driver.execute("ROLLBACK TO job")
+        driver.execute("RELEASE job")
+        return job, None, translated(error)
+    driver.execute("RELEASE job")
+    return job, result, None
+
+
+def _resolve(done: list[_Done]) -> None:
     for job, result, error in done:
         if job.future.done():
             continue
@@ -135,9 +175,8 @@ class SqliteDatabase:
                 "Use a newer Python, or PostgreSQL (IT0_DATABASE_URL)."
             )
         self.path = path
-        url = f"sqlite:///{path}"
-        self._writer = _Thread("sqlite-writer", url, clock, writes=True)
-        self._reader = _Thread("sqlite-reader", url, clock, writes=False)
+        self._writer = _Thread("sqlite-writer", path, clock, writes=True)
+        self._reader = _Thread("sqlite-reader", path, clock, writes=False)
 
     async def transaction(self, fn: Fn[P, R], *args: P.args, **kwargs: P.kwargs) -> R:
         """Run ``fn`` on the writer thread; returns after the shared COMMIT."""
@@ -159,23 +198,24 @@ def _call(
     return fn(conn, *args, **kwargs)
 
 
-def _engine(url: str, clock: Clock, *, writes: bool) -> sa.Engine:
+def _engine(path: Path, clock: Clock, *, writes: bool) -> sa.Engine:
+    """An engine that leaves BEGIN and COMMIT to the thread that owns its one connection."""
     engine = sa.create_engine(
-        url, poolclass=pool.StaticPool, connect_args={"check_same_thread": False}
+        sa.URL.create("sqlite", database=str(path)),
+        poolclass=pool.NullPool,
+        isolation_level="AUTOCOMMIT",
+        connect_args={"check_same_thread": False, "cached_statements": 512},
     )
 
     @event.listens_for(engine, "connect")
-    def _connect(dbapi: sqlite3.Connection, record: pool.ConnectionPoolEntry) -> None:
+    def _connect(driver: sqlite3.Connection, record: pool.ConnectionPoolEntry) -> None:
         record.info[CLOCK] = clock
-        dbapi.isolation_level = None  # the driver must not BEGIN for us
+        record.info[DRIVER] = driver
+        driver.isolation_level = None  # the driver must not BEGIN for us
         for pragma in _PRAGMAS:
-            dbapi.execute(f"PRAGMA {pragma}")
+            driver.execute(f"PRAGMA {pragma}")
         if not writes:
-            dbapi.execute("PRAGMA query_only=ON")
-
-    @event.listens_for(engine, "begin")
-    def _begin(conn: sa.Connection) -> None:
-        conn.exec_driver_sql("BEGIN IMMEDIATE" if writes else "BEGIN")
+            driver.execute("PRAGMA query_only=ON")
 
     return engine
 

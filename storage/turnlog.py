@@ -9,7 +9,7 @@ import sqlalchemy as sa
 from core.audit import AuditEntry
 from core.errors import Fenced
 from core.metering import Settlement
-from core.steps import Step, SteerStep, dump_step, dump_usage
+from core.steps import SteerStep, Step, dump_step, dump_usage
 from core.streams import EventId, StreamEvent
 from core.turns import Ending, Turn
 from storage.audit import append_audit
