@@ -18,7 +18,7 @@ from core.engines.runbook_words import Words, ask_for, words_for
 from core.engines.toolcalls import run_tools
 from core.events import Completed, TextDelta, TextReset, TurnEvent
 from core.fleet.inventory import Inventory, Server
-from core.fleet.report import Verdict, verdict_of
+from core.fleet.report import Verdict, clean, verdict_of
 from core.skills import SkillLibrary
 from core.steps import ModelStep, Step, ToolCall, ToolStep
 
@@ -58,7 +58,7 @@ class RunbookEngine:
         if before := separator_after(request.steps):
             yield TextDelta(text=before)
         if request.attachments:
-            names = ", ".join(attachment.name for attachment in request.attachments)
+            names = ", ".join(clean(attachment.name) for attachment in request.attachments)
             yield TextDelta(text=words.attachments.format(names=names) + "\n\n")
         servers = await self._inventory.servers(request.tenant_id)
         plan = self._plan(request, servers)

@@ -6,6 +6,7 @@ import re
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from itertools import pairwise
+from typing import cast
 
 from core.fleet.inventory import Server, resolve
 from core.skill_triggers import NO_NAMES, NUMBERS, slot_accepts, tokens
@@ -13,6 +14,7 @@ from core.skills import Match, Skill, SkillLibrary, slot_of
 from core.steps import ToolCall
 from core.tools import ToolSpec
 
+_COUNTS = frozenset({"lines", "tail_lines", "limit"})
 MAX_SERVERS = 10
 """Most servers that one message is run on."""
 _MAX_STRANGE_WORDS = 6
@@ -92,8 +94,9 @@ def make_plan(
     for target in targets[:MAX_SERVERS]:
         filled = {**values, "server": target} if target else values
         for step in (step for each in matches for step in each.skill.steps):
-            arguments = _arguments(step.arguments, filled)
-            missing += _missing(known.get(step.tool), arguments)
+            spec = known.get(step.tool)
+            arguments = _within(spec, _arguments(step.arguments, filled))
+            missing += _missing(spec, arguments)
             calls.append(ToolCall(id=f"rb{len(calls) + 1}", name=step.tool, arguments=arguments))
     return Plan(
         skill=match.skill,
@@ -242,6 +245,16 @@ def _arguments(
         elif given := values.get(slot) or default:
             filled[name] = int(given) if slot in NUMBERS and given.isdecimal() else given
     return filled
+
+
+def _within(spec: ToolSpec | None, arguments: dict[str, object]) -> dict[str, object]:
+    """Ask for as many lines as there may be when a message asks for more."""
+    for param in spec.params if spec else ():
+        value = arguments.get(param.name)
+        is_count = param.name in _COUNTS and isinstance(value, int)
+        if is_count and param.maximum is not None:
+            arguments[param.name] = max(param.minimum or 0, min(cast("int", value), param.maximum))
+    return arguments
 
 
 def _missing(spec: ToolSpec | None, arguments: Mapping[str, object]) -> list[str]:

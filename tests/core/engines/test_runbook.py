@@ -83,6 +83,7 @@ def calls(text: str) -> list[tuple[str, dict[str, object]]]:
         ("nginx 在运行吗", "service_status", {"service": "nginx"}),
         ("failed services", "service_status", {}),
         ("last 20 log lines of sshd", "service_logs", {"service": "sshd", "lines": 20}),
+        ("last 5000 log lines of sshd", "service_logs", {"service": "sshd", "lines": 200}),
         ("nginx logs on web-3", "service_logs", {"service": "nginx", "server": "web-3"}),
         ("logs on nginx", "service_logs", {"service": "nginx"}),
         ("why did nginx crash last night?", "service_logs", {"service": "nginx"}),
