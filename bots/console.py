@@ -155,7 +155,7 @@ async def _print_plain(
     outcome = None
     async for event in events:
         match event:
-            case Notice() | Reconnecting():
+            case Notice() | Reconnecting(attempt=1):
                 terminal.complain(event.text)
             case ToolFinished(ok=False):
                 terminal.complain(f"{event.tool} failed: {event.output[:200]}")

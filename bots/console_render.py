@@ -94,8 +94,8 @@ class AnswerView:
     def show(self, event: ServerEvent) -> None:
         """Take in one event."""
         match event:
-            case TurnAccepted():
-                self._engine, self._doing = event.engine, "thinking"
+            case TurnAccepted() | ModelCall():
+                self._engine, self._doing = event.engine or self._engine, "thinking"
             case TextDelta():
                 self._append(event.text)
             case ThinkingDelta():
@@ -107,9 +107,9 @@ class AnswerView:
                 self._running[event.call_id] = event.summary or event.tool
             case ToolFinished():
                 self._finish_tool(event)
-            case ModelCall():
-                self._engine = event.engine or self._engine
-            case Notice() | Reconnecting():
+            case Reconnecting():
+                self._reconnect(event)
+            case Notice():
                 self._line(self._sign("·", "-"), event.text, "yellow")
             case TurnCompleted():
                 self._complete(event)
@@ -191,6 +191,12 @@ class AnswerView:
             words.insert(1, f"{tokens:,} tokens")
         return self._sign(" · ", " - ").join(word for word in words if word)
 
+    def _reconnect(self, event: Reconnecting) -> None:
+        """Say it once for each drop, however many tries it takes."""
+        self._doing = "reconnecting"
+        if event.attempt == 1:
+            self._line(self._sign("·", "-"), event.text, "yellow")
+
     # Tools and lines.
 
     def _finish_tool(self, event: ToolFinished) -> None:
@@ -202,11 +208,11 @@ class AnswerView:
         self._line(self._sign("✗", "x"), f"{summary}: {first.strip()}", "red")
 
     def _line(self, sign: str, text: str, style: str) -> None:
+        """Print a line above the block that is being written, so as not to tear it."""
         from rich.padding import Padding  # noqa: PLC0415  # heavy: only when shown
         from rich.table import Table  # noqa: PLC0415  # heavy: only when shown
         from rich.text import Text  # noqa: PLC0415  # heavy: only when shown
 
-        self._print_rest()
         words = " ".join(safe_text(text).split())
         if len(words) > _SUMMARY_CHARS and style == "dim":
             words = words[: _SUMMARY_CHARS - 1] + self._sign("…", "~")

@@ -22,7 +22,7 @@ if TYPE_CHECKING:
 _BLOCKS = MarkdownIt("commonmark", {"html": False}).enable("table").disable("inline")
 
 _QUOTE = re.compile(r" {0,3}> ?")
-_ITEM = re.compile(r"( {0,3}(?:[-+*]|\d{1,9}[.)]))( *)")
+_ITEM = re.compile(r"( {0,3}(?:[-+*]|\d{1,9}[.)]))([ \t]*)")
 _BLOCK_START = re.compile(r"(?:#{1,6}|[-+*])(?=\s|$)|>|`{3}|~{3}|=+\s*$|[-_*]{3}|\|")
 _TABLE_PARTS = ("thead", "tbody", "tr", "th", "td")
 _LONGEST_INFO = 40
@@ -221,7 +221,9 @@ class Layout:
                 quote = _QUOTE.match(text, position)
                 position = quote.end() if quote else position
             elif container.first == line:
-                position = min(len(text), position + container.width)
+                marker = _ITEM.match(text, position)
+                end = marker.end(1) if marker else position
+                position = end + _indent(text[end:], container.width - (end - position))
             else:
                 position += _indent(text[position:], container.width)
         return position
@@ -274,7 +276,9 @@ class Layout:
             marker = _ITEM.match(self._lines[first], position)
             if marker is None:
                 return Container(first=first, end=end, width=2)
-            padding = len(marker[2])
+            padding = 0
+            for char in marker[2]:
+                padding += 1 if char == " " else 4 - (marker.end(1) + padding) % 4
             blank = not self._lines[first][marker.end() :].strip()
             if blank or padding > _WIDEST_ITEM_PADDING or not padding:
                 padding = 1

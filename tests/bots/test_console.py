@@ -317,3 +317,13 @@ def test_what_is_heavy_is_imported_only_when_it_is_used() -> None:
         [sys.executable, "-c", program], capture_output=True, text=True, check=True
     )
     assert done.stdout == "[]\n"
+
+
+@pytest.mark.parametrize("shown", [True, False])
+async def test_a_drop_is_said_once(api: ConsoleApi, *, shown: bool) -> None:
+    """However many tries it takes, there is one line, and the answer is whole."""
+    api.drops = [2, 0, 0, 0]
+    code, out, err = await once(api, "hello", shown=shown)
+    assert code == ExitCode.ANSWERED
+    assert (out + err).count("The connection dropped; trying again.") == 1
+    assert out.count("You said: hello") == 1
