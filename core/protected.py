@@ -171,6 +171,9 @@ _ENV_VARIANT = re.compile(r"(?:.*/)?\.env\.(?!(?:example|sample|template|dist)$)
 _BARE_ID = re.compile(r"(?:.*/)?id_[^./]+(?:\.(?:bak|old|orig|save))?")
 """``id_backup`` is a key; ``id_map.txt`` is not."""
 
+_BESIDE_A_DATABASE = ("-wal", "-shm", "-journal")
+"""What SQLite keeps beside a database file: the same rows."""
+
 _BACK_DOORS = frozenset({"root", "cwd", "fd", "map_files", "exe"})
 _INVISIBLE = re.compile("[\u200b-\u200f\u2028-\u202e\u2060-\u2064\ufeff\u00ad]")
 
@@ -190,7 +193,8 @@ class ProtectedPaths:
         """Protect these paths of IT0, under their given names and where their links lead."""
         spellings: list[str] = []
         for path in paths:
-            spellings += [os.path.abspath(path), os.path.realpath(path)]  # noqa: PTH100  # text
+            for name in (os.path.abspath(path), os.path.realpath(path)):  # noqa: PTH100  # text
+                spellings += [name, *(name + suffix for suffix in _BESIDE_A_DATABASE)]
         return cls(own=tuple(dict.fromkeys(spellings)))
 
     def why(self, path: str) -> str | None:

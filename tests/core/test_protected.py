@@ -222,3 +222,11 @@ def test_own_paths_are_protected_under_both_names(tmp_path: Path) -> None:
     assert protected.why(f"{tmp_path}/link/it0.db")
     assert protected.why(f"{tmp_path}/real/it0.db")
     assert protected.why(f"{tmp_path}/other") is None
+
+
+def test_what_sqlite_keeps_beside_a_database_is_protected(tmp_path: Path) -> None:
+    """The write-ahead log holds the same rows as the database."""
+    protected = ProtectedPaths.of(tmp_path / "it0.db")
+    assert protected.why(f"{tmp_path}/it0.db-wal")
+    assert protected.why(f"{tmp_path}/it0.db-journal")
+    assert protected.why(f"{tmp_path}/it0.db-notes") is None
