@@ -40,6 +40,38 @@ _SERVICE = Param(
     minimum=1,
     maximum=200,
 )
+_READ_FILE = ToolSpec(
+    name="read_file",
+    description=(
+        "Read a text file: its beginning, or its last lines with tail_lines. Keys, "
+        "credentials and other protected files are refused."
+    ),
+    params=(
+        Param(
+            name="path",
+            kind="string",
+            description="Full path, such as /etc/nginx/nginx.conf.",
+            required=True,
+            minimum=1,
+            maximum=4096,
+        ),
+        Param(
+            name="lines",
+            kind="integer",
+            description="How many lines from the beginning.",
+            minimum=1,
+            maximum=MAX_FILE_LINES,
+        ),
+        Param(
+            name="tail_lines",
+            kind="integer",
+            description="How many lines from the end, instead of the beginning.",
+            minimum=1,
+            maximum=MAX_FILE_LINES,
+        ),
+        _SERVER,
+    ),
+)
 _DEFAULT_LOG_LINES = 30
 _DEFAULT_PROCESSES = 10
 _LOOK_TIMEOUT_S = 45.0
@@ -147,39 +179,7 @@ def _read_file(fleet: _Fleet, protected: ProtectedPaths) -> Tool:
     async def run(context: ToolContext, arguments: Arguments) -> ToolResult:
         return await fleet.run(context, arguments, look)
 
-    spec = ToolSpec(
-        name="read_file",
-        description=(
-            "Read a text file: its beginning, or its last lines with tail_lines. Keys, "
-            "credentials and other protected files are refused."
-        ),
-        params=(
-            Param(
-                name="path",
-                kind="string",
-                description="Full path, such as /etc/nginx/nginx.conf.",
-                required=True,
-                minimum=1,
-                maximum=4096,
-            ),
-            Param(
-                name="lines",
-                kind="integer",
-                description="How many lines from the beginning.",
-                minimum=1,
-                maximum=MAX_FILE_LINES,
-            ),
-            Param(
-                name="tail_lines",
-                kind="integer",
-                description="How many lines from the end, instead of the beginning.",
-                minimum=1,
-                maximum=MAX_FILE_LINES,
-            ),
-            _SERVER,
-        ),
-    )
-    return Tool(spec=spec, assess=assess, run=run, mutates=False, timeout_s=_LOOK_TIMEOUT_S)
+    return Tool(spec=_READ_FILE, assess=assess, run=run, mutates=False, timeout_s=_LOOK_TIMEOUT_S)
 
 
 def _restart(fleet: _Fleet) -> Tool:
