@@ -80,7 +80,7 @@ def finished_length(text: str) -> int:
 def title_of(text: str, limit: int = 60) -> str:
     """Name a conversation after its first message: one line, no markup, cut at a word.
 
-    Returns ``New conversation`` when there is nothing to show.
+    Empty when there is nothing to show, as for a message of files only.
     """
     for token in parser().parse(clean_text(text)):
         if token.type == "inline":
@@ -95,7 +95,7 @@ def title_of(text: str, limit: int = 60) -> str:
         title = " ".join(_printable(words).split())
         if title:
             return _shorten(title, limit)
-    return "New conversation"
+    return ""
 
 
 def _printable(text: str) -> str:
