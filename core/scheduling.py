@@ -26,9 +26,6 @@ from core.turn import Control, Stop
 from core.turns import Turn
 
 CLAIM_BATCH = 16
-RETRY_PAUSE_MS = 1_000
-"""Before a crashed attempt is tried again, times the number of failures."""
-
 _log = structlog.get_logger()
 
 
@@ -40,6 +37,8 @@ class Pace:
     ttl_s: float = 10.0
     poll_s: float = 0.5
     sweep_s: float = 2.0
+    retry_s: float = 1.0
+    """Before a crashed attempt is tried again, times the number of failures."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -283,6 +282,6 @@ class Scheduler:
                 await self._failed(turn)
 
     async def _failed(self, turn: Turn) -> None:
-        pause = RETRY_PAUSE_MS * (turn.failures + 1)
+        pause = int(self.pace.retry_s * 1000) * (turn.failures + 1)
         with suppress(StorageFailure, Fenced):
             await self.leases.hand_back(turn, settlements=(), failed=True, pause_ms=pause)
