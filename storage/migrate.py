@@ -119,14 +119,17 @@ def _upgrade_if_behind(conn: sa.Connection) -> None:
 
 def check_known(found: str | None) -> None:
     """Raise ``StorageFailure`` when the database is from a newer version of IT0."""
-    if found is None:
-        return
-    versions = Path(__file__).parent / "migrations" / "versions"
-    if not any(path.name.startswith(f"{found}_") for path in versions.glob("*.py")):
+    if found is not None and not known(found):
         raise StorageFailure(
             f"The database has the schema {found}, which this version of IT0 does not know. "
             "It was used by a newer version: install that one, or restore an older backup."
         )
+
+
+def known(schema: str) -> bool:
+    """Whether this version of IT0 has the revision."""
+    versions = Path(__file__).parent / "migrations" / "versions"
+    return any(path.name.partition("_")[0] == schema for path in versions.glob("*.py"))
 
 
 def require_head(conn: sa.Connection) -> None:

@@ -19,7 +19,7 @@ from storage.database import Fn, P, R, shielded
 
 _RETRIES = 3
 _CONNECT_S = 5
-_DRIVER_ERRORS = (asyncpg.PostgresError, asyncpg.InterfaceError, OSError)
+DRIVER_ERRORS = (asyncpg.PostgresError, asyncpg.InterfaceError, OSError)
 _log = structlog.get_logger()
 
 
@@ -68,7 +68,7 @@ class PostgresDatabase:
                     return result
             except It0Error:
                 raise
-            except (exc.SQLAlchemyError, *_DRIVER_ERRORS) as error:
+            except (exc.SQLAlchemyError, *DRIVER_ERRORS) as error:
                 if not (tries_left and _worth_repeating(error, commit_sent=commit_sent)):
                     raise translated(error) from error
             await asyncio.sleep(random.uniform(0.005, 0.05))  # noqa: S311  # jitter, no secret
@@ -79,7 +79,7 @@ class PostgresDatabase:
         while True:
             try:
                 await self._listen_once(channels)
-            except _DRIVER_ERRORS as error:
+            except DRIVER_ERRORS as error:
                 _log.warning("listen.lost", error=type(error).__name__)
             await asyncio.sleep(1)
 
