@@ -5,7 +5,6 @@ from __future__ import annotations
 import argparse
 import json
 import os
-import sys
 from collections.abc import AsyncGenerator, Awaitable
 from contextlib import asynccontextmanager
 from dataclasses import dataclass, replace
@@ -23,7 +22,6 @@ from settings import Settings
 from storage.audit import SqlAudit
 from storage.database import Database
 from storage.lock import Holder, holder
-from storage.postgres import PostgresDatabase
 from storage.sqlite import SqliteDatabase
 
 _T = TypeVar("_T")
@@ -96,17 +94,12 @@ def _keys(settings: Settings) -> Keys:
 
 async def chat(settings: Settings, arguments: argparse.Namespace) -> int:
     """``it0 chat``."""
-    from bots.console import ChatOptions, run_chat  # noqa: PLC0415  # only where it is needed
-    from bots.console_client import ConsoleClient  # noqa: PLC0415  # as above
-    from bots.console_terminal import PromptReader, Terminal  # noqa: PLC0415  # as above
+    # Only this command needs them: they bring the terminal libraries.
+    from bots.console import ChatOptions, run_chat  # noqa: PLC0415
+    from bots.console_client import ConsoleClient  # noqa: PLC0415
+    from bots.console_terminal import system_terminal  # noqa: PLC0415
 
-    terminal = Terminal(
-        stdin=sys.stdin,
-        stdout=sys.stdout,
-        stderr=sys.stderr,
-        environ=os.environ,
-        reader=PromptReader(settings.data_dir / "chat_history"),
-    )
+    terminal = system_terminal(settings.data_dir / "chat_history")
     options = ChatOptions(
         once=arguments.once,
         attach=tuple(arguments.attach),
@@ -192,6 +185,8 @@ async def _audit(settings: Settings) -> AsyncGenerator[SqlAudit]:
     db: Database
     path = settings.database_path
     if path is None:
+        from storage.postgres import PostgresDatabase  # noqa: PLC0415  # 10 MB only when used
+
         db = PostgresDatabase(str(settings.database_url))
     elif path.exists():
         db = SqliteDatabase(path, SystemClock())

@@ -14,7 +14,7 @@ from pathlib import Path
 import pytest
 
 ROOT = Path(__file__).parent.parent
-OURS = frozenset({"app", "bots", "cli", "core", "environment", "settings", "storage"})
+OURS = frozenset({"app", "bots", "cli", "core", "environment", "operate", "settings", "storage"})
 
 _CORE = {"structlog", "markdown_it", "cryptography", "PIL", "yaml", "prometheus_client"}
 
@@ -23,10 +23,12 @@ THIRD_PARTY: dict[str, set[str]] = {
     "core.engines": _CORE | {"anthropic", "httpx2"},
     "bots": {"structlog", "markdown_it"},
     "bots.console": {"structlog", "markdown_it", "prompt_toolkit", "rich", "wcwidth", "aiohttp"},
+    "bots.operator": {"aiohttp"},
     "bots.web": {"structlog", "aiohttp", "pydantic", "jwt", "prometheus_client"},
     "storage": {"structlog", "sqlalchemy", "alembic", "asyncpg", "cryptography"},
     "app": {"structlog", "aiohttp", "prometheus_client"},
-    "cli": {"structlog", "aiohttp", "rich", "prompt_toolkit"},
+    "cli": set(),
+    "operate": {"aiohttp"},
     "environment": {"dotenv"},
     "settings": set(),
 }
@@ -35,7 +37,8 @@ OWN: dict[str, set[str]] = {
     "bots": {"bots", "core"},
     "storage": {"storage", "core"},
     "app": {"app", "bots", "core", "settings", "storage"},
-    "cli": {"app", "bots", "cli", "core", "environment", "settings", "storage"},
+    "cli": {"app", "core", "operate", "settings"},
+    "operate": {"app", "bots", "core", "settings", "storage"},
     "environment": set(),
     "settings": {"environment"},
 }

@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 from collections.abc import Awaitable, Callable
 from http import HTTPStatus
+from typing import Final
 
 import structlog
 from aiohttp import web
@@ -88,18 +89,21 @@ def _of(error: It0Error) -> Problem:
             return Problem(HTTPStatus.INTERNAL_SERVER_ERROR, error.code, error.sentence)
 
 
+# Codes are written down: the standard library's phrases change between Python versions.
+_HTTP: Final = {
+    404: ("not_found", "There is nothing at this address."),
+    405: ("method_not_allowed", "This address does not take this method."),
+    413: (
+        "content_too_large",
+        "The request is too large: at most 10 MB of attachments and 100,000 characters of "
+        "text are accepted in one message.",
+    ),
+}
+
+
 def _of_http(error: web.HTTPException) -> web.Response:
-    status = HTTPStatus(error.status)
-    details = {
-        HTTPStatus.NOT_FOUND: "There is nothing at this address.",
-        HTTPStatus.METHOD_NOT_ALLOWED: "This address does not take this method.",
-        HTTPStatus.REQUEST_ENTITY_TOO_LARGE: (
-            "The request is too large: at most 10 MB of attachments and 100,000 characters "
-            "of text are accepted in one message."
-        ),
-    }
-    code = status.phrase.lower().replace(" ", "_")
-    response = Problem(status, code, details.get(status, status.description)).response()
+    code, detail = _HTTP.get(error.status, ("bad_request", "The request cannot be handled."))
+    response = Problem(HTTPStatus(error.status), code, detail).response()
     if "Allow" in error.headers:
         response.headers["Allow"] = error.headers["Allow"]
     return response
@@ -110,4 +114,4 @@ def _first(error: ValidationError) -> str:
     where = ".".join(str(part) for part in found["loc"])
     if found["type"] == "json_invalid":
         return f"The body is not valid JSON in UTF-8 ({found['msg']})."
-    return f"The field {where!r} is wrong: {found['msg']}." if where else found["msg"]
+    return f"The field {where!r} is wrong: {found['msg']}." if where else f"{found['msg']}."

@@ -1,20 +1,18 @@
 """The API describes itself."""
 
-import json
+from __future__ import annotations
 
-import aiohttp
+from pathlib import Path
+
 from openapi_spec_validator import validate
 
-from app import Role, running
-from settings import Settings
+from tests.bots.api_kit import open_api
 
 
-async def test_the_document_is_valid_and_names_every_api_route(data_dir):
+async def test_the_document_is_valid_and_names_every_api_route(data_dir: Path) -> None:
     """``/openapi.json`` is a valid OpenAPI document with every route under /api/v1."""
-    settings = Settings.from_environment({"IT0_DATA_DIR": str(data_dir)})
-    async with running(settings, Role.UP, port=0) as process, aiohttp.ClientSession() as session:
-        async with session.get(f"{process.url}/openapi.json") as response:
-            document = json.loads(await response.text())
+    async with open_api(data_dir) as api:
+        _, document = await api.call("GET", "/openapi.json")
     validate(document)
     assert {
         "/api/v1/agent/turns",

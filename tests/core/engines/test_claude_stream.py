@@ -137,7 +137,7 @@ def test_text_after_a_call_does_not_run_into_the_text_before_it() -> None:
 
 def test_usage_is_read_from_start_and_end() -> None:
     """The end's totals win; the split of cache writes by age stays."""
-    more = {"input_tokens": 12, "cache_read_input_tokens": 8, "cache_creation_input_tokens": 6}
+    more: Any = {"input_tokens": 12, "cache_read_input_tokens": 8, "cache_creation_input_tokens": 6}
     step, _, _ = fold(wire([START, *said("x"), *end(**more)]))
     assert step.usage == Usage(
         input_tokens=12,

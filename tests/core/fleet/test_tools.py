@@ -5,6 +5,7 @@ import socket
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 import pytest
 
@@ -39,7 +40,7 @@ async def call(
     return await tool.run(context, checked)
 
 
-def one(**commands: object) -> FakeFleet:
+def one(**commands: Any) -> FakeFleet:
     """A fleet of one server."""
     return FakeFleet(hosts={"web-3": FakeHost(**commands)})
 
@@ -294,7 +295,7 @@ async def test_no_logs_at_all() -> None:
         ({"tail_lines": 2}, "/f, the last 2 lines of 6 B.\n\n```text\nb\nc\n```"),
     ],
 )
-async def test_reading_a_file(arguments: dict[str, int], output: str) -> None:
+async def test_reading_a_file(arguments: dict[str, Any], output: str) -> None:
     """All of it, its beginning or its end."""
     result = await call(one(files={"/f": "a\nb\nc\n"}), "read_file", path="/f", **arguments)
     assert result.output == f"web-3: {output}"
