@@ -58,7 +58,6 @@ from storage.metering import RecordingMeter
 from storage.migrate import migrate_postgres, migrate_sqlite, require_head
 from storage.operations import SqlOperations
 from storage.people import SqlPeople
-from storage.postgres import PostgresDatabase
 from storage.sqlite import SqliteDatabase
 from storage.streams import SqlStreamLog
 from storage.turnlog import SqlTurnLog
@@ -152,6 +151,8 @@ async def _open_database(settings: Settings, path: Path | None, *, migrate: bool
     if path is not None:
         await asyncio.to_thread(migrate_sqlite, path)
         return SqliteDatabase(path, clock)
+    from storage.postgres import PostgresDatabase  # noqa: PLC0415  # 10 MB only when it is used
+
     postgres = PostgresDatabase(str(settings.database_url))
     try:
         if migrate:
@@ -176,7 +177,7 @@ async def open_core(
             asyncio.create_task(core.scheduler.run()),
             asyncio.create_task(_keep_house(storage.operations)),
         ]
-        if isinstance(storage.db, PostgresDatabase):
+        if not storage.db.exclusive:
             loops.append(asyncio.create_task(_listen(storage.db, core.scheduler)))
         try:
             yield core
@@ -273,8 +274,6 @@ def _claude(settings: Settings, stack: AsyncExitStack) -> Engine:
         )
     )
     stack.push_async_callback(engine.aclose)
-    warming = asyncio.create_task(asyncio.to_thread(engine.warm))
-    stack.push_async_callback(asyncio.wait, [warming])
     return engine
 
 
@@ -309,7 +308,12 @@ async def _keep_house(operations: SqlOperations) -> None:
             _log.info("housekeeping.done", batches=forgotten)
 
 
-async def _listen(db: PostgresDatabase, scheduler: Scheduler) -> None:
+async def _listen(db: Database, scheduler: Scheduler) -> None:
+    """Hear from other processes of queued turns and of turns that are to stop."""
+    from storage.postgres import PostgresDatabase  # noqa: PLC0415  # loaded already
+
+    if not isinstance(db, PostgresDatabase):
+        return
     with suppress(asyncio.CancelledError):
         await db.listen(
             {

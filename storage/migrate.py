@@ -11,11 +11,11 @@ from sqlalchemy import pool
 
 from core.errors import StorageFailure
 from storage import sqlite
-from storage.postgres import PostgresDatabase
-from storage.postgres import translated as postgres_translated
 
 if TYPE_CHECKING:
     from alembic.config import Config
+
+    from storage.postgres import PostgresDatabase
 
 HEAD = "0001"
 """The newest revision in ``storage/migrations/versions``."""
@@ -96,12 +96,14 @@ async def migrate_postgres(db: PostgresDatabase) -> None:
 
     Raises ``StorageFailure`` with a sentence.
     """
+    from storage.postgres import translated  # noqa: PLC0415  # 10 MB that SQLite does not need
+
     try:
         async with db.engine.begin() as conn:
             await conn.run_sync(take_migration_lock)
             await conn.run_sync(_upgrade_if_behind)
     except (sa.exc.SQLAlchemyError, OSError) as error:
-        raise postgres_translated(error) from error
+        raise translated(error) from error
 
 
 def take_migration_lock(conn: sa.Connection) -> None:
