@@ -368,7 +368,11 @@ async def running(
             )
             if storage.lock is not None:
                 storage.lock.announce(url)
-        yield Running(core=core, url=url, admin=admin)
+        try:
+            yield Running(core=core, url=url, admin=admin)
+        finally:
+            # Before the HTTP edge closes, so that whoever listens hears the end of their turn.
+            await core.scheduler.drain(settings.tuning.shutdown_grace_s)
 
 
 async def serve(

@@ -9,13 +9,16 @@ from aiohttp import web
 
 from bots.web.openapi import document
 from bots.web.problems import problems
+from core.errors import It0Error
 
 MAX_BODY = 15 * 1024 * 1024
 """10 MB of attachments in Base64, 100,000 characters of text, and the JSON around them."""
 
 
-class CannotListen(Exception):
+class CannotListen(It0Error):
     """The address is taken or not ours; the sentence says which."""
+
+    code = "cannot_listen"
 
 
 def build(routes: Sequence[web.RouteDef], *, version: str) -> web.Application:
@@ -35,7 +38,7 @@ async def listening(
     application: web.Application, host: str, port: int
 ) -> AsyncGenerator[str, None]:
     """Serve until left; yields the URL. Port 0 takes a free one. Raises ``CannotListen``."""
-    runner = web.AppRunner(application, access_log=None, shutdown_timeout=2)
+    runner = web.AppRunner(application, access_log=None, shutdown_timeout=1)
     await runner.setup()
     try:
         site = web.TCPSite(runner, host, port, reuse_address=True)
