@@ -107,17 +107,36 @@ class PartLog(Protocol):
     async def save_part(self, to: Destination, part: Part, epoch: int | None) -> None:
         """Commit a part's id or digest; with an epoch, fenced (raises ``Fenced``)."""
 
+    async def redeliver(self, to: Destination) -> None:
+        """Bring a finished turn's delivered reply to its platform once more."""
+
 
 class Reply:
     """One turn's reply on one platform."""
 
-    def __init__(self, sink: ReplySink, log: PartLog, to: Destination, epoch: int | None) -> None:
-        """``epoch`` is None when the turn is over and only delivery remains."""
+    def __init__(
+        self,
+        sink: ReplySink,
+        log: PartLog,
+        to: Destination,
+        epoch: int | None,
+        *,
+        leased: Callable[[], bool] = lambda: True,
+    ) -> None:
+        """``epoch`` is None when the turn is over and only delivery remains.
+
+        ``leased`` says, by this process's own clock, whether the turn is still ours; no call
+        is begun when it is not.
+        """
+        self._leased = leased
         self._sink = sink
         self._log = log
         self._to = to
         self._epoch = epoch
         self._parts: dict[int, Part] = {}
+        self._doubtful: set[int] = set()
+        """Parts that were posted, or perhaps posted, and whose id is not committed."""
+        self._adopted = False
         self._text = ""
         self._dirty = asyncio.Event()
         self._closing = asyncio.Event()
@@ -128,7 +147,7 @@ class Reply:
         if not first_attempt:
             await self._adopt()
         if 1 not in self._parts:
-            await self._post(1, PLACEHOLDER)
+            await self._show_part(1, PLACEHOLDER)
         self._pump = asyncio.create_task(self._edit_while_streaming())
 
     def show(self, text: str) -> None:
@@ -153,6 +172,8 @@ class Reply:
         await self.close()
         if not self._parts:
             await self._adopt()
+        if self._adopted:  # the worker before us may have changed what we showed since
+            self._parts = {number: _unknown(part) for number, part in self._parts.items()}
         limits = self._sink.limits
         texts = split_markdown(text, limits.max_chars, measure=limits.measure) or (PLACEHOLDER,)
         for number, part_text in enumerate(texts, start=1):
@@ -164,23 +185,58 @@ class Reply:
     async def _show_part(self, number: int, text: str) -> None:
         part = self._parts.get(number)
         if part is None:
-            await self._post(number, text)
+            await _patiently(lambda: self._post(number, text))
         elif part.digest != _digest(text):
-            await _patiently(lambda: self._sink.edit(self._to, part.ref, text))
+            await _patiently(lambda: self._edit(part, text))
             await self._save(Part(number=number, ref=part.ref, digest=_digest(text)))
 
     async def _post(self, number: int, text: str) -> None:
-        ref = await _patiently(lambda: self._sink.post(self._to, number, text))
-        await self._save(Part(number=number, ref=ref, digest=_digest(text)))
+        self._require_lease()
+        ref = await self._sink.find(self._to, number) if number in self._doubtful else None
+        digest = ""
+        if ref is not None:
+            telemetry.ADOPTED_POSTS.inc()
+        else:
+            ref, digest = await self._post_once(number, text), _digest(text)
+        await self._save(Part(number=number, ref=ref, digest=digest))
+        if not digest:
+            await self._show_part(number, text)
+
+    async def _post_once(self, number: int, text: str) -> str:
+        self._doubtful.add(number)
+        try:
+            return await self._sink.post(self._to, number, text)
+        except DeliveryFailed as failure:
+            if failure.permanent or failure.retry_after_s is not None:
+                self._doubtful.discard(number)  # refused: nothing was posted
+            raise
+
+    async def _edit(self, part: Part, text: str) -> None:
+        """Edit; an edit that came too late is made good by delivering the final text again.
+
+        A process that was frozen while it sent may so have overwritten the answer of the
+        worker that took the turn over.
+        """
+        self._require_lease()
+        await self._sink.edit(self._to, part.ref, text)
+        if not self._leased():
+            await self._log.redeliver(self._to)
+            self._require_lease()
+
+    def _require_lease(self) -> None:
+        if not self._leased():
+            raise Fenced("This worker lost its lease.")
 
     async def _save(self, part: Part) -> None:
         await self._log.save_part(self._to, part, self._epoch)
         self._parts[part.number] = part
+        self._doubtful.discard(part.number)
 
     async def _adopt(self) -> None:
         """Learn the parts that exist: the committed ones, and one posted just before a crash."""
+        self._adopted = True
         saved = await self._log.parts(self._to.tenant_id, self._to.turn_id)
-        self._parts = {part.number: part for part in saved}
+        self._parts = {part.number: _unknown(part) for part in saved}
         following = len(saved) + 1
         ref = await self._sink.find(self._to, following)
         if ref is not None:
@@ -216,10 +272,9 @@ class Reply:
     async def _show_preview(self, number: int, text: str) -> None:
         part = self._parts.get(number)
         if part is None:
-            ref = await self._sink.post(self._to, number, text)
-            await self._save(Part(number=number, ref=ref, digest=_digest(text)))
+            await self._post(number, text)
         elif part.digest != _digest(text):
-            await self._sink.edit(self._to, part.ref, text)
+            await self._edit(part, text)
             self._parts[number] = Part(number=number, ref=part.ref, digest=_digest(text))
 
 
@@ -236,5 +291,10 @@ async def _patiently(send: Callable[[], Awaitable[_T]]) -> _T:
     raise AssertionError  # the last try returned or raised
 
 
+def _unknown(part: Part) -> Part:
+    """The part, without a claim about what it shows: previews are not committed."""
+    return Part(number=part.number, ref=part.ref, digest="")
+
+
 def _digest(text: str) -> str:
-    return hashlib.sha256(text.encode()).hexdigest()[:16]
+    return hashlib.sha256(text.encode("utf-8", "replace")).hexdigest()[:16]

@@ -14,7 +14,7 @@ import json
 import time
 from collections.abc import Callable
 from contextlib import aclosing
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from enum import StrEnum
 from typing import Protocol
 
@@ -41,6 +41,7 @@ from core.events import (
     ToolStarted,
     TurnEvent,
 )
+from core.messages import clean_text
 from core.metering import Meter, Settlement
 from core.replies import DeliveryFailed, Destination, PartLog, Reply, SinkChoice
 from core.steps import Step, dump_usage
@@ -78,11 +79,14 @@ class Control:
     started: bool = False
     settled: bool = False
     """The turn's end is being committed: it is too late to stop it."""
+    lost: bool = False
+    """The lease is gone, however far the turn's end has come."""
     handed_back: bool = False
     """The runner stopped at the shutdown's request; the turn is not over."""
 
     def stop(self, reason: Stop) -> None:
         """End the turn; the first reason counts. One that has not begun sees it when it does."""
+        self.lost = self.lost or reason is Stop.LOST
         if self.reason is None and not self.settled:
             self.reason = reason
             if self.task is not None and self.started:
@@ -185,9 +189,9 @@ class TurnRunner:
         Raises ``Fenced`` when the lease is gone, ``StorageFailure`` when the database
         refuses, and whatever a bug raises; the turn is then run again, after its last step.
         """
-        live = self.streams.open(turn.id, turn.attempt)
+        live = self.streams.open(turn.tenant_id, turn.id, turn.attempt)
         meter = TurnMeter(self.meter, turn)
-        run = _Run(turn=turn, live=live, meter=meter, reply=self._reply(turn))
+        run = _Run(turn=turn, live=live, meter=meter, reply=self._reply(turn, control))
         try:
             flusher = asyncio.create_task(self._flush(run))
             try:
@@ -375,6 +379,8 @@ class TurnRunner:
         turn = run.turn
         if not run.live.events:
             self._announce(run)
+        # No database takes a NUL or a lone surrogate, and a model may say one.
+        ending = replace(ending, reply=clean_text(ending.reply), notice=clean_text(ending.notice))
         final = await self.log.finish(
             turn,
             ending,
@@ -405,11 +411,17 @@ class TurnRunner:
             problem = ""
         await self.delivery.delivered(destination(turn), epoch=turn.epoch, problem=problem)
 
-    def _reply(self, turn: Turn) -> Reply | None:
+    def _reply(self, turn: Turn, control: Control) -> Reply | None:
         sink = self.sinks(turn.address.platform)
         if sink is None:
             return None
-        return Reply(sink, self.parts, destination(turn), turn.epoch)
+        return Reply(
+            sink,
+            self.parts,
+            destination(turn),
+            turn.epoch,
+            leased=lambda: not control.lost and self.still_leased(),
+        )
 
     async def _open_reply(self, run: _Run) -> None:
         """Show the placeholder; a platform that is down must not stop the work."""

@@ -28,6 +28,10 @@ class SqlDeliveries:
         """See the port."""
         await self._db.transaction(_save_part, to, part, epoch)
 
+    async def redeliver(self, to: Destination) -> None:
+        """See the port; the next sweep, of whichever worker, delivers it."""
+        await self._db.transaction(_redeliver, to)
+
     async def delivered(self, to: Destination, *, epoch: int | None, problem: str) -> None:
         """See the port."""
         await self._db.transaction(_delivered, to, epoch, problem)
@@ -80,6 +84,16 @@ def _save_part(conn: sa.Connection, to: Destination, part: Part, epoch: int | No
         tenant=to.tenant_id,
         ref=part.ref,
         digest=part.digest,
+    )
+
+
+def _redeliver(conn: sa.Connection, to: Destination) -> None:
+    execute(
+        conn,
+        "UPDATE turns SET delivered_at = NULL, deliverer = NULL, deliver_until = 0"
+        " WHERE id = :id AND tenant_id = :tenant AND delivered_at IS NOT NULL",
+        id=to.turn_id,
+        tenant=to.tenant_id,
     )
 
 

@@ -85,9 +85,11 @@ def _accept(conn: sa.Connection, message: InboundMessage, offer: _Offer) -> Acce
     worker = None if user.tenant_id in offer.full_tenants else offer.worker
     if conversation_id is None:
         conversation_id = _create(conn, user, message, offer.title)
+    if worker is not None and _leased(conn, conversation_id):
+        worker = None
     bumped = execute(conn, _BUMP, cid=conversation_id, me=worker).one()
-    seq, leased = integer(bumped[0]), worker is not None and bumped[2] == worker
-    leased = leased and integer(bumped[1]) == seq - 1
+    seq = integer(bumped[0])
+    leased = worker is not None and bumped[2] == worker and integer(bumped[1]) == seq - 1
     inserted = _insert(conn, user, message, offer, conversation_id, seq, leased=leased)
     if inserted is None:
         raise _Duplicate
@@ -111,6 +113,18 @@ def _accept(conn: sa.Connection, message: InboundMessage, offer: _Offer) -> Acce
         leased=full,
         stopped=stopped,
     )
+
+
+def _leased(conn: sa.Connection, conversation_id: str) -> bool:
+    """Whether anybody holds the conversation; locks the row, so that it stays so.
+
+    The holder may be this very worker, still delivering the turn before: its lease must not be
+    taken for a new one.
+    """
+    row = execute(
+        conn, "SELECT lease_owner FROM conversations WHERE id = :cid{row}", cid=conversation_id
+    ).one()
+    return row[0] is not None
 
 
 def _who(conn: sa.Connection, message: InboundMessage) -> tuple[User, str | None] | None:

@@ -9,6 +9,7 @@ import json
 
 import sqlalchemy as sa
 
+from core.errors import Fenced
 from core.metering import CallRequest, CallState, Grant, QuotaRefusal, Settlement, Usage
 from storage.database import Database, execute
 from storage.rows import integer, text
@@ -22,18 +23,22 @@ class RecordingMeter:
         self._db = db
 
     async def reserve(self, call: CallRequest) -> Grant | QuotaRefusal:
-        """Record the call, durably; it may always be made."""
+        """Record the call, durably; it may always be made. Raises ``Fenced``."""
         await self._db.transaction(_reserve, call)
         return Grant(call_id=call.id, max_output=call.max_output)
 
 
 def _reserve(conn: sa.Connection, call: CallRequest) -> None:
-    execute(
+    """Fenced by the turn's attempt: a worker that lost its lease makes no call that is paid."""
+    row = execute(
         conn,
         "INSERT INTO model_calls (id, tenant_id, conversation_id, turn_id, user_id, engine,"
         " model, state, estimated_input, max_output, created_at)"
-        " VALUES (:id, :tenant, :cid, :turn, :user, :engine, :model, 'reserved', :input, :output,"
-        " {now}) ON CONFLICT DO NOTHING",
+        " SELECT CAST(:id AS TEXT), CAST(:tenant AS TEXT), CAST(:cid AS TEXT),"
+        " CAST(:turn AS TEXT), CAST(:user AS TEXT), CAST(:engine AS TEXT), CAST(:model AS TEXT),"
+        " 'reserved', CAST(:input AS BIGINT), CAST(:output AS BIGINT), {now}"
+        " WHERE EXISTS (SELECT 1 FROM turns WHERE id = :turn AND status = 'running'"
+        " AND attempt = CAST(:attempt AS BIGINT){share}) RETURNING id",
         id=call.id,
         tenant=call.tenant_id,
         cid=call.conversation_id,
@@ -43,7 +48,15 @@ def _reserve(conn: sa.Connection, call: CallRequest) -> None:
         model=call.model,
         input=call.estimated_input,
         output=call.max_output,
-    )
+        attempt=_attempt_of(call.id),
+    ).first()
+    if row is None:
+        raise Fenced("The turn is another worker's now.")
+
+
+def _attempt_of(call_id: str) -> int:
+    """The middle of (turn, attempt, call)."""
+    return int(call_id.rsplit(".", 2)[1])
 
 
 def settle(conn: sa.Connection, settlement: Settlement) -> None:
@@ -73,10 +86,9 @@ def settle_lost(conn: sa.Connection, turn_id: str) -> None:
     ).all()
     for row in rows:
         call_id = text(row[0])
-        attempt = int(call_id.rsplit(".", 2)[1])
         usage = Usage(
             input_tokens=integer(row[1]),
-            output_tokens=-(-_streamed_chars(conn, turn_id, attempt) // 4),
+            output_tokens=-(-_streamed_chars(conn, turn_id, _attempt_of(call_id)) // 4),
         )
         settle(conn, Settlement(call_id=call_id, usage=usage, state=CallState.ESTIMATED))
 

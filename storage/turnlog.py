@@ -63,9 +63,6 @@ class SqlTurnLog:
         return await self._db.transaction(_finish, turn, ending, events, settlements, deliverer)
 
 
-_FENCE = " AND EXISTS (SELECT 1 FROM conversations WHERE id = :cid AND lease_epoch = :epoch{share})"
-
-
 def _fenced() -> Fenced:
     return Fenced("The conversation has another owner now.")
 
@@ -87,18 +84,29 @@ def _record(
 
 def _append_step(conn: sa.Connection, turn: Turn, step: Step) -> None:
     kind, payload = dump_step(step)
-    row = execute(
+    # The row lock, taken in a statement of its own, makes steps that end side by side (two
+    # tools of one answer) queue for their numbers: the next statement sees what was committed.
+    _hold(conn, turn)
+    execute(
         conn,
         "INSERT INTO turn_steps (turn_id, n, tenant_id, attempt, kind, payload, created_at)"
         " SELECT CAST(:turn AS TEXT),"
         " COALESCE((SELECT MAX(n) FROM turn_steps WHERE turn_id = :turn), 0) + 1,"
         " CAST(:tenant AS TEXT), CAST(:attempt AS BIGINT), CAST(:kind AS TEXT),"
-        " CAST(:payload AS TEXT), {now} WHERE 1 = 1" + _FENCE + " RETURNING n",
+        " CAST(:payload AS TEXT), {now}",
         turn=turn.id,
         tenant=turn.tenant_id,
         attempt=turn.attempt,
         kind=kind,
         payload=payload,
+    )
+
+
+def _hold(conn: sa.Connection, turn: Turn) -> None:
+    """Lock the turn's conversation to the end of the transaction, or raise ``Fenced``."""
+    row = execute(
+        conn,
+        "SELECT 1 FROM conversations WHERE id = :cid AND lease_epoch = :epoch{row}",
         cid=turn.conversation_id,
         epoch=turn.epoch,
     ).first()
@@ -149,13 +157,7 @@ def _steering_waits(conn: sa.Connection, turn: Turn) -> bool:
 
 def _absorb(conn: sa.Connection, turn: Turn) -> tuple[str, ...]:
     """Merge the contiguous run of steering messages behind the turn and its merged ones."""
-    lock = execute(
-        conn,
-        "SELECT lease_epoch FROM conversations WHERE id = :cid{row}",
-        cid=turn.conversation_id,
-    ).one()
-    if integer(lock[0]) != turn.epoch:
-        raise _fenced()
+    _hold(conn, turn)
     following = _last_merged(conn, turn) + 1
     taken: list[str] = []
     for row in execute(conn, _STEERERS, cid=turn.conversation_id, seq=turn.seq).all():
