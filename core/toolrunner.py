@@ -18,9 +18,9 @@ import structlog
 
 from core.audit import AuditEntry
 from core.engines.engine import ToolDoor
-from core.risk import Level
+from core.messages import clean_text
+from core.risk import Level, least_role
 from core.steps import Step, ToolCall, ToolStartedStep, ToolStep
-from core.tenants import Role
 from core.tools import (
     Arguments,
     Tool,
@@ -94,9 +94,6 @@ class ToolRunner:
         return TurnTools(self, turn, done, begun)
 
 
-_MINIMUM_ROLE = {Level.L0: Role.VIEWER, Level.L1: Role.OPERATOR, Level.L2: Role.OPERATOR}
-
-
 @dataclass(slots=True)
 class TurnTools(ToolDoor):
     """The door as one turn sees it: for its user, its tenant, its committed steps."""
@@ -133,15 +130,21 @@ class TurnTools(ToolDoor):
             tenant_id=self.turn.tenant_id, user_id=self.turn.user.id, turn_id=self.turn.id
         )
         level = await tool.assess(context, arguments)
-        refusal = await self._allowed(call, arguments, level)
+        refusal = await self._refusal(tool, call, arguments, level)
         if refusal is not None:
             return await self._refuse(call, refusal, level)
         return await self._execute(tool, context, call, arguments, level)
 
-    async def _allowed(self, call: ToolCall, arguments: Arguments, level: Level) -> str | None:
-        if level is Level.L3:
-            return f"{call.name} with these arguments is forbidden (level L3), whoever asks."
-        role, needed = self.turn.user.role, _MINIMUM_ROLE[level]
+    async def _refusal(
+        self, tool: Tool, call: ToolCall, arguments: Arguments, level: Level
+    ) -> str | None:
+        role, needed = self.turn.user.role, least_role(level)
+        if needed is None:
+            reason = tool.why_forbidden(arguments)
+            because = f": {reason}" if reason else ""
+            return (
+                f"{call.name} with these arguments is forbidden (level L3), whoever asks{because}."
+            )
         if not role.includes(needed):
             return (
                 f"{call.name} needs the role {needed} (level {level.name}); "
@@ -237,10 +240,7 @@ async def _bounded(tool: Tool, context: ToolContext, arguments: Arguments) -> To
         return ToolResult(
             output=f"{name} failed inside IT0; the log has the details.", is_error=True
         )
-    if len(result.output) <= MAX_OUTPUT_CHARS:
-        return result
-    kept = result.output[:MAX_OUTPUT_CHARS]
-    cut = len(result.output) - MAX_OUTPUT_CHARS
-    return ToolResult(
-        output=f"{kept}\n[{cut:,} more characters were cut]", is_error=result.is_error
-    )
+    output = clean_text(result.output)
+    if (cut := len(output) - MAX_OUTPUT_CHARS) > 0:
+        output = f"{output[:MAX_OUTPUT_CHARS]}\n[{cut:,} more characters were cut]"
+    return ToolResult(output=output, is_error=result.is_error)

@@ -89,6 +89,8 @@ class Tool:
     mutates: bool
     """Whether running it twice differs from running it once."""
     timeout_s: float = 30.0
+    why_forbidden: Callable[[Arguments], str] = lambda _arguments: ""
+    """Half a sentence that says why a call of level L3 is forbidden; may be empty."""
 
 
 def check_arguments(spec: ToolSpec, raw: Mapping[str, object]) -> dict[str, str | int] | str:

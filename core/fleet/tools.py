@@ -179,7 +179,14 @@ def _read_file(fleet: _Fleet, protected: ProtectedPaths) -> Tool:
     async def run(context: ToolContext, arguments: Arguments) -> ToolResult:
         return await fleet.run(context, arguments, look)
 
-    return Tool(spec=_READ_FILE, assess=assess, run=run, mutates=False, timeout_s=_LOOK_TIMEOUT_S)
+    return Tool(
+        spec=_READ_FILE,
+        assess=assess,
+        run=run,
+        mutates=False,
+        timeout_s=_LOOK_TIMEOUT_S,
+        why_forbidden=lambda arguments: protected.why(str(arguments["path"])) or "",
+    )
 
 
 def _restart(fleet: _Fleet) -> Tool:
