@@ -20,6 +20,8 @@ if TYPE_CHECKING:
 HEAD = "0001"
 """The newest revision in ``storage/migrations/versions``."""
 
+SCRIPTS = Path(__file__).parent / "migrations"
+
 _LOCK = 4_716_120
 """Advisory lock number: one process migrates, the others wait."""
 
@@ -51,7 +53,7 @@ def config_for(conn: sa.Connection) -> Config:
     from alembic.config import Config  # noqa: PLC0415  # as above
 
     config = Config()
-    config.set_main_option("script_location", str(Path(__file__).parent / "migrations"))
+    config.set_main_option("script_location", str(SCRIPTS))
     config.attributes["connection"] = conn
     return config
 
@@ -130,8 +132,8 @@ def check_known(found: str | None) -> None:
 
 def known(schema: str) -> bool:
     """Whether this version of IT0 has the revision."""
-    versions = Path(__file__).parent / "migrations" / "versions"
-    return any(path.name.partition("_")[0] == schema for path in versions.glob("*.py"))
+    scripts = (SCRIPTS / "versions").glob("*.py")
+    return any(path.name.partition("_")[0] == schema for path in scripts)
 
 
 def require_head(conn: sa.Connection) -> None:

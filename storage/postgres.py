@@ -19,6 +19,7 @@ from storage.database import Fn, P, R, shielded
 
 _RETRIES = 3
 _CONNECT_S = 5
+_CLOSE_S = 10
 DRIVER_ERRORS = (asyncpg.PostgresError, asyncpg.InterfaceError, OSError)
 _log = structlog.get_logger()
 
@@ -39,20 +40,26 @@ class PostgresDatabase:
             connect_args={"timeout": _CONNECT_S},
         )
         self._dsn = url.replace("postgresql+asyncpg://", "postgresql://", 1)
+        self._open: set[asyncio.Task[Any]] = set()
 
     async def transaction(self, fn: Fn[P, R], *args: P.args, **kwargs: P.kwargs) -> R:
         """Run ``fn`` and commit; deadlocks and serialisation failures are run again.
 
         A cancelled caller does not cut the transaction: it commits or fails by itself.
         """
-        return await shielded(asyncio.create_task(self._transaction(fn, *args, **kwargs)))
+        work = asyncio.create_task(self._transaction(fn, *args, **kwargs))
+        self._open.add(work)
+        work.add_done_callback(self._open.discard)
+        return await shielded(work)
 
     async def read(self, fn: Fn[P, R], *args: P.args, **kwargs: P.kwargs) -> R:
         """Run ``fn``; the same as a transaction on this database."""
         return await self.transaction(fn, *args, **kwargs)
 
     async def close(self) -> None:
-        """Close the pool."""
+        """Let transactions end whose callers have gone, then close the pool."""
+        if self._open:
+            await asyncio.wait(self._open, timeout=_CLOSE_S)
         await self.engine.dispose()
 
     async def _transaction(self, fn: Fn[P, R], *args: P.args, **kwargs: P.kwargs) -> R:

@@ -144,12 +144,20 @@ def _guarded(conn: sa.Connection, driver: sqlite3.Connection, job: _Job) -> _Don
         result = job.work(conn)
     except Exception as error:
         if not driver.in_transaction:
-            raise  # SQLite itself rolled everything back (a full disk): nothing is stored
+            raise _undone(error) from error
         driver.execute("ROLLBACK TO job")
         driver.execute("RELEASE job")
         return job, None, translated(error)
     driver.execute("RELEASE job")
     return job, result, None
+
+
+def _undone(error: Exception) -> Exception:
+    """SQLite itself rolled everybody's work back, as it does on a full disk."""
+    failure = translated(error)
+    if isinstance(failure, StorageFailure):
+        return failure
+    return StorageFailure("The database undid a transaction; nothing was stored. Try again.")
 
 
 def _resolve(done: list[_Done]) -> None:
