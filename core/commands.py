@@ -35,7 +35,8 @@ HELP: Mapping[str, str] = {
 CONTROL_COMMANDS = frozenset({"stop"})
 """Carried out at ingest: they never wait behind the turn they are about."""
 
-_NEAR = 0.6
+_NEAR = 0.62
+"""How alike a word must be to count as a typo; ``/home`` and ``/srv`` stay paths."""
 
 
 def parse_command(text: str) -> Command | None:
@@ -81,7 +82,7 @@ class Desk(Protocol):
         """Point the turn's place to one of the user's own; False when it is not theirs."""
 
     async def delete_conversation(self, turn: Turn, conversation_id: str) -> str | None:
-        """Erase one of the user's own; a sentence when that cannot be done."""
+        """Erase one of the user's own, once a turn; a sentence when that cannot be done."""
 
 
 ServerNames = Callable[[str], Awaitable[Sequence[str]]]
@@ -167,17 +168,18 @@ class Commands:
             chosen = await self._choose(turn, rest)
             if isinstance(chosen, Ending):
                 return chosen
-            conversation_id, title = chosen.id, chosen.title
+            conversation_id = chosen.id
         else:
-            conversation_id, title = turn.conversation_id, "this conversation"
+            conversation_id = turn.conversation_id
         problem = await self._desk.delete_conversation(turn, conversation_id)
         if problem is not None:
             return _refused(problem)
         here = None
         if conversation_id == turn.conversation_id:
             here = await self._desk.new_conversation(turn)
+        # Not its title: that is a text of the conversation, and this reply stays.
         return _answered(
-            f"Deleted: {_escape(title)}. Its messages are erased; the audit log and the "
+            "The conversation is deleted and its messages are erased; the audit log and the "
             "token counts stay.",
             continue_in=here,
         )

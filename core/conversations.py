@@ -16,8 +16,8 @@ import structlog
 
 from core.engines.engine import Engine, EngineRequest, Steering, ToolDoor
 from core.errors import EngineFailure
-from core.events import ModelCallFinished, TextDelta
-from core.messages import Attachment
+from core.events import ModelCallFinished, TextDelta, TextReset
+from core.messages import Attachment, clean_text
 from core.metering import Settlement
 from core.steps import Exchange, ModelStep, SteerStep, Step, ToolCall, ToolStep
 from core.tools import ToolResult, ToolSpec
@@ -172,11 +172,13 @@ async def _answer_of(engine: Engine, request: EngineRequest) -> tuple[str, Model
             match event:
                 case TextDelta():
                     text += event.text
+                case TextReset():
+                    text = event.text
                 case ModelCallFinished():
                     step = event.step
                 case _:
                     pass
-    return text.strip(), step
+    return clean_text(text).strip(), step
 
 
 def _size(exchange: Exchange) -> int:

@@ -109,7 +109,12 @@ class Inbox:
         await asyncio.gather(*self._tasks, return_exceptions=True)
 
     async def _accept(self, message: InboundMessage) -> Acceptance:
-        message = replace(message, text=clean_text(message.text).strip())
+        message = replace(
+            message,
+            event_id=_printable(message.event_id),
+            text=clean_text(message.text).strip(),
+            engine=message.engine and _printable(message.engine),
+        )
         problem = _problem(message)
         if problem:
             return problem
@@ -142,7 +147,15 @@ class Inbox:
         return accepted
 
 
+def _printable(name: str) -> str:
+    """A name from outside that every database can store; different names stay different."""
+    return name.encode("unicode_escape").decode("ascii") if not name.isprintable() else name
+
+
 def _problem(message: InboundMessage) -> Rejected | None:
+    named = message.conversation_id
+    if named is not None and not named.isprintable():
+        return Rejected(code="not_found", sentence="There is no such conversation.")
     if not message.text and not message.attachments:
         return Rejected(
             code="empty_message",

@@ -216,8 +216,10 @@ class Scheduler:
             self.wake()
 
     async def _claim(self) -> None:
+        # Not wait_for: on Python 3.11 it swallows a cancellation that meets the wake-up.
         with suppress(TimeoutError):
-            await asyncio.wait_for(self._wake.wait(), self.pace.poll_s)
+            async with asyncio.timeout(self.pace.poll_s):
+                await self._wake.wait()
         self._wake.clear()
         free = self.slots - len(self._running) - self._held
         if self._draining or free <= 0 or not self.still_leased():

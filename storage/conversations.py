@@ -56,9 +56,7 @@ class SqlConversations:
 
     async def delete_conversation(self, turn: Turn, conversation_id: str) -> str | None:
         """See the port; the command's own turn in the same conversation may be running."""
-        return await self._db.transaction(
-            erase, turn.tenant_id, turn.user.id, conversation_id, running=turn.id
-        )
+        return await self._db.transaction(_delete, turn, conversation_id)
 
     async def delete(self, tenant_id: str, user_id: str, conversation_id: str) -> str | None:
         """Erase from outside a turn; raises ``NotFound`` when it is not the user's."""
@@ -287,6 +285,44 @@ _ERASE = (
 )
 
 
+# What the owner was shown of it elsewhere: /sessions lists titles beside the end of the id,
+# /resume names the title of the conversation it goes on with.
+_FORGET = """
+UPDATE turns SET reply = 'A conversation that was named here has been deleted.'
+WHERE tenant_id = :tenant AND user_id = :user AND kind = 'command' AND status = 'done'
+  AND (continue_in = :cid OR reply LIKE :listed)
+"""
+
+
+def _delete(conn: sa.Connection, turn: Turn, conversation_id: str) -> str | None:
+    """Erase one conversation a turn: run again after a crash, the list has other numbers.
+
+    The title of an erased conversation is the id of the turn that erased it.
+    """
+    before = execute(
+        conn,
+        "SELECT 1 FROM conversations WHERE tenant_id = :tenant AND user_id = :user"
+        " AND deleted_at IS NOT NULL AND title = :turn",
+        tenant=turn.tenant_id,
+        user=turn.user.id,
+        turn=turn.id,
+    ).first()
+    if before is not None:
+        return None
+    try:
+        problem = erase(conn, turn.tenant_id, turn.user.id, conversation_id, running=turn.id)
+    except NotFound:
+        return "That conversation is gone, or it is not yours. `/sessions` lists yours."
+    if problem is None:
+        execute(
+            conn,
+            "UPDATE conversations SET title = :turn WHERE id = :cid",
+            turn=turn.id,
+            cid=conversation_id,
+        )
+    return problem
+
+
 def erase(
     conn: sa.Connection, tenant_id: str, user_id: str, conversation_id: str, *, running: str | None
 ) -> str | None:
@@ -319,6 +355,14 @@ def erase(
         " WHERE conversation_id = :cid AND id <> :own",
         cid=conversation_id,
         own=running or "",
+    )
+    execute(
+        conn,
+        _FORGET,
+        tenant=tenant_id,
+        user=user_id,
+        cid=conversation_id,
+        listed=f"%`{conversation_id[-8:]}`%",
     )
     _drop_unused_files(conn, tenant_id, [text(row[0]) for row in files])
     return None
