@@ -89,6 +89,7 @@ class StreamLog(Protocol):
 class LiveTurn:
     """The events of a turn's current attempt while it runs in this process."""
 
+    tenant_id: str
     turn_id: str
     attempt: int
     events: list[StreamEvent] = field(default_factory=list)
@@ -120,9 +121,9 @@ class Streams:
         self._log = log
         self._live: dict[str, LiveTurn] = {}
 
-    def open(self, turn_id: str, attempt: int) -> LiveTurn:
+    def open(self, tenant_id: str, turn_id: str, attempt: int) -> LiveTurn:
         """Begin an attempt's stream; the caller closes it."""
-        live = self._live[turn_id] = LiveTurn(turn_id, attempt)
+        live = self._live[turn_id] = LiveTurn(tenant_id, turn_id, attempt)
         return live
 
     def close(self, live: LiveTurn) -> None:
@@ -143,7 +144,8 @@ class Streams:
 
         Raises ``NotFound`` when the tenant has no such turn.
         """
-        if turn_id not in self._live:
+        live = self._live.get(turn_id)
+        if live is None or live.tenant_id != tenant_id:
             await self._log.read_stream(tenant_id, turn_id, after)
         while True:
             live = self._live.get(turn_id)
@@ -166,7 +168,8 @@ class Streams:
 
 
 async def _follow(live: LiveTurn, after: EventId) -> AsyncGenerator[StreamEvent, None]:
-    position = after.number if after.attempt == live.attempt else 0
+    # A listener cannot have seen more than there is, whatever it says.
+    position = min(after.number, len(live.events)) if after.attempt == live.attempt else 0
     while True:
         changed = live.changed
         while position < len(live.events):

@@ -146,12 +146,17 @@ def _save_events(conn: sa.Connection, turn: Turn, events: tuple[StreamEvent, ...
 _STEERERS = """
 SELECT id, seq, text FROM turns WHERE conversation_id = :cid AND seq > :seq
   AND status = 'queued' AND overlap = 'steer' AND kind = 'message' AND attachments = '[]'
-  AND cancel_at IS NULL ORDER BY seq
+  AND cancel_at IS NULL AND user_id = :user ORDER BY seq
 """
 
 
+def _behind(turn: Turn) -> dict[str, str | int]:
+    """Whose messages may steer: only those of the person whose role the turn runs under."""
+    return {"cid": turn.conversation_id, "seq": turn.seq, "user": turn.user.id}
+
+
 def _steering_waits(conn: sa.Connection, turn: Turn) -> bool:
-    row = execute(conn, _STEERERS + " LIMIT 1", cid=turn.conversation_id, seq=turn.seq).first()
+    row = execute(conn, _STEERERS + " LIMIT 1", **_behind(turn)).first()
     return row is not None
 
 
@@ -160,7 +165,7 @@ def _absorb(conn: sa.Connection, turn: Turn) -> tuple[str, ...]:
     _hold(conn, turn)
     following = _last_merged(conn, turn) + 1
     taken: list[str] = []
-    for row in execute(conn, _STEERERS, cid=turn.conversation_id, seq=turn.seq).all():
+    for row in execute(conn, _STEERERS, **_behind(turn)).all():
         if integer(row[1]) != following:
             break
         following += 1
