@@ -267,3 +267,20 @@ def test_a_locked_database_is_said_and_nothing_is_lost(data_dir: Path) -> None:
             except urllib.error.HTTPError:
                 time.sleep(0.5)
         assert json.loads(events[-1][2])["outcome"] == "answered"
+
+
+def test_a_backup_restores_elsewhere(data_dir: Path, tmp_path: Path) -> None:
+    """What was said is there after a restore, under the same key; a full place is refused."""
+    it0(data_dir, "chat", "--once", "load?")
+    file = str(tmp_path / "backup.it0")
+    assert it0(data_dir, "backup", file)[0] == 0
+    other = tmp_path / "other" / "data"
+    other.parent.mkdir()
+    status, out, errors = it0(other, "restore", file)
+    assert (status, errors) == (0, "")
+    assert "rows" in out
+    assert "load?" in it0(other, "chat", "--once", "/sessions")[1]
+    assert "1 rows" in it0(other, "audit", "verify")[1]
+    status, _, errors = it0(other, "restore", file)
+    assert status == 1
+    assert "Traceback" not in errors
