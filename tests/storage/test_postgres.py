@@ -228,24 +228,28 @@ async def test_listen_reconnects_and_wakes(db: PostgresDatabase, url: str) -> No
             await listening
 
 
-async def test_server_killed_and_restarted() -> None:
-    """Kill -9 of the server: sentences while it is away, everything committed afterwards."""
-    with await asyncio.to_thread(PostgresServer(fsync=True).__enter__) as server:
-        url = server.create_database()
-        async with postgres_database(url) as db:
-            heard = _Heard()
-            listening = asyncio.create_task(db.listen({"turns": heard}))
-            await heard.until("")
-            acknowledged = await _write_through_a_crash(db, server)
-            await heard.until("", times=2)
-            stored = set(map(str, await db.read(_keys)))
-            listening.cancel()
-            with suppress(asyncio.CancelledError):
-                await listening
-        assert acknowledged["before"] <= stored
-        assert acknowledged["after"] <= stored
-        assert acknowledged["before"]
-        assert acknowledged["after"]
+@pytest.fixture
+def durable_server() -> Iterator[PostgresServer]:
+    """A server that may be killed: it keeps PostgreSQL's own durability."""
+    with PostgresServer(fsync=True) as server:
+        yield server
+
+
+async def test_server_killed_and_restarted(durable_server: PostgresServer) -> None:
+    """While a killed server is away there are sentences; afterwards all that was acknowledged."""
+    async with postgres_database(durable_server.create_database()) as db:
+        heard = _Heard()
+        listening = asyncio.create_task(db.listen({"turns": heard}))
+        await heard.until("")
+        acknowledged = await _write_through_a_crash(db, durable_server)
+        await heard.until("", times=2)
+        stored = set(map(str, await db.read(_keys)))
+        listening.cancel()
+        with suppress(asyncio.CancelledError):
+            await listening
+    assert len(acknowledged["before"]) >= 20
+    assert len(acknowledged["after"]) == 12
+    assert acknowledged["before"] | acknowledged["after"] <= stored
 
 
 async def _write_through_a_crash(
