@@ -13,7 +13,7 @@ from core.errors import Fenced, NotFound
 from core.messages import Attachment, AttachmentRef
 from core.metering import Settlement
 from core.steps import Exchange, Step, load_step
-from core.turns import Turn
+from core.turns import Ending, Outcome, Turn
 from storage.database import Database, execute
 from storage.inbox import INSERT_CONVERSATION
 from storage.metering import settle
@@ -104,12 +104,23 @@ def _steps_of(conn: sa.Connection, turn: Turn) -> tuple[Step, ...]:
     return tuple(load_step(text(row[0]), text(row[1])) for row in rows)
 
 
+def _told(reply: str, outcome: str, notice: str) -> str:
+    """What a later turn reads as the answer: of one that broke off, also that it did.
+
+    Otherwise the model would find tool results that nobody answered, and go on with them.
+    """
+    if outcome in {Outcome.FAILED, Outcome.CANCELLED}:
+        return Ending(outcome=Outcome(outcome), reply=reply, notice=notice).text
+    return reply
+
+
 def _past(conn: sa.Connection, turn: Turn, upto: int, max_turns: int) -> tuple[PastTurn, ...]:
     if turn.seq == 1:
         return ()
     rows = execute(
         conn,
-        "SELECT id, seq, text, attachments, reply FROM turns WHERE conversation_id = :cid"
+        "SELECT id, seq, text, attachments, reply, outcome, notice FROM turns"
+        " WHERE conversation_id = :cid"
         " AND tenant_id = :tenant AND seq > :upto AND seq < :seq AND status = 'done'"
         " AND kind = 'message' AND outcome <> 'steered' ORDER BY seq DESC LIMIT :n",
         cid=turn.conversation_id,
@@ -131,7 +142,7 @@ def _past(conn: sa.Connection, turn: Turn, upto: int, max_turns: int) -> tuple[P
             user_text=text(row[2]),
             attachments=files,
             steps=tuple(steps[text(row[0])]),
-            reply=text(row[4]),
+            reply=_told(text(row[4]), text(row[5]), text(row[6])),
         )
         past.append(PastTurn(seq=integer(row[1]), exchange=exchange))
     return tuple(reversed(past))

@@ -9,8 +9,8 @@ import pytest
 from core.errors import Fenced
 from core.metering import CallRequest
 from core.replies import Destination
-from core.steps import ToolStep
-from core.turns import Turn
+from core.steps import ModelStep, ToolCall, ToolStep
+from core.turns import Ending, Outcome, Turn
 from storage.leases import SqlLeases
 from storage.metering import RecordingMeter
 from storage.turnlog import SqlTurnLog
@@ -99,3 +99,21 @@ class Held(Hooked):
         self.reached.set()
         await self.go_on.wait()
         await super().edit(to, ref, text)
+
+
+async def test_a_later_turn_knows_that_an_earlier_one_was_given_up(site: Site) -> None:
+    """History says that a turn broke off, so that no model goes on with its tool results."""
+    async with site.open(run_turns=False) as house:
+        turn = await leased_turn(house)
+        log = SqlTurnLog(house.core.storage.db, b"k" * 32, WORKER)
+        call = ToolCall(id="t1", name="probe")
+        await log.record(
+            turn, ModelStep(call_id="c", engine="e", model="m", text="Looking.", tool_calls=(call,))
+        )
+        await log.record(turn, ToolStep(tool_call_id="t1", name="probe", output="probed"))
+        given_up = Ending(outcome=Outcome.FAILED, reply="", notice="I gave up.", failure="poisoned")
+        await log.finish(turn, given_up, events=(), settlements=(), deliver=False)
+        await house.accepted("Next")
+        (second,) = await SqlLeases(house.core.storage.db).claim(WORKER, 1, 1)
+        memory = await house.core.conversations.remember(second, max_turns=10)
+        assert [past.exchange.reply for past in memory.past] == ["I gave up."]
