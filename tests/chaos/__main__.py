@@ -22,11 +22,11 @@ def report(outcome: Outcome) -> str:
     options, verdict = outcome.options, outcome.verdict
     hits = ", ".join(f"{count} {kind}" for kind, count in sorted(outcome.hits.items()))
     lines = [
-        f"== {options.database}: {options.turns} turns, {options.conversations} conversations, "
+        f"== {options.database}: {options.turns} turns in {options.conversations} conversations",
         f"seed {options.seed}, {outcome.seconds:.0f} s",
         f"blows: {hits}" + (f"; points never reached: {outcome.missed}" if outcome.missed else ""),
         f"messages sent again: {outcome.resent}",
-        f"tool changes: {outcome.tools}, reply parts: {outcome.parts}, "
+        f"tool changes: {outcome.tools}, reply parts: {outcome.parts}",
         f"model requests: {outcome.requests}, model calls on record: {outcome.calls}",
         _latency(verdict.answers_s),
         *(f"  {name}: {verdict.windows[name]}" for name in WINDOWS),
@@ -55,7 +55,7 @@ def main() -> int:
     parser.add_argument("--database", choices=("sqlite", "postgres", "both"), default="both")
     parser.add_argument("--seed", type=int, default=1)
     parser.add_argument("--short", action="store_true", help="80 turns, 5 kills")
-    parser.add_argument("--logs", type=Path, help="write the workers' logs into this directory")
+    parser.add_argument("--logs", type=Path, help="keep logs and SQLite database in this directory")
     given = parser.parse_args()
     if given.short:
         given.turns, given.conversations, given.kills = 80, 10, 5
@@ -70,6 +70,7 @@ def main() -> int:
                     conversations=given.conversations,
                     kills=given.kills,
                     seed=given.seed,
+                    keep=given.logs,
                 )
             )
         )

@@ -8,6 +8,7 @@ from __future__ import annotations
 import re
 from collections import Counter, defaultdict
 from dataclasses import dataclass, field
+from itertools import pairwise
 
 from core.markdown import split_markdown
 from core.replies import PLACEHOLDER
@@ -228,7 +229,7 @@ def _count(evidence: Evidence, verdict: Verdict) -> None:
     for message in evidence.platform.messages:
         texts = [text for _, text in message.texts]
         verdict.windows["edits repeated with the same text"] += sum(
-            now == before for before, now in zip(texts, texts[1:], strict=False)
+            now == before for before, now in pairwise(texts)
         )
     verdict.windows["late platform calls of zombies"] = sum(
         _late_calls(evidence.platform, hit) for hit in evidence.hits if hit.kind == "SIGSTOP"

@@ -32,7 +32,7 @@ def blows(kills: int, *, freeze: bool, rng: random.Random) -> list[Blow]:
     rng.shuffle(points)
     aimed_kills = (kills + 1) // 2
     plan = [
-        Blow(kind="aimed", point=points[index % len(points)], skip=rng.randint(0, 5))
+        Blow(kind="aimed", point=points[index % len(points)], skip=rng.randint(2, 12))
         for index in range(aimed_kills)
     ]
     plan += [Blow(kind="kill")] * (kills - aimed_kills)

@@ -7,6 +7,7 @@ import random
 import tempfile
 import time
 from collections import Counter, deque
+from contextlib import AbstractContextManager, nullcontext
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -33,6 +34,8 @@ class Options:
     conversations: int
     kills: int
     seed: int
+    keep: Path | None = None
+    """Where the data directory stays after the run; it is removed when this is None."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -56,7 +59,7 @@ async def run(options: Options) -> Outcome:
     """Do it."""
     began = time.monotonic()
     rng = random.Random(options.seed)
-    with tempfile.TemporaryDirectory(prefix="it0-chaos-") as directory:
+    with _directory(options) as directory:
         async with FakePlatform(max_delay_s=0.003, seed=options.seed) as platform:
             platform.weather.limited_share = 0.01
             upstream, upstream_url = start_upstream()
@@ -88,6 +91,12 @@ async def run(options: Options) -> Outcome:
         calls=len(evidence.records.calls),
         logs=evidence.logs,
     )
+
+
+def _directory(options: Options) -> AbstractContextManager[str]:
+    if options.keep is not None:
+        return nullcontext(str(options.keep))
+    return tempfile.TemporaryDirectory(prefix="it0-chaos-")
 
 
 async def _rage(options: Options, site: Site, rng: random.Random) -> tuple[Clients, Killer]:

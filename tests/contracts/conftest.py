@@ -1,10 +1,10 @@
 """What the contract suites get: a site on each database."""
 
 from tests.support.core_fixtures import (
-    copies,
+    migrated_postgres,
     postgres_place,
     site,
     sqlite_template,
 )
 
-__all__ = ["copies", "postgres_place", "site", "sqlite_template"]
+__all__ = ["migrated_postgres", "postgres_place", "site", "sqlite_template"]

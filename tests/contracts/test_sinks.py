@@ -11,8 +11,7 @@ from dataclasses import dataclass
 import pytest
 
 from core.errors import Fenced, StorageFailure
-from core.replies import PLACEHOLDER, DeliveryFailed, Destination, Reply, ReplySink
-from core.turn import destination
+from core.replies import PLACEHOLDER, DeliveryFailed, Destination, Reply, ReplySink, destination
 from core.turns import Ending, Outcome, Turn
 from storage.deliveries import SqlDeliveries
 from storage.leases import SqlLeases
@@ -53,9 +52,7 @@ class Bed:
 
     def reply(self, sink: ReplySink | None = None, *, owner: bool = True) -> Reply:
         """A new process's view of the reply; not an owner's when the turn is over."""
-        return Reply(
-            sink or self.sink, self.log, self.to, self.turn.epoch if owner else None
-        )
+        return Reply(sink or self.sink, self.log, self.to, self.turn.epoch if owner else None)
 
     async def finish(self, text: str) -> None:
         """End the turn; delivery remains."""
@@ -173,7 +170,7 @@ async def test_a_preview_longer_than_the_answer_leaves_no_stale_text(
         reply = b.reply()
         await reply.open(first_attempt=True)
         reply.show(LONG)
-        while len(b.texts()) < 2:
+        while len(b.texts()) < 2:  # noqa: ASYNC110  # the platform tells nobody
             await asyncio.sleep(0.01)
         await reply.deliver(ANSWER)
         assert b.texts()[0] == ANSWER

@@ -253,7 +253,12 @@ class HttpSink:
 
     async def post(self, to: Destination, part: int, text: str) -> str:
         """Post a message that carries its turn and part."""
-        body = {"conversation": to.address.thread, "turn": to.turn_id, "part": part, "text": text}
+        body: dict[str, str | int] = {
+            "conversation": to.address.thread,
+            "turn": to.turn_id,
+            "part": part,
+            "text": text,
+        }
         answer = await self.call("/post", body)
         return str(answer["id"])
 
