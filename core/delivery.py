@@ -13,7 +13,7 @@ import structlog
 
 from core import telemetry
 from core.replies import DeliveryFailed, Destination, PartLog, Reply, SinkChoice
-from core.turn import DeliveryLog
+from core.turnlog import DeliveryLog
 
 HOLD_MS = 60_000
 """How long a worker may take to deliver one reply before another one tries."""

@@ -12,6 +12,7 @@ import re
 import unicodedata
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
+from functools import cache
 
 from markdown_it import MarkdownIt
 
@@ -42,11 +43,13 @@ _WHOLE = re.compile(
 )
 """Inline constructs that are not cut while there is another place."""
 
+_TITLE_SOURCE_CHARS = 2_000
 _FORMAT_CATEGORIES = ("Cc", "Cf", "Co", "Cs", "Cn")
 
 
+@cache
 def parser() -> MarkdownIt:
-    """A parser for the canonical form; raw HTML is text, never markup."""
+    """The parser for the canonical form, shared by all; raw HTML is text, never markup."""
     return MarkdownIt("commonmark", {"html": False}).enable(["table", "strikethrough"])
 
 
@@ -80,9 +83,10 @@ def finished_length(text: str) -> int:
 def title_of(text: str, limit: int = 60) -> str:
     """Name a conversation after its first message: one line, no markup, cut at a word.
 
-    Empty when there is nothing to show, as for a message of files only.
+    Empty when there is nothing to show, as for a message of files only. Only the beginning
+    is read: a pasted log of 100,000 characters would hold up everybody else.
     """
-    for token in parser().parse(clean_text(text)):
+    for token in parser().parse(clean_text(text[:_TITLE_SOURCE_CHARS])):
         if token.type == "inline":
             words = "".join(
                 " " if child.type in ("softbreak", "hardbreak") else child.content

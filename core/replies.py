@@ -20,6 +20,7 @@ from core import telemetry
 from core.errors import Fenced, It0Error, StorageFailure
 from core.markdown import split_markdown
 from core.messages import ConversationAddress
+from core.turns import Turn
 
 PLACEHOLDER = "…"
 MAX_TRIES = 4
@@ -60,6 +61,13 @@ class Destination:
     turn_id: str
     event_id: str
     address: ConversationAddress
+
+
+def destination(turn: Turn) -> Destination:
+    """Where a turn's reply goes."""
+    return Destination(
+        tenant_id=turn.tenant_id, turn_id=turn.id, event_id=turn.event_id, address=turn.address
+    )
 
 
 class ReplySink(Protocol):

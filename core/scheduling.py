@@ -20,9 +20,9 @@ import structlog
 from structlog.contextvars import bound_contextvars
 
 from core import telemetry
+from core.control import Control, Stop
 from core.errors import Fenced, StorageFailure
 from core.metering import Settlement
-from core.turn import Control, Stop
 from core.turns import Turn
 
 CLAIM_BATCH = 16
@@ -123,7 +123,8 @@ class Scheduler:
         self._held -= 1
         if turn is not None:
             self._spawn(turn)
-        self.wake()
+        else:
+            self.wake()
 
     def full_tenants(self) -> frozenset[str]:
         """Tenants that may not take another slot while others wait."""

@@ -15,14 +15,13 @@ import time
 from collections.abc import Callable
 from contextlib import aclosing
 from dataclasses import dataclass, field, replace
-from enum import StrEnum
-from typing import Protocol
 
 import structlog
 
 from core import telemetry
 from core.clock import Clock
 from core.commands import Commands
+from core.control import Control, Stop
 from core.conversations import Conversations, Memory
 from core.engine_choice import Engines
 from core.engines.engine import Engine, EngineRequest
@@ -43,10 +42,11 @@ from core.events import (
 )
 from core.messages import clean_text
 from core.metering import Meter, Settlement
-from core.replies import DeliveryFailed, Destination, PartLog, Reply, SinkChoice
-from core.steps import Step, dump_usage
-from core.streams import LiveTurn, StreamEvent, Streams, encode
+from core.replies import DeliveryFailed, PartLog, Reply, SinkChoice, destination
+from core.steps import dump_usage
+from core.streams import LiveTurn, Streams, encode
 from core.toolrunner import ToolRunner
+from core.turnlog import DeliveryLog, TurnLog
 from core.turnmeter import TurnMeter
 from core.turns import Ending, Outcome, Turn, TurnKind
 
@@ -57,84 +57,6 @@ FLUSH_S = 0.3
 """How long a live event may wait before it is committed for other processes."""
 
 _log = structlog.get_logger()
-
-
-class Stop(StrEnum):
-    """Why a running turn is being ended from outside."""
-
-    USER = "user"
-    """Somebody asked: the turn ends as cancelled."""
-    HAND_BACK = "hand_back"
-    """The process shuts down: another one goes on after the last step."""
-    LOST = "lost"
-    """The lease is gone: drop the work."""
-
-
-@dataclass(slots=True, eq=False)
-class Control:
-    """The handle by which a running turn is ended."""
-
-    reason: Stop | None = None
-    task: asyncio.Task[None] | None = None
-    started: bool = False
-    settled: bool = False
-    """The turn's end is being committed: it is too late to stop it."""
-    lost: bool = False
-    """The lease is gone, however far the turn's end has come."""
-    handed_back: bool = False
-    """The runner stopped at the shutdown's request; the turn is not over."""
-
-    def stop(self, reason: Stop) -> None:
-        """End the turn; the first reason counts. One that has not begun sees it when it does."""
-        self.lost = self.lost or reason is Stop.LOST
-        if self.reason is None and not self.settled:
-            self.reason = reason
-            if self.task is not None and self.started:
-                self.task.cancel()
-
-    def begin(self) -> None:
-        """The task runs now; raises what was asked of it before it did."""
-        self.started = True
-        if self.reason in {Stop.LOST, Stop.HAND_BACK}:
-            raise asyncio.CancelledError
-
-
-class TurnLog(Protocol):
-    """Commits of a leased turn; each is fenced and raises ``Fenced`` or ``StorageFailure``."""
-
-    async def record(self, turn: Turn, step: Step, *, settlement: Settlement | None = None) -> None:
-        """Append a step; a model step together with its usage."""
-
-    async def save_events(self, turn: Turn, events: tuple[StreamEvent, ...]) -> None:
-        """Append live events, for other processes and later listeners."""
-
-    async def absorb(self, turn: Turn) -> tuple[str, ...]:
-        """Take the messages that ask to join this turn, and commit that they did."""
-
-    async def finish(
-        self,
-        turn: Turn,
-        ending: Ending,
-        *,
-        events: tuple[StreamEvent, ...],
-        settlements: tuple[Settlement, ...],
-        deliver: bool,
-    ) -> StreamEvent:
-        """End the turn in one transaction; return the stream's final event.
-
-        With ``deliver`` the lease stays until ``delivered``, so that the next turn's
-        messages come after this one's.
-        """
-
-
-class DeliveryLog(Protocol):
-    """What becomes of finished replies."""
-
-    async def delivered(self, to: Destination, *, epoch: int | None, problem: str) -> None:
-        """The platform has the final text, or never will (``problem`` says why)."""
-
-    async def release(self, turn: Turn) -> None:
-        """Give the lease of a finished turn back; the sweeper will deliver it."""
 
 
 @dataclass(slots=True)
@@ -241,17 +163,23 @@ class TurnRunner:
     async def _answer(self, run: _Run, *, stopped: bool) -> Ending:
         turn = run.turn
         if turn.cancelled or stopped:
-            return Ending(
-                outcome=Outcome.CANCELLED, reply="", notice="Stopped before it was answered."
-            )
+            text = await self._shown_before(turn)
+            notice = "Stopped." if text else "Stopped before it was answered."
+            return Ending(outcome=Outcome.CANCELLED, reply=text, notice=notice)
         if turn.failures >= MAX_FAILURES:
-            return _given_up(turn)
+            return _given_up(turn, await self._shown_before(turn))
         if turn.kind is TurnKind.COMMAND:
             return await self.commands.run(turn)
         engine = self.engines.choose(turn.engine)
         if isinstance(engine, str):
             return Ending(outcome=Outcome.REFUSED, reply=engine, failure="engine_unavailable")
         return await self._answer_with(engine, run)
+
+    async def _shown_before(self, turn: Turn) -> str:
+        """What earlier attempts committed of the answer."""
+        if turn.attempt == 1:
+            return ""
+        return joined_text((await self.conversations.recall(turn)).steps)
 
     async def _answer_with(self, engine: Engine, run: _Run) -> Ending:
         run.engine = engine.name
@@ -441,17 +369,10 @@ class TurnRunner:
             )
 
 
-def destination(turn: Turn) -> Destination:
-    """Where a turn's reply goes."""
-    return Destination(
-        tenant_id=turn.tenant_id, turn_id=turn.id, event_id=turn.event_id, address=turn.address
-    )
-
-
-def _given_up(turn: Turn) -> Ending:
+def _given_up(turn: Turn, text: str) -> Ending:
     return Ending(
         outcome=Outcome.FAILED,
-        reply="",
+        reply=text,
         notice=(
             f"I gave up on this message: IT0 crashed or was killed {turn.failures} times while "
             "it worked on it. Changes that had begun are in the audit log; nothing was run "

@@ -19,7 +19,7 @@ from storage.rows import integer, optional_text, text
 
 
 class SqlTurnLog:
-    """Implements ``core.turn.TurnLog`` and ``core.toolrunner.StepLog``."""
+    """Implements ``core.turnlog.TurnLog`` and ``core.toolrunner.StepLog``."""
 
     def __init__(self, db: Database, audit_key: bytes, worker: str) -> None:
         """``audit_key`` signs the audit chain; ``worker`` is who delivers what ends here."""

@@ -12,11 +12,10 @@ from core.inbox import Accepted
 from core.keys import Keys, load_or_make
 from core.messages import Actor, Attachment, ConversationAddress, InboundMessage
 from core.metering import CallRequest, Settlement, Usage
-from core.replies import Part
+from core.replies import Part, destination
 from core.steps import ModelStep, ToolStep
 from core.streams import EventId, StreamEvent
 from core.tenants import User
-from core.turn import destination
 from core.turns import Ending, Outcome, Turn, TurnKind
 from storage.database import Database
 from storage.deliveries import SqlDeliveries
