@@ -84,7 +84,7 @@ def main() -> int:
     """Run it."""
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("--turns", type=int, default=10_000)
-    parser.add_argument("--blocks", type=int, default=40)
+    parser.add_argument("--blocks", type=int, default=50)
     given = parser.parse_args()
     with (
         tempfile.TemporaryDirectory(prefix="it0-bench-") as place,
