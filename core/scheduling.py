@@ -209,9 +209,11 @@ class Scheduler:
         beat = await self.leases.beat(self.worker, int(self.pace.ttl_s * 1000), turns)
         self._good_beat = started
         telemetry.REAPED.inc(beat.reaped)
-        for turn_id in beat.lost:
-            if (lost := self._running.get(turn_id)) is not None:
-                lost.control.stop(Stop.LOST)
+        for turn in turns:
+            running_now = self._running.get(turn.id)
+            # A later attempt of the same turn may have begun here since: its lease is good.
+            if turn.id in beat.lost and running_now is not None and running_now.turn is turn:
+                running_now.control.stop(Stop.LOST)
         self.stop(beat.stop)
         if beat.reaped:
             self.wake()
