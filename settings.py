@@ -109,7 +109,7 @@ VARIABLES: tuple[Variable, ...] = (
     Variable(
         name="IT0_MODEL_TIMEOUT_S",
         purpose="seconds without a byte from the provider until a call counts as stalled,"
-        " 0.1 to 3600; default 120",
+        " 0.1 to 3600; default 60",
     ),
     Variable(
         name="IT0_MAX_OUTPUT_TOKENS",
@@ -342,7 +342,7 @@ class _Reader(Reader):
         return TuningSettings(
             turn_slots=self.integer("IT0_TURN_SLOTS", 64, 1, 1000),
             shutdown_grace_s=self.seconds("IT0_SHUTDOWN_GRACE_S", 20.0, 0, 3600),
-            model_timeout_s=self.seconds("IT0_MODEL_TIMEOUT_S", 120.0, 0.1, 3600),
+            model_timeout_s=self.seconds("IT0_MODEL_TIMEOUT_S", 60.0, 0.1, 3600),
             max_output_tokens=self.integer("IT0_MAX_OUTPUT_TOKENS", 8192, 1, 128_000),
         )
 

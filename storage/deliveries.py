@@ -14,7 +14,7 @@ from storage.rows import integer, text
 
 
 class SqlDeliveries:
-    """Implements ``core.replies.PartLog``, ``core.turnlog.DeliveryLog``, ``delivery.DueReplies``."""
+    """Implements ``PartLog``, ``DeliveryLog`` and ``DueReplies`` of the core."""
 
     def __init__(self, db: Database) -> None:
         """Wire the database."""

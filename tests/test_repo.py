@@ -110,11 +110,13 @@ def test_the_example_names_every_setting_and_no_other() -> None:
 
 
 def test_modules_stay_under_400_lines() -> None:
-    """A module that grows past the limit is split before it is merged."""
+    """A module that grows past the limit is split; a migration is a record, not a module."""
     product = [
         path
         for path in tracked()
-        if path.suffix == ".py" and path.relative_to(ROOT).parts[0] not in {"tests", "bench"}
+        if path.suffix == ".py"
+        and path.relative_to(ROOT).parts[0] not in {"tests", "bench"}
+        and path.parent.name != "versions"
     ]
     assert {p.name: n for p in product if (n := len(p.read_text().splitlines())) > 400} == {}
 
