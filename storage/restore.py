@@ -65,6 +65,7 @@ def _into_sqlite(place: Installation, path: Path, file: Path) -> Manifest:
         try:
             new_key = _key_to_write(reader, place, file)
             _require_replaceable(path)
+            _forget_interrupted(path)
             temporary = path.with_name(f".{path.name}.{os.getpid()}.restoring")
             try:
                 _build(temporary, reader, file)
@@ -83,6 +84,12 @@ def _into_sqlite(place: Installation, path: Path, file: Path) -> Manifest:
         finally:
             lock.release()
         return reader.manifest
+
+
+def _forget_interrupted(path: Path) -> None:
+    """Remove what a restore left that was killed; the lock says that none is at work."""
+    for leftover in path.parent.glob(f".{path.name}.*.restoring*"):
+        leftover.unlink(missing_ok=True)
 
 
 def _build(temporary: Path, reader: ArchiveReader, file: Path) -> None:
