@@ -3,11 +3,14 @@
 from __future__ import annotations
 
 import asyncio
+from collections.abc import Iterator
 from pathlib import Path
 
 import asyncpg
 import pytest
+import structlog
 
+from core.logs import configure_logs
 from storage.tables import metadata
 from tests.support.core_kit import Site, copy_sqlite, make_template, postgres_site, sqlite_site
 from tests.support.postgres import PostgresServer
@@ -61,3 +64,11 @@ def site(request: pytest.FixtureRequest, tmp_path: Path) -> Site:
         place: Site = request.getfixturevalue("postgres_place")
         return place
     return copy_sqlite(request.getfixturevalue("sqlite_template"), tmp_path / "data")
+
+
+@pytest.fixture(autouse=True)
+def _plain_logs() -> Iterator[None]:
+    """Logs as in production; structlog's own default draws every crash with all its locals."""
+    configure_logs(json=True)
+    yield
+    structlog.reset_defaults()
