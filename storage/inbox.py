@@ -295,6 +295,7 @@ def cancel_before(conn: sa.Connection, conversation_id: str, seq: int) -> tuple[
     rows = execute(
         conn,
         "UPDATE turns SET cancel_at = {now} WHERE conversation_id = :cid AND seq < :seq"
+        " AND seq > (SELECT done_seq FROM conversations WHERE id = :cid)"
         " AND status IN ('queued', 'running') AND cancel_at IS NULL RETURNING id",
         cid=conversation_id,
         seq=seq,
@@ -378,8 +379,7 @@ def _stop(conn: sa.Connection, message: InboundMessage) -> ControlDone | Rejecte
     conversation_id = _find(conn, user, message)
     if conversation_id is None:
         return NO_CONVERSATION
-    last = 2**62
-    stopped = cancel_before(conn, conversation_id, last)
+    stopped = cancel_before(conn, conversation_id, 2**62)
     match len(stopped):
         case 0:
             reply = "Nothing is running in this conversation."
