@@ -16,6 +16,8 @@ from contextlib import suppress
 from dataclasses import dataclass
 from typing import Protocol, TypeVar
 
+import structlog
+
 from core import telemetry
 from core.errors import Fenced, It0Error, StorageFailure
 from core.markdown import split_markdown
@@ -28,6 +30,7 @@ MAX_PATIENCE_S = 30.0
 """A platform that asks for a longer pause is left to the sweeper."""
 
 _T = TypeVar("_T")
+_log = structlog.get_logger()
 
 
 class DeliveryFailed(It0Error):
@@ -228,6 +231,7 @@ class Reply:
         self._require_lease()
         await self._sink.edit(self._to, part.ref, text)
         if not self._leased():
+            _log.warning("reply.late_edit", turn=self._to.turn_id)
             await self._log.redeliver(self._to)
             self._require_lease()
 

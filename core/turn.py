@@ -51,7 +51,7 @@ from core.turnmeter import TurnMeter
 from core.turns import Ending, Outcome, Turn, TurnKind
 
 MAX_FAILURES = 5
-"""Attempts that crashed before a turn is given up with an honest message."""
+"""Attempts in a row that crashed without a new tool result before a turn is given up."""
 
 FLUSH_S = 0.3
 """How long a live event may wait before it is committed for other processes."""

@@ -9,7 +9,7 @@ import sqlalchemy as sa
 from core.audit import AuditEntry
 from core.errors import Fenced
 from core.metering import Settlement
-from core.steps import SteerStep, Step, dump_step, dump_usage
+from core.steps import SteerStep, Step, ToolStep, dump_step, dump_usage
 from core.streams import EventId, StreamEvent
 from core.turns import Ending, Turn
 from storage.audit import append_audit
@@ -76,6 +76,10 @@ def _record(
     audit_key: bytes,
 ) -> None:
     _append_step(conn, turn, step)
+    if turn.failures and isinstance(step, ToolStep):
+        # It got further than where it crashed: what is given up is a turn that does not. A
+        # long turn on a bad day, or in company of the one that kills, is not a poisoned one.
+        execute(conn, "UPDATE turns SET failures = 0 WHERE id = :id", id=turn.id)
     if settlement is not None:
         settle(conn, settlement)
     if audit is not None:
@@ -184,7 +188,7 @@ def _last_merged(conn: sa.Connection, turn: Turn) -> int:
     row = execute(
         conn,
         "SELECT COALESCE(MAX(seq), :seq) FROM turns WHERE conversation_id = :cid"
-        " AND merged_into = :id",
+        " AND seq > :seq AND merged_into = :id",
         cid=turn.conversation_id,
         seq=turn.seq,
         id=turn.id,
@@ -204,7 +208,7 @@ def _finish(
     row = execute(
         conn,
         "UPDATE conversations SET done_seq = (SELECT COALESCE(MAX(seq), :seq) FROM turns"
-        " WHERE conversation_id = :cid AND merged_into = :id), ready_at = {now},"
+        " WHERE conversation_id = :cid AND seq > :seq AND merged_into = :id), ready_at = {now},"
         " updated_at = {now},"
         " lease_owner = CASE WHEN CAST(:deliverer AS TEXT) IS NULL THEN NULL ELSE lease_owner END"
         " WHERE id = :cid AND lease_epoch = :epoch RETURNING last_seq",
@@ -252,8 +256,9 @@ def _end(conn: sa.Connection, turn: Turn, ending: Ending, deliverer: str | None)
         conn,
         "UPDATE turns SET status = 'done', outcome = 'steered', reply = '', notice = :notice,"
         " answered_by = :engine, finished_at = {now}, delivered_at = {now}"
-        " WHERE conversation_id = :cid AND merged_into = :id",
+        " WHERE conversation_id = :cid AND seq > :seq AND merged_into = :id",
         cid=turn.conversation_id,
+        seq=turn.seq,
         id=turn.id,
         engine=ending.engine,
         notice="Your message joined the answer above.",

@@ -13,11 +13,11 @@ from itertools import pairwise
 from core.markdown import split_markdown
 from core.replies import PLACEHOLDER
 from core.steps import ModelStep, ToolStep
+from core.turn import MAX_FAILURES
 from tests.chaos.clients import Clients
 from tests.chaos.messages import Chat, Planned
 from tests.chaos.records import Records, TurnRecord, model_calls_of
 from tests.chaos.site import Hit
-from tests.chaos.worker import PACE
 from tests.fakes.platform import MAX_CHARS, FakePlatform, Message
 
 WINDOWS = (
@@ -29,9 +29,10 @@ WINDOWS = (
     "edits repeated with the same text",
     "estimated model calls",
     "unknown tool outcomes",
-    "fenced turns",
+    "turns fenced or dropped by zombies",
     "attempts beyond the first",
-    "late platform calls of zombies",
+    "given up after too many crashes",
+    "late edits of zombies, made good",
 )
 
 
@@ -118,7 +119,8 @@ def _answered_once(
     planned: Planned, turn: TurnRecord, platform: FakePlatform, verdict: Verdict, chat: Chat
 ) -> None:
     name = f"{planned.event} ({planned.kind}, {turn.id}, {turn.attempts} attempts)"
-    poisoned = turn.failure == "poisoned"
+    poisoned = turn.failure == "poisoned" and turn.failures >= MAX_FAILURES
+    verdict.windows["given up after too many crashes"] += poisoned
     verdict.demand(turn.status == "done", f"{name}: not terminal but {turn.status}")
     verdict.demand(turn.outcome == "answered" or poisoned, f"{name}: {turn.outcome} {turn.failure}")
     verdict.demand(turn.delivered and turn.problem is None, f"{name}: not delivered {turn.problem}")
@@ -219,7 +221,9 @@ def _clean_logs(evidence: Evidence, verdict: Verdict) -> None:
     for line in evidence.logs.splitlines():
         if "Traceback" in line or '"level": "error"' in line:
             verdict.problems.append(f"log: {line[-1500:]}")
-    verdict.windows["fenced turns"] = evidence.logs.count('"event": "turn.fenced"')
+    fenced = evidence.logs.count('"event": "turn.fenced"')
+    dropped = evidence.logs.count('"reason": "lost"')
+    verdict.windows["turns fenced or dropped by zombies"] = fenced + dropped
 
 
 def _count(evidence: Evidence, verdict: Verdict) -> None:
@@ -231,21 +235,7 @@ def _count(evidence: Evidence, verdict: Verdict) -> None:
         verdict.windows["edits repeated with the same text"] += sum(
             now == before for before, now in pairwise(texts)
         )
-    verdict.windows["late platform calls of zombies"] = sum(
-        _late_calls(evidence.platform, hit) for hit in evidence.hits if hit.kind == "SIGSTOP"
-    )
-
-
-def _late_calls(platform: FakePlatform, hit: Hit) -> int:
-    """Calls that a frozen worker made for a turn after another one had taken it over."""
-    taken: set[str] = set()
-    late = 0
-    for call in platform.calls:
-        if call.at > hit.at and call.worker != hit.worker:
-            taken.add(call.turn)
-        elif call.at > hit.at + PACE.ttl_s and call.turn in taken and call.status == 200:
-            late += 1
-    return late
+    verdict.windows["late edits of zombies, made good"] = evidence.logs.count("reply.late_edit")
 
 
 def _answer_times(evidence: Evidence, turns: dict[str, TurnRecord]) -> list[float]:

@@ -46,7 +46,7 @@ class Clients:
                 await asyncio.sleep(0.05)
             while not await self._send(session, chat, message):
                 self.resent += 1
-                await asyncio.sleep(0.1)
+                await asyncio.sleep(0.25)
             if self.rng.random() < REPEATED:  # platforms deliver again even what they heard of
                 await self._send(session, chat, message)
 

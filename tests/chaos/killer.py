@@ -13,7 +13,7 @@ from tests.chaos.site import Hit, Slot
 from tests.chaos.worker import PACE
 from tests.support.processes import Process
 
-AIM_TIMEOUT_S = 10.0
+AIM_TIMEOUT_S = 8.0
 """A worker that does not reach its point by then is killed wherever it is."""
 
 
@@ -31,16 +31,19 @@ def blows(kills: int, *, freeze: bool, rng: random.Random) -> list[Blow]:
     points = list(Point)
     rng.shuffle(points)
     aimed_kills = (kills + 1) // 2
-    plan = [
-        Blow(kind="aimed", point=points[index % len(points)], skip=rng.randint(2, 12))
-        for index in range(aimed_kills)
-    ]
+    plan = [_aim(points[index % len(points)], rng) for index in range(aimed_kills)]
     plan += [Blow(kind="kill")] * (kills - aimed_kills)
     plan += [Blow(kind="term")] * max(1, kills // 8)
     if freeze:
         plan += [Blow(kind="freeze")] * max(1, kills // 4)
     rng.shuffle(plan)
     return plan
+
+
+def _aim(point: Point, rng: random.Random) -> Blow:
+    """Let the worker live for some seconds first: it passes some points more often than others."""
+    most = {Point.STREAMING: 20, Point.PREVIEWED: 60, Point.STEPPED: 40, Point.RESERVED: 30}
+    return Blow(kind="aimed", point=point, skip=rng.randint(3, most.get(point, 12)))
 
 
 @dataclass(slots=True, kw_only=True)
@@ -68,7 +71,7 @@ class Killer:
         if not self._planned:
             return 0.0
         dealt = self._planned - len(self.plan) - len(self.slots)
-        between = min(1.0, (time.monotonic() - self._last) / 3.0) * len(self.slots)
+        between = min(1.0, (time.monotonic() - self._last) / 5.0) * len(self.slots)
         return min(1.0, max(0.0, (dealt + between) / self._planned))
 
     async def _fill(self, slot: Slot) -> None:
@@ -115,7 +118,7 @@ class Killer:
         self.hits.append(slot.hit("SIGKILL, random"))
 
     async def _sleep(self) -> None:
-        await asyncio.sleep(self.rng.uniform(1.0, 3.0))
+        await asyncio.sleep(self.rng.uniform(1.0, 5.0))
 
 
 async def _ended(process: Process, timeout_s: float) -> bool:

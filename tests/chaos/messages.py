@@ -48,7 +48,7 @@ def plan(turns: int, conversations: int, rng: random.Random) -> tuple[Chat, ...]
 def _message(conversation: str, number: int, rng: random.Random) -> Planned:
     event = f"chaos:{conversation}:{number}"
     kind = rng.choices(["plain", "long", "tool", "steps"], weights=[4, 2, 2, 2])[0]
-    pause, chunk = rng.randint(0, 600), rng.randint(1, 12)
+    pause, chunk = rng.randint(0, 400), rng.randint(1, 8)
     say = f"[[delay {pause}]][[chunk {chunk}]]"
     bump = f'[[tool bump {{"key": "{event}/%d"}}]]'
     peek = f'[[tool peek {{"key": "{event}"}}]]'

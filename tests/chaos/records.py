@@ -28,6 +28,7 @@ class TurnRecord:
     final: str
     """Reply and notice, as they are delivered."""
     attempts: int
+    failures: int
     delivered: bool
     problem: str | None
     steps: tuple[Step, ...]
@@ -84,7 +85,7 @@ def _turns(conn: sa.Connection) -> tuple[TurnRecord, ...]:
     rows = execute(
         conn,
         "SELECT id, event_id, thread, seq, status, outcome, failure, reply, notice, attempt,"
-        " delivered_at, delivery_problem FROM turns ORDER BY conversation_id, seq",
+        " delivered_at, delivery_problem, failures FROM turns ORDER BY conversation_id, seq",
     ).all()
     return tuple(
         TurnRecord(
@@ -97,6 +98,7 @@ def _turns(conn: sa.Connection) -> tuple[TurnRecord, ...]:
             failure=optional_text(row[6]) or "",
             final=_final(row[5], row[7], row[8]),
             attempts=integer(row[9]),
+            failures=integer(row[12]),
             delivered=row[10] is not None,
             problem=optional_text(row[11]),
             steps=tuple(steps.get(text(row[0]), ())),

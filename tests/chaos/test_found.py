@@ -117,3 +117,18 @@ async def test_a_later_turn_knows_that_an_earlier_one_was_given_up(site: Site) -
         (second,) = await SqlLeases(house.core.storage.db).claim(WORKER, 1, 1)
         memory = await house.core.conversations.remember(second, max_turns=10)
         assert [past.exchange.reply for past in memory.past] == ["I gave up."]
+
+
+async def test_a_turn_that_gets_further_is_not_given_up(site: Site) -> None:
+    """Crashes count while a turn makes no progress; a tool's result is progress."""
+    async with site.open(run_turns=False) as house:
+        turn = await leased_turn(house)
+        leases = SqlLeases(house.core.storage.db)
+        await leases.hand_back(turn, settlements=(), failed=True, pause_ms=0)
+        (second,) = await leases.claim(WORKER, 1, 1)
+        assert second.failures == 1
+        log = SqlTurnLog(house.core.storage.db, b"k" * 32, WORKER)
+        await log.record(second, ToolStep(tool_call_id="t1", name="probe", output="probed"))
+        await leases.hand_back(second, settlements=(), failed=True, pause_ms=0)
+        (third,) = await leases.claim(WORKER, 1, 1)
+        assert third.failures == 1

@@ -153,7 +153,7 @@ def _sink(*, can_find: bool) -> HttpSink:
         url=os.environ[PLATFORM],
         can_find=can_find,
         worker=str(os.getpid()),
-        edit_interval_s=0.15,
+        edit_interval_s=0.4,
     )
 
 
