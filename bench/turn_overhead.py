@@ -3,8 +3,7 @@
 Four children on one fake provider take turns in short rounds, so that a noisy minute hits
 all of them: the bare SDK three times (``messages.stream()``, which most people write,
 ``messages.create(stream=True)``, and that over aiohttp) and IT0's core on SQLite. Then
-``it0 up`` behind its HTTP
-API: turns per second with 20 clients, and 200 streams at once.
+``it0 up`` behind its HTTP API: turns per second with 20 clients, and 200 streams at once.
 """
 
 from __future__ import annotations
@@ -42,13 +41,14 @@ class Measured:
 def overhead(upstream: Child, children: Mapping[str, Child], shape: Shape) -> dict[str, Measured]:
     """Run the rounds."""
     found = {name: Measured() for name in children}
-    text = f"hello [[text {shape.words}]]"
+    text = f"hello [[text {shape.words}]]" + (" [[chunk 0]]" if shape.burst else "")
+    key = f"{shape.words}{'b' if shape.burst else 'p'}"
     for child in children.values():
-        child.ask({"tag": f"warm{shape.words}{child.pid}", "turns": 5, "text": text})
+        child.ask({"tag": f"warm{key}{child.pid}", "turns": 10, "text": text})
     for number in range(shape.rounds):
         order = list(children) if number % 2 else list(reversed(children))
         for name in order:
-            tag = f"r{number}-{shape.words}-{children[name].pid}"
+            tag = f"r{number}-{key}-{children[name].pid}"
             said = children[name].ask({"tag": tag, "turns": shape.turns, "text": text})
             with urllib.request.urlopen(f"{upstream.greeting}/arrivals", timeout=10) as answer:
                 arrivals = json.load(answer)
@@ -67,11 +67,16 @@ class Shape:
     rounds: int
     turns: int
     words: int
+    burst: bool = False
+    """All deltas in one network write, instead of one after another."""
+
+    def __str__(self) -> str:
+        return f"{self.words} deltas{' in one burst' if self.burst else ''}"
 
 
-def time_table(found: Mapping[str, Measured], words: int) -> Report:
+def time_table(found: Mapping[str, Measured], shape: Shape) -> Report:
     """Milliseconds beside the bare loop's, and the difference."""
-    report = Report(f"time, ms ({words} deltas)", (*ALL, "IT0 - stream()"))
+    report = Report(f"time, ms ({shape})", (*ALL, "IT0 - stream()"))
     for what, pick, share, bound in (
         ("message to model request, median", "request", 0.5, 8),
         ("message to model request, p95", "request", 0.95, 25),
@@ -85,16 +90,16 @@ def time_table(found: Mapping[str, Measured], words: int) -> Report:
     return report
 
 
-def cpu_table(by_words: Mapping[int, Mapping[str, Measured]], judged: int) -> Report:
-    """CPU per turn; the ratio is bound for one size of answer, and told for the others."""
+def cpu_table(by_shape: Mapping[Shape, Mapping[str, Measured]], judged: Shape) -> Report:
+    """CPU per turn; the ratio is bound for one shape of answer, and told for the others."""
     report = Report("CPU per turn, ms", (*ALL, "IT0 / stream()", "IT0 / leanest"))
-    for words, found in by_words.items():
+    for shape, found in by_shape.items():
         cpu = {name: median(measured.cpu) for name, measured in found.items()}
         cells = [f"{cpu[name]:.1f}" for name in ALL]
         ratio = cpu[IT0] / cpu[BARE]
         cells += [f"{ratio:.2f}", f"{cpu[IT0] / cpu[LEAN]:.2f}"]
-        value = ratio if words == judged else None
-        report.row(f"{words} deltas", *cells, value=value, at_most=2.0)
+        value = ratio if shape == judged else None
+        report.row(str(shape), *cells, value=value, at_most=2.0)
     return report
 
 
@@ -150,7 +155,7 @@ def main() -> int:
     """Run all three parts."""
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("--rounds", type=int, default=10)
-    parser.add_argument("--turns", type=int, default=20, help="in a round")
+    parser.add_argument("--turns", type=int, default=15, help="in a round")
     parser.add_argument("--words", type=int, default=60, help="deltas of the judged answer")
     parser.add_argument("--chunk-ms", type=float, default=2)
     parser.add_argument("--load-turns", type=int, default=25, help="of each of the 20 clients")
@@ -158,7 +163,6 @@ def main() -> int:
     parser.add_argument("--many-chunk-ms", type=int, default=100)
     parser.add_argument("--only", choices=("overhead", "load"))
     given = parser.parse_args()
-    sizes = [given.words] if given.rounds < 4 else [given.words // 3, given.words, given.words * 4]
     load = Load(
         clients=20,
         turns=given.load_turns,
@@ -172,7 +176,7 @@ def main() -> int:
         Child("bench._upstream", "--chunk-ms", str(given.chunk_ms)) as upstream,
     ):
         if given.only != "load":
-            reports += _overhead(upstream, Path(place), given, sizes)
+            reports += _overhead(upstream, Path(place), given)
         if given.only != "overhead":
             reports.append(load_table(upstream, Path(place), load))
     for report in reports:
@@ -180,10 +184,16 @@ def main() -> int:
     return verdict(*reports)
 
 
-def _overhead(
-    upstream: Child, work: Path, given: argparse.Namespace, sizes: list[int]
-) -> list[Report]:
-    url = upstream.greeting
+def _overhead(upstream: Child, work: Path, given: argparse.Namespace) -> list[Report]:
+    url, words = upstream.greeting, given.words
+    judged = Shape(rounds=given.rounds, turns=given.turns, words=words)
+    few = max(given.turns // 4, 1)
+    shapes = [
+        judged,
+        Shape(rounds=given.rounds, turns=given.turns, words=words, burst=True),
+        Shape(rounds=given.rounds, turns=few, words=max(words // 3, 1)),
+        Shape(rounds=given.rounds, turns=few, words=words * 4),
+    ]
     with (
         Child("bench._bare", url, "stream") as bare,
         Child("bench._bare", url, "create") as create,
@@ -191,11 +201,8 @@ def _overhead(
         Child("bench._core", url, str(work / "core")) as core,
     ):
         children = {BARE: bare, CREATE: create, LEAN: lean, IT0: core}
-        found: dict[int, dict[str, Measured]] = {}
-        for words in sizes:
-            shape = Shape(rounds=given.rounds, turns=given.turns, words=words)
-            found[words] = overhead(upstream, children, shape)
-    return [time_table(found[given.words], given.words), cpu_table(found, given.words)]
+        found = {shape: overhead(upstream, children, shape) for shape in shapes}
+    return [time_table(found[judged], judged), cpu_table(found, judged)]
 
 
 if __name__ == "__main__":
