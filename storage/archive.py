@@ -13,7 +13,9 @@ from __future__ import annotations
 import base64
 import hashlib
 import json
+import lzma
 import os
+import struct
 import zipfile
 import zlib
 from collections.abc import Generator, Iterable, Iterator, Sequence
@@ -30,6 +32,21 @@ KEY_MEMBER = "secret.key"
 MAX_MANIFEST = 1024 * 1024
 MAX_LINE = 128 * 1024 * 1024
 """Longest line that is read back, in bytes: a file of 10 MB takes 14 MB."""
+
+_DAMAGE = (
+    zipfile.BadZipFile,
+    zlib.error,
+    lzma.LZMAError,
+    struct.error,
+    EOFError,
+    LookupError,
+    NotImplementedError,
+    OverflowError,
+    RuntimeError,
+    TypeError,
+    ValueError,
+)
+"""What reading a ZIP raises when bytes of it changed: a method, a size, a name, a flag."""
 
 Value = str | int | bytes | None
 Row = tuple[Value, ...]
@@ -181,25 +198,21 @@ def reading(file: Path) -> Generator[ArchiveReader]:
     try:
         archive = zipfile.ZipFile(file)
     except OSError as error:
-        raise BackupFailed(f"{file} cannot be read: {error.strerror}.") from error
-    except zipfile.BadZipFile as error:
+        raise BackupFailed(f"{file} cannot be read: {error.strerror or error}.") from error
+    except _DAMAGE as error:
         raise BackupFailed(
-            f"{file} is not a backup made by `it0 backup`, or it was cut short. "
+            f"{file} is not a backup made by `it0 backup`, or it was cut short or damaged. "
             "Nothing was changed."
         ) from error
     with archive:
         try:
             reader = ArchiveReader(archive, _manifest(file, archive))
             reader.verify()
-        except (zipfile.BadZipFile, zlib.error, EOFError, LookupError) as error:
-            raise _damaged(file) from error
-        except (ValueError, TypeError, NotImplementedError, RuntimeError) as error:
-            raise _damaged(file) from error
+        except (*_DAMAGE, OSError) as error:
+            raise BackupFailed(
+                f"{file} is damaged: use another backup. Nothing was changed."
+            ) from error
         yield reader
-
-
-def _damaged(file: Path) -> BackupFailed:
-    return BackupFailed(f"{file} is damaged: use another backup. Nothing was changed.")
 
 
 def _manifest(file: Path, archive: zipfile.ZipFile) -> Manifest:

@@ -7,6 +7,7 @@ import signal
 import sqlite3
 import sys
 import zipfile
+from contextlib import suppress
 from dataclasses import replace
 from pathlib import Path
 
@@ -15,7 +16,7 @@ import sqlalchemy as sa
 
 from core.keys import KEY_FILE
 from storage import restore as restore_module
-from storage.archive import MANIFEST, BackupFailed
+from storage.archive import MANIFEST, BackupFailed, reading
 from storage.backup import Installation, backup
 from storage.database import execute
 from storage.lock import DataDirectoryInUse
@@ -113,6 +114,23 @@ async def test_flipped_bytes_are_refused(places: Places) -> None:
             await backup(copy, again)
             assert lines(again) == lines(file)
     assert refused > 20
+
+
+async def test_reader_survives_every_kind_of_damage(places: Places) -> None:
+    """Whatever field of the ZIP a changed byte hits, the answer is a sentence, not a traceback."""
+    _, file = await saved(places, turns=0)
+    data = file.read_bytes()
+    spoilt = places.root / "spoilt"
+    outcomes: set[str] = set()
+    for position in range(-1, -len(data), -3):  # the directory at the end has the most fields
+        changed_data = bytearray(data)
+        changed_data[position] ^= 0x0F
+        spoilt.write_bytes(changed_data)
+        with suppress(BackupFailed), reading(spoilt):
+            outcomes.add("harmless")
+            continue
+        outcomes.add("refused")
+    assert outcomes == {"harmless", "refused"}
 
 
 async def _refusal(copy: Installation, file: Path) -> str | None:
