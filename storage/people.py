@@ -60,15 +60,19 @@ class SqlPeople:
 
 
 def _install(conn: sa.Connection, tenant_name: str, admin_email: str) -> User:
-    first = execute(
-        conn, "SELECT value FROM installation WHERE key = 'operator_tenant'{row}"
-    ).first()
-    if first is not None:
+    # Of processes that start together, all but one wait here and find what that one made.
+    execute(
+        conn,
+        "INSERT INTO installation (key, value) VALUES ('operator_tenant', '')"
+        " ON CONFLICT DO NOTHING",
+    )
+    first = execute(conn, "SELECT value FROM installation WHERE key = 'operator_tenant'{row}").one()
+    if text(first[0]):
         return _first_admin(conn, text(first[0]))
     tenant = _add_tenant(conn, tenant_name, None)
     execute(
         conn,
-        "INSERT INTO installation (key, value) VALUES ('operator_tenant', :tenant)",
+        "UPDATE installation SET value = :tenant WHERE key = 'operator_tenant'",
         tenant=tenant.id,
     )
     execute(

@@ -3,9 +3,11 @@
 from __future__ import annotations
 
 import asyncio
+from pathlib import Path
 
 import pytest
 
+import app
 from core.errors import Fenced
 from core.metering import CallRequest
 from core.replies import Destination
@@ -15,7 +17,8 @@ from storage.leases import SqlLeases
 from storage.metering import RecordingMeter
 from storage.turnlog import SqlTurnLog
 from tests.contracts.sink_kit import KITS, Hooked
-from tests.support.core_kit import House, Site
+from tests.support.core_kit import House, Site, postgres_site
+from tests.support.postgres import PostgresServer
 
 WORKER = "w_found"
 
@@ -132,3 +135,21 @@ async def test_a_turn_that_gets_further_is_not_given_up(site: Site) -> None:
         await leases.hand_back(second, settlements=(), failed=True, pause_ms=0)
         (third,) = await leases.claim(WORKER, 1, 1)
         assert third.failures == 1
+
+
+@pytest.mark.postgres
+async def test_processes_that_start_together_install_once(
+    postgres_server: PostgresServer, data_dir: Path
+) -> None:
+    """Of several first starts on one empty database each finds the same first admin."""
+    url = postgres_server.create_database()
+    settings = postgres_site(data_dir, postgres_server, url).settings()
+    async with app.open_storage(settings) as storage:
+        admins = await asyncio.gather(
+            *(
+                storage.people.install(tenant_name="T", admin_email="a@example.org")
+                for _ in range(6)
+            )
+        )
+    postgres_server.drop_database(url)
+    assert len({admin.id for admin in admins}) == 1
