@@ -13,7 +13,7 @@ from tests.chaos.site import Hit, Slot
 from tests.chaos.worker import PACE
 from tests.support.processes import Process
 
-AIM_TIMEOUT_S = 8.0
+AIM_TIMEOUT_S = 12.0
 """A worker that does not reach its point by then is killed wherever it is."""
 
 
@@ -23,7 +23,6 @@ class Blow:
 
     kind: str
     point: Point | None = None
-    skip: int = 0
 
 
 def blows(kills: int, *, freeze: bool, rng: random.Random) -> list[Blow]:
@@ -31,19 +30,13 @@ def blows(kills: int, *, freeze: bool, rng: random.Random) -> list[Blow]:
     points = list(Point)
     rng.shuffle(points)
     aimed_kills = (kills + 1) // 2
-    plan = [_aim(points[index % len(points)], rng) for index in range(aimed_kills)]
+    plan = [Blow(kind="aimed", point=points[index % len(points)]) for index in range(aimed_kills)]
     plan += [Blow(kind="kill")] * (kills - aimed_kills)
     plan += [Blow(kind="term")] * max(1, kills // 8)
     if freeze:
         plan += [Blow(kind="freeze")] * max(1, kills // 4)
     rng.shuffle(plan)
     return plan
-
-
-def _aim(point: Point, rng: random.Random) -> Blow:
-    """Let the worker live for some seconds first: it passes some points more often than others."""
-    most = {Point.STREAMING: 20, Point.PREVIEWED: 60, Point.STEPPED: 40, Point.RESERVED: 30}
-    return Blow(kind="aimed", point=point, skip=rng.randint(3, most.get(point, 12)))
 
 
 @dataclass(slots=True, kw_only=True)
@@ -78,7 +71,8 @@ class Killer:
         while self.plan:
             blow = self.plan.popleft()
             self._last = time.monotonic()
-            armed = {} if blow.point is None else aimed(blow.point, blow.skip)
+            after_s = self.rng.uniform(1.0, 5.0)
+            armed = {} if blow.point is None else aimed(blow.point, after_s)
             process = slot.start(armed)
             await _until_ready(process)
             await self._deal(blow, slot, process)

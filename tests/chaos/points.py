@@ -1,7 +1,8 @@
 """The windows that kills are aimed into.
 
-A worker that is started with ``CHAOS_KILL_AT=POINT`` and ``CHAOS_KILL_SKIP=N`` kills itself
-with SIGKILL when it passes the point for the (N+1)th time: no handler, no flush, no goodbye.
+A worker that is started with ``CHAOS_KILL_AT=POINT`` and ``CHAOS_KILL_AFTER_S=S`` kills itself
+with SIGKILL when it first passes the point S seconds after its first turn began: no handler, no
+flush, no goodbye.
 """
 
 from __future__ import annotations
@@ -9,13 +10,14 @@ from __future__ import annotations
 import os
 import signal
 import sys
+import time
 from collections.abc import Mapping
 from dataclasses import dataclass
 from enum import StrEnum
 from typing import Self
 
 AT = "CHAOS_KILL_AT"
-SKIP = "CHAOS_KILL_SKIP"
+AFTER_S = "CHAOS_KILL_AFTER_S"
 
 
 class Point(StrEnum):
@@ -52,25 +54,27 @@ class Points:
     """The worker's side: it calls ``reach`` at each point."""
 
     armed: Point | None
-    skip: int
+    after_s: float
+    _began: float | None = None
 
     @classmethod
     def from_environment(cls, environ: Mapping[str, str]) -> Self:
         """Read what the killer chose for this worker."""
         name = environ.get(AT)
-        return cls(armed=Point[name] if name else None, skip=int(environ.get(SKIP, "0")))
+        after_s = float(environ.get(AFTER_S, "0"))
+        return cls(armed=Point[name] if name else None, after_s=after_s)
 
     def reach(self, point: Point) -> None:
         """Die here, if this is the moment."""
-        if point is not self.armed:
-            return
-        if self.skip > 0:
-            self.skip -= 1
+        now = time.monotonic()
+        if self._began is None:
+            self._began = now
+        if point is not self.armed or now < self._began + self.after_s:
             return
         print(f"chaos: killed at {point.name}", file=sys.stderr, flush=True)
         os.kill(os.getpid(), signal.SIGKILL)
 
 
-def aimed(point: Point, skip: int) -> dict[str, str]:
+def aimed(point: Point, after_s: float) -> dict[str, str]:
     """The environment that arms a worker."""
-    return {AT: point.name, SKIP: str(skip)}
+    return {AT: point.name, AFTER_S: f"{after_s:.3f}"}

@@ -66,7 +66,7 @@ async def run(options: Options) -> Outcome:
             with upstream:
                 async with open_site(options.database, Path(directory), platform.url) as site:
                     site.environ["ANTHROPIC_BASE_URL"] = upstream_url
-                    clients, killer = await _rage(options, site, rng)
+                    clients, killer = await _rage(options, site, platform, rng)
                     upstream.terminate()
                     requests = int(upstream.wait_for(r"^requests (\d+)$")[1])
                     evidence = Evidence(
@@ -99,7 +99,18 @@ def _directory(options: Options) -> AbstractContextManager[str]:
     return tempfile.TemporaryDirectory(prefix="it0-chaos-")
 
 
-async def _rage(options: Options, site: Site, rng: random.Random) -> tuple[Clients, Killer]:
+async def _outages(platform: FakePlatform, rng: random.Random) -> None:
+    """Short enough for a worker's patience: longer ones are the sink contract's."""
+    while True:
+        await asyncio.sleep(rng.uniform(3, 9))
+        platform.weather.down = True
+        await asyncio.sleep(0.6)
+        platform.weather.down = False
+
+
+async def _rage(
+    options: Options, site: Site, platform: FakePlatform, rng: random.Random
+) -> tuple[Clients, Killer]:
     """Clients write and the killer kills until both are done and every turn is delivered."""
     alone = options.database == "sqlite"
     slots = [Slot(site=site) for _ in range(1 if alone else 2)]
@@ -113,9 +124,13 @@ async def _rage(options: Options, site: Site, rng: random.Random) -> tuple[Clien
         progress=killer.progress,
         rng=rng,
     )
+    outages = asyncio.create_task(_outages(platform, rng))
     async with asyncio.TaskGroup() as group:
         group.create_task(killer.run())
         group.create_task(clients.run())
+    outages.cancel()
+    await asyncio.wait([outages])
+    platform.weather.down = False
     await _settle(slots)
     for slot in slots:
         if slot.process is not None:
