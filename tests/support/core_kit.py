@@ -272,6 +272,13 @@ class House:
         raise AssertionError("a turn outlives its cancellation")
 
 
+async def eventually(condition: Callable[[], bool]) -> None:
+    """Wait until a condition of this process holds."""
+    async with asyncio.timeout(PATIENCE_S):
+        while not condition():  # noqa: ASYNC110  # what is waited for is not ours to signal
+            await asyncio.sleep(0.005)
+
+
 def _shown(value: object) -> str:
     if isinstance(value, bytes | memoryview):
         return bytes(value).decode("latin-1")
