@@ -9,24 +9,25 @@ from collections.abc import AsyncGenerator, Awaitable
 from contextlib import asynccontextmanager
 from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import TextIO, TypeVar
+from typing import TYPE_CHECKING, TextIO, TypeVar
 
 import aiohttp
 
 import app
-import storage.backup
-import storage.restore
 from bots.operator import OperatorClient, RequestRefused
 from bots.web.auth import operator_token
 from core.clock import SystemClock
 from core.errors import It0Error
 from core.keys import KEY_FILE, Keys
 from settings import Settings
-from storage.archive import Manifest
 from storage.audit import SqlAudit
 from storage.database import Database
 from storage.lock import Holder, holder
 from storage.sqlite import SqliteDatabase
+
+if TYPE_CHECKING:
+    from storage.archive import Manifest
+    from storage.backup import Installation
 
 _T = TypeVar("_T")
 
@@ -211,7 +212,9 @@ async def _sentences(request: Awaitable[_T]) -> _T:
 
 async def backup(settings: Settings, file: Path, *, with_key: bool) -> int:
     """``it0 backup``; IT0 may be running."""
-    made = await storage.backup.backup(_place(settings), file, with_key=with_key)
+    from storage import backup  # noqa: PLC0415  # brings the PostgreSQL driver
+
+    made = await backup.backup(_place(settings), file, with_key=with_key)
     key = "with the installation's key: keep it safe" if made.has_key else "without the key"
     print(f"Wrote {file} ({_rows(made)}), {key}.")
     return 0
@@ -219,13 +222,17 @@ async def backup(settings: Settings, file: Path, *, with_key: bool) -> int:
 
 async def restore(settings: Settings, file: Path) -> int:
     """``it0 restore``; IT0 must not be running."""
-    loaded = await storage.restore.restore(_place(settings), file)
+    from storage import restore  # noqa: PLC0415  # brings the PostgreSQL driver
+
+    loaded = await restore.restore(_place(settings), file)
     print(f"Restored {file} ({_rows(loaded)}, made {loaded.created_at}). `it0 up` goes on with it.")
     return 0
 
 
-def _place(settings: Settings) -> storage.backup.Installation:
-    return storage.backup.Installation(
+def _place(settings: Settings) -> Installation:
+    from storage.backup import Installation  # noqa: PLC0415  # brings the PostgreSQL driver
+
+    return Installation(
         data_dir=settings.data_dir,
         database=settings.database_path or str(settings.database_url),
         secret=settings.secret_key,
