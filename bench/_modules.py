@@ -1,4 +1,4 @@
-"""Run a process of IT0, let it rest, print the top-level packages that it has loaded."""
+"""Run what ``it0 up`` runs, let it rest, print the top-level packages that are loaded."""
 
 from __future__ import annotations
 
@@ -7,12 +7,14 @@ import os
 import sys
 
 import app
+from operate import ready_banner
 from settings import Settings
 
 
 async def _main(rest_s: float) -> None:
     settings = Settings.from_environment(os.environ)
-    async with app.running(settings, app.Role.UP):
+    async with app.running(settings, app.Role.UP) as process:
+        print(ready_banner(process), file=sys.stderr)
         await asyncio.sleep(rest_s)
         print(*sorted({name.partition(".")[0] for name in sys.modules}), flush=True)
 
