@@ -48,10 +48,7 @@ from core.streams import LiveTurn, Streams, encode
 from core.toolrunner import ToolRunner
 from core.turnlog import DeliveryLog, TurnLog
 from core.turnmeter import TurnMeter
-from core.turns import Ending, Outcome, Turn, TurnKind
-
-MAX_FAILURES = 5
-"""Attempts in a row that crashed without a new tool result before a turn is given up."""
+from core.turns import MAX_CROWDED, MAX_FAILURES, Ending, Outcome, Turn, TurnKind
 
 FLUSH_S = 0.3
 """How long a live event may wait before it is committed for other processes."""
@@ -166,7 +163,7 @@ class TurnRunner:
             text = await self._shown_before(turn)
             notice = "Stopped." if text else "Stopped before it was answered."
             return Ending(outcome=Outcome.CANCELLED, reply=text, notice=notice)
-        if turn.failures >= MAX_FAILURES:
+        if turn.failures >= MAX_FAILURES or turn.crowded >= MAX_CROWDED:
             return _given_up(turn, await self._shown_before(turn))
         if turn.kind is TurnKind.COMMAND:
             return await self.commands.run(turn)
@@ -374,8 +371,8 @@ def _given_up(turn: Turn, text: str) -> Ending:
         outcome=Outcome.FAILED,
         reply=text,
         notice=(
-            f"I gave up on this message: IT0 crashed or was killed {turn.failures} times while "
-            "it worked on it. Changes that had begun are in the audit log; nothing was run "
+            f"I gave up on this message: IT0 crashed or was killed {turn.attempt - 1} times "
+            "while it worked on it. Changes that had begun are in the audit log; nothing was run "
             f"twice. Ask again in other words, or show an admin the turn id {turn.id}."
         ),
         failure="poisoned",

@@ -18,6 +18,11 @@ class TurnKind(StrEnum):
     """The core itself, without a model."""
 
 
+MAX_FAILURES = 5
+MAX_CROWDED = 20
+"""A turn is given up after so many crashes alone, or so many in company."""
+
+
 class Outcome(StrEnum):
     """The terminal states; every accepted message ends in exactly one of them."""
 
@@ -48,7 +53,8 @@ class Turn:
     attempt: int
     """Grows each time the turn is taken; part of event and call ids."""
     failures: int
-    """How often an attempt crashed, or its worker died; a hand-back is not a failure."""
+    """Attempts in a row without progress that crashed, or whose worker died with this turn
+    alone; a hand-back is not a failure."""
     kind: TurnKind
     event_id: str
     user: User
@@ -61,6 +67,9 @@ class Turn:
     cancelled: bool
     """Somebody stopped it before it began."""
     created_at_ms: int
+    crowded: int = 0
+    """Attempts in a row without progress whose worker died with other turns too: which one
+    killed it is not known."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

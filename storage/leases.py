@@ -64,7 +64,7 @@ RETURNING id, done_seq
 """
 
 _REQUEUE = """
-UPDATE turns SET status = 'queued', failures = failures + 1
+UPDATE turns SET status = 'queued', failures = failures + :alone, crowded = crowded + 1 - :alone
 WHERE conversation_id = :cid AND seq = :seq AND status = 'running'
 """
 
@@ -87,6 +87,7 @@ def _beat(
         ttl=ttl_ms,
     )
     freed = [(text(row[0]), integer(row[1])) for row in execute(conn, _REAP).all()]
+    alone_in_death = int(len(freed) == 1)
     for conversation_id, epoch in suspects:
         row = execute(
             conn,
@@ -99,7 +100,7 @@ def _beat(
         if row is not None:
             freed.append((conversation_id, integer(row[0])))
     for conversation_id, done_seq in freed:
-        execute(conn, _REQUEUE, cid=conversation_id, seq=done_seq + 1)
+        execute(conn, _REQUEUE, cid=conversation_id, seq=done_seq + 1, alone=alone_in_death)
     execute(
         conn,
         "DELETE FROM workers WHERE expires_at < {now} - 3600000"
@@ -144,7 +145,7 @@ _TAKE = """
 UPDATE turns SET status = 'running', attempt = attempt + 1
 WHERE conversation_id = :cid AND seq = :seq
 RETURNING id, tenant_id, attempt, failures, kind, event_id, user_id, platform, workspace,
-          channel, thread, text, attachments, engine, overlap, cancel_at, created_at
+          channel, thread, text, attachments, engine, overlap, cancel_at, created_at, crowded
 """
 
 
@@ -190,6 +191,7 @@ def _take(conn: sa.Connection, conversation_id: str, seq: int, epoch: int) -> Tu
         overlap=Overlap(text(row[14])),
         cancelled=row[15] is not None,
         created_at_ms=integer(row[16]),
+        crowded=integer(row[17]),
     )
 
 

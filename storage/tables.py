@@ -152,6 +152,7 @@ turns = Table(
     _text("status"),  # queued, running, merged, done
     _int("attempt", zero=True),
     _int("failures", zero=True),
+    _int("crowded", zero=True),
     _int("created_at"),
     _int("cancel_at", null=True),
     _text("merged_into", null=True),

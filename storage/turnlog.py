@@ -76,10 +76,10 @@ def _record(
     audit_key: bytes,
 ) -> None:
     _append_step(conn, turn, step)
-    if turn.failures and isinstance(step, ToolStep):
+    if (turn.failures or turn.crowded) and isinstance(step, ToolStep):
         # It got further than where it crashed: what is given up is a turn that does not. A
         # long turn on a bad day, or in company of the one that kills, is not a poisoned one.
-        execute(conn, "UPDATE turns SET failures = 0 WHERE id = :id", id=turn.id)
+        execute(conn, "UPDATE turns SET failures = 0, crowded = 0 WHERE id = :id", id=turn.id)
     if settlement is not None:
         settle(conn, settlement)
     if audit is not None:

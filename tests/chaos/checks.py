@@ -13,12 +13,15 @@ from itertools import pairwise
 from core.markdown import split_markdown
 from core.replies import PLACEHOLDER
 from core.steps import ModelStep, ToolStep
-from core.turn import MAX_FAILURES
+from core.turns import MAX_CROWDED, MAX_FAILURES
 from tests.chaos.clients import Clients
 from tests.chaos.messages import Chat, Planned
 from tests.chaos.records import Records, TurnRecord, model_calls_of
 from tests.chaos.site import Hit
 from tests.fakes.platform import MAX_CHARS, FakePlatform, Message
+
+ENOUGH_STOPS = 4
+"""From so many frozen workers on, one at least must have found its turns taken."""
 
 WINDOWS = (
     "orphan placeholders (platform with look-up)",
@@ -119,7 +122,8 @@ def _answered_once(
     planned: Planned, turn: TurnRecord, platform: FakePlatform, verdict: Verdict, chat: Chat
 ) -> None:
     name = f"{planned.event} ({planned.kind}, {turn.id}, {turn.attempts} attempts)"
-    poisoned = turn.failure == "poisoned" and turn.failures >= MAX_FAILURES
+    crashes = turn.failures >= MAX_FAILURES or turn.crowded >= MAX_CROWDED
+    poisoned = turn.failure == "poisoned" and crashes
     verdict.windows["given up after too many crashes"] += poisoned
     verdict.demand(turn.status == "done", f"{name}: not terminal but {turn.status}")
     verdict.demand(turn.outcome == "answered" or poisoned, f"{name}: {turn.outcome} {turn.failure}")
@@ -224,6 +228,11 @@ def _clean_logs(evidence: Evidence, verdict: Verdict) -> None:
     fenced = evidence.logs.count('"event": "turn.fenced"')
     dropped = evidence.logs.count('"reason": "lost"')
     verdict.windows["turns fenced or dropped by zombies"] = fenced + dropped
+    stops = sum(hit.kind == "SIGSTOP" for hit in evidence.hits)
+    verdict.demand(
+        stops < ENOUGH_STOPS or fenced + dropped > 0,
+        f"{stops} workers were frozen and none held a turn: nothing is proven about zombies",
+    )
 
 
 def _count(evidence: Evidence, verdict: Verdict) -> None:

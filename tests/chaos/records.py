@@ -29,6 +29,7 @@ class TurnRecord:
     """Reply and notice, as they are delivered."""
     attempts: int
     failures: int
+    crowded: int
     delivered: bool
     problem: str | None
     steps: tuple[Step, ...]
@@ -85,7 +86,7 @@ def _turns(conn: sa.Connection) -> tuple[TurnRecord, ...]:
     rows = execute(
         conn,
         "SELECT id, event_id, thread, seq, status, outcome, failure, reply, notice, attempt,"
-        " delivered_at, delivery_problem, failures FROM turns ORDER BY conversation_id, seq",
+        " delivered_at, delivery_problem, failures, crowded FROM turns ORDER BY conversation_id, seq",
     ).all()
     return tuple(
         TurnRecord(
@@ -99,6 +100,7 @@ def _turns(conn: sa.Connection) -> tuple[TurnRecord, ...]:
             final=_final(row[5], row[7], row[8]),
             attempts=integer(row[9]),
             failures=integer(row[12]),
+            crowded=integer(row[13]),
             delivered=row[10] is not None,
             problem=optional_text(row[11]),
             steps=tuple(steps.get(text(row[0]), ())),

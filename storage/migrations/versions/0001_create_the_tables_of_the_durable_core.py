@@ -304,6 +304,13 @@ def upgrade() -> None:
             autoincrement=False,
             nullable=False,
         ),
+        sa.Column(
+            "crowded",
+            sa.BigInteger(),
+            server_default=sa.text("0"),
+            autoincrement=False,
+            nullable=False,
+        ),
         sa.Column("created_at", sa.BigInteger(), autoincrement=False, nullable=False),
         sa.Column("cancel_at", sa.BigInteger(), autoincrement=False, nullable=True),
         sa.Column("merged_into", sa.Text(), nullable=True),
