@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import random
+import signal
 import time
 from collections import deque
 from dataclasses import dataclass, field
@@ -11,7 +12,7 @@ from dataclasses import dataclass, field
 from tests.chaos.points import Point, aimed
 from tests.chaos.site import Hit, Slot
 from tests.chaos.worker import PACE
-from tests.support.processes import Process
+from tests.support.processes import Process, ProcessFailure
 
 AIM_TIMEOUT_S = 12.0
 """A worker that does not reach its point by then is killed wherever it is."""
@@ -125,9 +126,12 @@ async def _ended(process: Process, timeout_s: float) -> bool:
 
 
 async def _until_ready(process: Process) -> None:
-    """Wait until it serves, or is dead already (it may be armed)."""
+    """Wait until it serves, or was killed already (it may be armed); one that fails ends the run."""
     deadline = time.monotonic() + 30
-    while "chaos: ready" not in process.output() and process.returncode is None:
-        if time.monotonic() > deadline:
-            raise TimeoutError(process.output())
+    while "chaos: ready" not in process.output():
+        failed = process.returncode is not None and process.returncode != -signal.SIGKILL
+        if failed or time.monotonic() > deadline:
+            raise ProcessFailure(f"A worker does not start:\n{process.output()[-3000:]}")
+        if process.returncode is not None:
+            return
         await asyncio.sleep(0.02)
