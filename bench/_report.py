@@ -37,11 +37,12 @@ class Report:
         value: float | None = None,
         at_most: float | None = None,
         at_least: float | None = None,
+        bound: str = "",
     ) -> None:
-        """Add a row; ``value`` is what the bound is about."""
-        bound = ""
+        """Add a row; ``value`` is what the bound is about, ``bound`` what is said of it."""
         if value is not None:
-            bound = f"<= {at_most:g}" if at_most is not None else f">= {at_least:g}"
+            limit = f"<= {at_most:g}" if at_most is not None else f">= {at_least:g}"
+            bound = bound or limit
             holds = value <= at_most if at_most is not None else value >= (at_least or 0)
             bound += "" if holds else " **no**"
             if not holds:

@@ -194,6 +194,7 @@ def _starts(work: Path, url: str, count: int) -> Report:
             f"{rss_mb:.0f}",
             value=max(cpu_s / 1.5, rss_mb / 120) if judged else None,
             at_most=1.0,
+            bound="1.5 s CPU, 120 MB" if judged else "",
         )
     return report
 
