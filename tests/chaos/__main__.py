@@ -41,7 +41,7 @@ def _latency(times: list[float]) -> str:
         return "kill to answer: no turn was in flight"
     p95 = times[min(len(times) - 1, int(len(times) * 0.95))]
     return (
-        f"kill to answer, {len(times)} turns in flight: p50 {statistics.median(times):.1f} s, "
+        f"last kill to answer, {len(times)} turns were hit: p50 {statistics.median(times):.1f} s, "
         f"p95 {p95:.1f} s, max {times[-1]:.1f} s"
     )
 

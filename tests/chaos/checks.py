@@ -60,7 +60,7 @@ class Verdict:
     problems: list[str] = field(default_factory=list)
     windows: Counter[str] = field(default_factory=Counter)
     answers_s: list[float] = field(default_factory=list)
-    """From a kill to the final text of each turn that the killed worker was answering."""
+    """From the last kill to the final text of each turn that a killed worker was answering."""
 
     def demand(self, holds: bool, sentence: str) -> None:  # reads like assert
         """Note a problem unless it holds."""
@@ -257,15 +257,15 @@ def _answer_times(evidence: Evidence, turns: dict[str, TurnRecord]) -> list[floa
         for turn_id in callers
         if turn_id in by_turn
     }
-    times: list[float] = []
-    for hit in evidence.hits:
+    last: dict[str, float] = {}
+    for hit in evidence.hits:  # in the order of time: a turn that is hit again starts again
         if hit.kind == "SIGTERM":
             continue
         for turn_id, at in final_at.items():
             before = [worker for when, worker in callers[turn_id] if when <= hit.at]
             if before and before[-1] == hit.worker and at > hit.at:
-                times.append(at - hit.at)
-    return sorted(times)
+                last[turn_id] = at - hit.at
+    return sorted(last.values())
 
 
 def _final_at(messages: list[Message], turn: TurnRecord) -> float:
