@@ -190,7 +190,8 @@ def _save_summary(
         "INSERT INTO summaries (conversation_id, upto_seq, tenant_id, text, created_at)"
         " SELECT CAST(:cid AS TEXT), CAST(:upto AS BIGINT), CAST(:tenant AS TEXT),"
         " CAST(:text AS TEXT), {now} WHERE EXISTS"
-        " (SELECT 1 FROM conversations WHERE id = :cid AND lease_epoch = :epoch{share})"
+        " (SELECT 1 FROM conversations WHERE id = :cid AND tenant_id = :tenant"
+        " AND lease_epoch = :epoch{share})"
         " ON CONFLICT (conversation_id, upto_seq) DO UPDATE SET text = excluded.text"
         " RETURNING upto_seq",
         cid=turn.conversation_id,

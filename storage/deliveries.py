@@ -38,7 +38,7 @@ class SqlDeliveries:
 
     async def release(self, turn: Turn) -> None:
         """See the port."""
-        await self._db.transaction(_release, turn.id, turn.epoch)
+        await self._db.transaction(_release, turn)
 
     async def claim_undelivered(
         self, worker: str, *, hold_ms: int, limit: int
@@ -67,8 +67,9 @@ def _save_part(conn: sa.Connection, to: Destination, part: Part, epoch: int | No
         held = execute(
             conn,
             "SELECT 1 FROM conversations c JOIN turns t ON t.conversation_id = c.id"
-            " WHERE t.id = :turn AND c.lease_epoch = :epoch{share}",
+            " WHERE t.id = :turn AND t.tenant_id = :tenant AND c.lease_epoch = :epoch{share}",
             turn=to.turn_id,
+            tenant=to.tenant_id,
             epoch=epoch,
         ).first()
         if held is None:
@@ -107,25 +108,28 @@ def _delivered(conn: sa.Connection, to: Destination, epoch: int | None, problem:
         problem=problem or None,
     )
     if epoch is not None:
-        _free(conn, to.turn_id, epoch)
+        _free(conn, to.tenant_id, to.turn_id, epoch)
 
 
-def _release(conn: sa.Connection, turn_id: str, epoch: int) -> None:
+def _release(conn: sa.Connection, turn: Turn) -> None:
     """Leave the delivery to the sweeper, after a pause, and let the next turn go on."""
     execute(
         conn,
-        "UPDATE turns SET deliverer = NULL, deliver_until = {now} + 5000 WHERE id = :id",
-        id=turn_id,
+        "UPDATE turns SET deliverer = NULL, deliver_until = {now} + 5000 WHERE id = :id"
+        " AND tenant_id = :tenant",
+        id=turn.id,
+        tenant=turn.tenant_id,
     )
-    _free(conn, turn_id, epoch)
+    _free(conn, turn.tenant_id, turn.id, turn.epoch)
 
 
-def _free(conn: sa.Connection, turn_id: str, epoch: int) -> None:
+def _free(conn: sa.Connection, tenant_id: str, turn_id: str, epoch: int) -> None:
     execute(
         conn,
         "UPDATE conversations SET lease_owner = NULL WHERE lease_epoch = :epoch"
-        " AND id = (SELECT conversation_id FROM turns WHERE id = :turn)",
+        " AND tenant_id = :tenant AND id = (SELECT conversation_id FROM turns WHERE id = :turn)",
         epoch=epoch,
+        tenant=tenant_id,
         turn=turn_id,
     )
     if conn.dialect.name == "postgresql":

@@ -206,8 +206,10 @@ def _hand_back(
     row = execute(
         conn,
         "UPDATE conversations SET lease_owner = NULL, lease_epoch = lease_epoch + 1,"
-        " ready_at = {now} + :pause WHERE id = :cid AND lease_epoch = :epoch RETURNING id",
+        " ready_at = {now} + :pause WHERE id = :cid AND tenant_id = :tenant"
+        " AND lease_epoch = :epoch RETURNING id",
         cid=turn.conversation_id,
+        tenant=turn.tenant_id,
         epoch=turn.epoch,
         pause=pause_ms,
     ).first()

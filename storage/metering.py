@@ -37,7 +37,8 @@ def _reserve(conn: sa.Connection, call: CallRequest) -> None:
         " SELECT CAST(:id AS TEXT), CAST(:tenant AS TEXT), CAST(:cid AS TEXT),"
         " CAST(:turn AS TEXT), CAST(:user AS TEXT), CAST(:engine AS TEXT), CAST(:model AS TEXT),"
         " 'reserved', CAST(:input AS BIGINT), CAST(:output AS BIGINT), {now}"
-        " WHERE EXISTS (SELECT 1 FROM turns WHERE id = :turn AND status = 'running'"
+        " WHERE EXISTS (SELECT 1 FROM turns WHERE id = :turn AND tenant_id = :tenant"
+        " AND status = 'running'"
         " AND attempt = CAST(:attempt AS BIGINT){share}) RETURNING id",
         id=call.id,
         tenant=call.tenant_id,

@@ -110,8 +110,10 @@ def _hold(conn: sa.Connection, turn: Turn) -> None:
     """Lock the turn's conversation to the end of the transaction, or raise ``Fenced``."""
     row = execute(
         conn,
-        "SELECT 1 FROM conversations WHERE id = :cid AND lease_epoch = :epoch{row}",
+        "SELECT 1 FROM conversations WHERE id = :cid AND tenant_id = :tenant"
+        " AND lease_epoch = :epoch{row}",
         cid=turn.conversation_id,
+        tenant=turn.tenant_id,
         epoch=turn.epoch,
     ).first()
     if row is None:
@@ -121,8 +123,10 @@ def _hold(conn: sa.Connection, turn: Turn) -> None:
 def _save_events_fenced(conn: sa.Connection, turn: Turn, events: tuple[StreamEvent, ...]) -> None:
     row = execute(
         conn,
-        "SELECT 1 FROM conversations WHERE id = :cid AND lease_epoch = :epoch{share}",
+        "SELECT 1 FROM conversations WHERE id = :cid AND tenant_id = :tenant"
+        " AND lease_epoch = :epoch{share}",
         cid=turn.conversation_id,
+        tenant=turn.tenant_id,
         epoch=turn.epoch,
     ).first()
     if row is None:
@@ -211,8 +215,9 @@ def _finish(
         " WHERE conversation_id = :cid AND seq > :seq AND merged_into = :id), ready_at = {now},"
         " updated_at = {now},"
         " lease_owner = CASE WHEN CAST(:deliverer AS TEXT) IS NULL THEN NULL ELSE lease_owner END"
-        " WHERE id = :cid AND lease_epoch = :epoch RETURNING last_seq",
+        " WHERE id = :cid AND tenant_id = :tenant AND lease_epoch = :epoch RETURNING last_seq",
         seq=turn.seq,
+        tenant=turn.tenant_id,
         cid=turn.conversation_id,
         id=turn.id,
         epoch=turn.epoch,
