@@ -32,6 +32,12 @@ def test_a_long_title_is_cut_at_a_word() -> None:
     assert title_of("x" * 100, 10) == "x" * 9 + "…"
 
 
+def test_a_title_comes_from_the_beginning_of_a_text() -> None:
+    """A huge message is not read to its end for a name; it would hold up everybody else."""
+    assert title_of("\n" * 50 + "early") == "early"
+    assert title_of("\n" * 5_000 + "late") == ""
+
+
 @given(st.text(max_size=200))
 @settings(max_examples=100, deadline=None)
 def test_any_title_fits_on_a_line(text: str) -> None:
