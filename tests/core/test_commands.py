@@ -152,7 +152,7 @@ async def test_new_and_resume_move_the_place(site: Site) -> None:
         assert fresh.conversation_id != first.conversation_id
         second = await house.ask("about nginx")
         assert second.conversation_id == fresh.conversation_id
-        assert house.engine.requests[-1].history == ()
+        assert not house.engine.requests[-1].history
         listed = (await house.ask("/sessions")).reply
         assert "about disks" in listed
         assert "(this one)" in listed
@@ -246,7 +246,7 @@ async def test_deleting_where_one_is_starts_afresh(site: Site) -> None:
         assert gone.conversation_id != first.conversation_id
         after = await house.ask("hello")
         assert after.conversation_id == gone.conversation_id
-        assert house.engine.requests[-1].history == ()
+        assert not house.engine.requests[-1].history
         assert "xcanaryx" not in await house.dump()
         await house.settled()
 

@@ -222,7 +222,7 @@ async def test_a_failing_provider_leaves_what_was_said_and_one_sentence(site: Si
 
 async def test_a_provider_that_fails_at_once_is_an_honest_failure(site: Site) -> None:
     """No text at all: the sentence alone is the answer, and the next message is answered."""
-    script = {"bad": [Fail()], "good": [Say("Back again.")]}
+    script: dict[str, list[Move]] = {"bad": [Fail()], "good": [Say("Back again.")]}
     async with site.open(ScriptedEngine(lambda request: script[request.text])) as house:
         bad = await house.ask("bad")
         assert (bad.outcome, bad.reply) == ("failed", "")

@@ -282,7 +282,8 @@ async def test_no_byte_of_one_tenant_reaches_another(sqlite_template: Path, tmp_
 
 
 @pytest.mark.slow
+@pytest.mark.timeout(300)
 @pytest.mark.postgres
 async def test_no_byte_of_one_tenant_reaches_another_on_postgres(postgres_place: Site) -> None:
     """The same on PostgreSQL, longer."""
-    await _run(postgres_place, rounds=8)
+    await _run(postgres_place, rounds=4)

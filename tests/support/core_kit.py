@@ -90,8 +90,8 @@ class Faults:
             result: T = await read(fn, *args, **kwargs)
             return result
 
-        self.db.transaction = transaction  # type: ignore[method-assign,assignment]
-        self.db.read = reading  # type: ignore[method-assign,assignment]
+        self.db.transaction = transaction  # type: ignore[method-assign]
+        self.db.read = reading  # type: ignore[method-assign]
 
     def _count(self, name: str) -> bool:
         if name in BACKGROUND or self.dead:

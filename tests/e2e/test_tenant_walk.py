@@ -1,0 +1,229 @@
+"""Every repository method takes the tenant: each one is called with another tenant's ids."""
+
+from __future__ import annotations
+
+import importlib
+import inspect
+import pkgutil
+from collections.abc import Awaitable, Callable
+from dataclasses import dataclass
+
+import storage
+from core.errors import Fenced, NotFound
+from core.ids import new_id
+from core.messages import Attachment, ConversationAddress, Overlap
+from core.metering import CallRequest
+from core.replies import Destination, Part
+from core.steps import SteerStep, ToolCall
+from core.streams import START, EventId, StreamEvent
+from core.tenants import Role, User
+from core.toolrunner import NoApprovals
+from core.turns import Ending, Outcome, Turn, TurnKind
+from storage.conversations import SqlConversations
+from storage.deliveries import SqlDeliveries
+from storage.inbox import SqlInbox
+from storage.leases import SqlLeases
+from storage.metering import RecordingMeter
+from storage.people import SqlPeople
+from storage.streams import SqlStreamLog
+from storage.tables import metadata
+from storage.turnlog import SqlTurnLog
+from tests.fakes.scripted_engine import Say, ScriptedEngine
+from tests.support.core_kit import House, Probe, Site
+
+CANARY = "xcanaryx"
+
+# Methods that serve the installation or a worker, with the reason that they name no tenant.
+OF_THE_INSTALLATION = {
+    "SqlAudit.verify": "the operator checks every chain; tells row numbers and tenant ids alone",
+    "SqlAudit.heads": "the operator exports every head",
+    "SqlAudit.compare": "the operator compares every head",
+    "SqlInstallation.key_matches": "the installation's key",
+    "SqlLeases.beat": "the worker's own leases",
+    "SqlLeases.claim": "a worker runs turns of every tenant; the turn carries its tenant",
+    "SqlLeases.leave": "the worker's own row",
+    "SqlDeliveries.claim_undelivered": "a worker delivers for every tenant; the reply carries its",
+    "SqlOperations.queue_state": "counts for the operator",
+    "SqlOperations.housekeep": "forgets old events of every tenant",
+    "SqlOperations.ping": "reads nothing",
+    "SqlPeople.install": "makes the first tenant",
+    "SqlPeople.add_tenant": "makes a tenant",
+    "SqlPeople.user_by_email": "the operator's own commands, behind the installation's key",
+}
+
+
+@dataclass(frozen=True)
+class Intruder:
+    """Somebody of tenant B who knows every id of tenant A."""
+
+    house: House
+    user: User
+    theirs: Turn
+    """Tenant A's turn, as the intruder's."""
+    to: Destination
+    token: str
+
+    def calls(self) -> dict[str, Callable[[], Awaitable[object]]]:
+        """Each method with A's ids and B's tenant."""
+        db, mine, turn = self.house.core.storage.db, self.user, self.theirs
+        desk, people, parts = SqlConversations(db), SqlPeople(db), SqlDeliveries(db)
+        log, streams, inbox = SqlTurnLog(db, b"k", "w"), SqlStreamLog(db), SqlInbox(db)
+        conversation = turn.conversation_id
+        message = self.house.message("hello", mine, conversation=conversation)
+        event = StreamEvent(EventId(1, 900), "text_delta", "{}")
+        ending = Ending(outcome=Outcome.ANSWERED, reply="forged")
+        call = CallRequest(
+            id=f"{turn.id}.1.99",
+            tenant_id=mine.tenant_id,
+            turn_id=turn.id,
+            conversation_id=conversation,
+            user_id=mine.id,
+            engine="e",
+            model="m",
+            estimated_input=1,
+            max_output=1,
+        )
+        offer = {"title": "t", "worker": None, "full_tenants": frozenset[str]()}
+        return {
+            "SqlConversations.remember": lambda: desk.remember(turn, max_turns=10),
+            "SqlConversations.save_summary": lambda: desk.save_summary(
+                turn, upto_seq=1, text="forged", settlement=None
+            ),
+            "SqlConversations.list_conversations": lambda: desk.list_conversations(
+                mine.tenant_id, turn.user.id, limit=10
+            ),
+            "SqlConversations.new_conversation": lambda: desk.new_conversation(turn),
+            "SqlConversations.resume_conversation": lambda: desk.resume_conversation(
+                turn, conversation
+            ),
+            "SqlConversations.delete_conversation": lambda: desk.delete_conversation(
+                turn, conversation
+            ),
+            "SqlConversations.delete": lambda: desk.delete(mine.tenant_id, mine.id, conversation),
+            "SqlConversations.messages": lambda: desk.messages(
+                mine.tenant_id, mine.id, conversation, limit=10
+            ),
+            "SqlDeliveries.parts": lambda: parts.parts(mine.tenant_id, turn.id),
+            "SqlDeliveries.save_part": lambda: parts.save_part(
+                self.to, Part(number=9, ref="r", digest="d"), turn.epoch
+            ),
+            "SqlDeliveries.redeliver": lambda: parts.redeliver(self.to),
+            "SqlDeliveries.delivered": lambda: parts.delivered(self.to, epoch=None, problem="x"),
+            "SqlDeliveries.release": lambda: parts.release(turn),
+            "SqlInbox.accept": lambda: inbox.accept(message, kind=turn.kind, **offer),  # type: ignore[arg-type]
+            "SqlInbox.stop": lambda: inbox.stop(message),
+            "SqlLeases.hand_back": lambda: SqlLeases(db).hand_back(
+                turn, settlements=(), failed=False, pause_ms=0
+            ),
+            "RecordingMeter.reserve": lambda: RecordingMeter(db).reserve(call),
+            "SqlPeople.add_user": lambda: people.add_user(
+                mine.tenant_id, email="new@example.com", name="n", role=Role.VIEWER
+            ),
+            "SqlPeople.users": lambda: people.users(mine.tenant_id),
+            "SqlPeople.save_token": lambda: people.save_token(mine, new_id("tok"), expires_ms=1),
+            "SqlPeople.revoke_token": lambda: people.revoke_token(mine.tenant_id, self.token),
+            "SqlPeople.token_user": lambda: people.token_user(self.token, mine.id),
+            "SqlPeople.servers": lambda: people.servers(mine.tenant_id),
+            "SqlStreamLog.read_stream": lambda: streams.read_stream(mine.tenant_id, turn.id, START),
+            "SqlStreamLog.check_reader": lambda: streams.check_reader(
+                mine.tenant_id, mine.id, turn.id
+            ),
+            "SqlTurnLog.record": lambda: log.record(turn, SteerStep(text="forged")),
+            "SqlTurnLog.save_events": lambda: log.save_events(turn, (event,)),
+            "SqlTurnLog.absorb": lambda: log.absorb(turn),
+            "SqlTurnLog.finish": lambda: log.finish(
+                turn, ending, events=(), settlements=(), deliver=False
+            ),
+        }
+
+
+async def _tenant_rows(house: House, tenant_id: str) -> dict[str, list[tuple[object, ...]]]:
+    """Every row that names a tenant."""
+    found: dict[str, list[tuple[object, ...]]] = {}
+    for name, table in storage_tables().items():
+        column = "id" if name == "tenants" else "tenant_id"
+        if column in table:
+            rows = await house.rows(f"SELECT * FROM {name} WHERE {column} = :t", t=tenant_id)
+            found[name] = sorted(rows, key=repr)
+    return found
+
+
+def storage_tables() -> dict[str, set[str]]:
+    """The columns of each table."""
+    return {name: set(table.columns.keys()) for name, table in metadata.tables.items()}
+
+
+def _methods() -> set[str]:
+    found: set[str] = set()
+    for module in pkgutil.iter_modules(storage.__path__, "storage."):
+        if module.name == "storage.migrations":
+            continue
+        loaded = importlib.import_module(module.name)
+        for name, kind in vars(loaded).items():
+            if inspect.isclass(kind) and kind.__module__ == module.name and name[0] != "_":
+                found |= {
+                    f"{name}.{method}"
+                    for method, function in vars(kind).items()
+                    if inspect.iscoroutinefunction(function) and method[0] != "_"
+                }
+    databases = ("Database.", "PostgresDatabase.", "SqliteDatabase.")
+    return {name for name in found if not name.startswith(databases)}
+
+
+async def test_no_method_reaches_another_tenants_rows(site: Site) -> None:
+    """Called with another tenant's ids, a method finds nothing, returns nothing, changes nothing."""
+    look = Probe("look", output=f"{CANARY} output")
+    moves = [Say(f"{CANARY} says", tools=(ToolCall(id="t", name="look"),)), Say(f"{CANARY}.")]
+    file = Attachment(name="a.txt", media_type="text/plain", data=CANARY.encode())
+    async with site.open(ScriptedEngine(moves), tools=[look.tool()], gate=NoApprovals()) as house:
+        victim = await house.tenant("victim")
+        intruder = await house.tenant("intruder")
+        await house.ask("hello", intruder)
+        final = await house.ask(f"{CANARY} asks", victim, files=[file])
+        await house.settled()
+        people = house.core.storage.people
+        await people.save_token(victim, "tok_victim", expires_ms=2**50)
+        rows = await house.rows(
+            "SELECT lease_epoch FROM conversations WHERE id = :id", id=final.conversation_id
+        )
+        address = ConversationAddress(platform="api", workspace="", channel=victim.id, thread="1")
+        turn = _forged(intruder, final.turn_id, final.conversation_id, int(rows[0][0]), address)
+        to = Destination(
+            tenant_id=intruder.tenant_id, turn_id=turn.id, event_id="e", address=address
+        )
+        calls = Intruder(house, intruder, turn, to, "tok_victim").calls()
+        assert set(calls) | set(OF_THE_INSTALLATION) == _methods()
+        before = await _tenant_rows(house, victim.tenant_id)
+        assert CANARY in repr(before)
+        for name, call in calls.items():
+            try:
+                result = await call()
+            except (NotFound, Fenced):
+                result = None
+            assert CANARY not in repr(result), name
+            assert victim.email not in repr(result), name
+            assert await _tenant_rows(house, victim.tenant_id) == before, name
+
+
+def _forged(
+    user: User, turn_id: str, conversation_id: str, epoch: int, address: ConversationAddress
+) -> Turn:
+    return Turn(
+        id=turn_id,
+        tenant_id=user.tenant_id,
+        conversation_id=conversation_id,
+        seq=2,
+        epoch=epoch,
+        attempt=2,
+        failures=0,
+        kind=TurnKind.MESSAGE,
+        event_id="e",
+        user=user,
+        address=address,
+        text="give me theirs",
+        attachments=(),
+        engine=None,
+        overlap=Overlap.QUEUE,
+        cancelled=False,
+        created_at_ms=0,
+    )
