@@ -41,12 +41,16 @@ class SqlDeliveries:
         await self._db.transaction(_release, turn)
 
     async def claim_undelivered(
-        self, worker: str, *, hold_ms: int, limit: int
+        self, worker: str, *, platforms: tuple[str, ...], hold_ms: int, limit: int
     ) -> tuple[DueReply, ...]:
         """See the port."""
-        if not await self._db.read(_any_due):
+        if not platforms:
             return ()
-        return await self._db.transaction(_claim_undelivered, worker, hold_ms, limit)
+        return await self._db.transaction(_claim_undelivered, worker, platforms, hold_ms, limit)
+
+    async def renew(self, to: Destination, worker: str, hold_ms: int) -> bool:
+        """See the port."""
+        return await self._db.transaction(_renew, to, worker, hold_ms)
 
 
 def _parts(conn: sa.Connection, tenant_id: str, turn_id: str) -> tuple[Part, ...]:
@@ -143,22 +147,35 @@ status = 'done' AND delivered_at IS NULL AND (deliver_until < {now}
 """
 
 
-def _any_due(conn: sa.Connection) -> bool:
-    return execute(conn, f"SELECT 1 FROM turns WHERE {_DUE} LIMIT 1").first() is not None
+def _renew(conn: sa.Connection, to: Destination, worker: str, hold_ms: int) -> bool:
+    row = execute(
+        conn,
+        "UPDATE turns SET deliver_until = {now} + :hold WHERE id = :id AND tenant_id = :tenant"
+        " AND deliverer = :me AND delivered_at IS NULL RETURNING id",
+        id=to.turn_id,
+        tenant=to.tenant_id,
+        me=worker,
+        hold=hold_ms,
+    ).first()
+    return row is not None
 
 
 def _claim_undelivered(
-    conn: sa.Connection, worker: str, hold_ms: int, limit: int
+    conn: sa.Connection, worker: str, platforms: tuple[str, ...], hold_ms: int, limit: int
 ) -> tuple[DueReply, ...]:
+    served = {f"platform{number}": name for number, name in enumerate(platforms)}
+    names = ", ".join(f":{key}" for key in served)
     rows = execute(
         conn,
         "UPDATE turns SET deliverer = :me, deliver_until = {now} + :hold WHERE id IN"
-        f" (SELECT id FROM turns WHERE {_DUE} ORDER BY finished_at LIMIT :n{{lock}})"
+        f" (SELECT id FROM turns WHERE {_DUE} AND platform IN ({names})"
+        " ORDER BY finished_at LIMIT :n{lock})"
         " RETURNING id, tenant_id, event_id, platform, workspace, channel, thread, outcome,"
         " reply, notice, finished_at",
         me=worker,
         hold=hold_ms,
         n=limit,
+        **served,
     ).all()
     now = now_ms(conn)
     return tuple(

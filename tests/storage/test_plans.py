@@ -44,7 +44,10 @@ async def _statements(db: SqliteDatabase) -> set[str]:
     await answer(db, first, deliver=True)
     to: Destination = destination(first)
     await SqlDeliveries(db).parts(to.tenant_id, to.turn_id)
-    await SqlDeliveries(db).claim_undelivered(WORKER, hold_ms=1000, limit=5)
+    await SqlDeliveries(db).claim_undelivered(
+        WORKER, platforms=("api", "slack"), hold_ms=1000, limit=5
+    )
+    await SqlDeliveries(db).renew(to, WORKER, 1000)
     await SqlDeliveries(db).delivered(to, epoch=first.epoch, problem="")
     await SqlLeases(db).beat(WORKER, 10_000, ())
     (second,) = await SqlLeases(db).claim(WORKER, 4, 4)
