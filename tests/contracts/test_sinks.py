@@ -5,7 +5,7 @@ from __future__ import annotations
 import asyncio
 import time
 from collections.abc import AsyncGenerator
-from contextlib import asynccontextmanager
+from contextlib import asynccontextmanager, suppress
 from dataclasses import dataclass
 
 import pytest
@@ -200,12 +200,25 @@ async def test_a_crash_between_post_and_commit(site: Site, kit: SinkKit, part: i
             assert set(orphans) <= {PLACEHOLDER}
 
 
+async def test_a_late_placeholder_comes_before_content_too(site: Site, kit: SinkKit) -> None:
+    """A reply that could not be opened in time is still never at risk of being said twice."""
+    async with bed(site, kit) as b:
+        b.house.faults.refuse = lambda name: name == "_save_part"
+        await b.finish(ANSWER)
+        with pytest.raises(StorageFailure):
+            await b.reply(owner=False).deliver(ANSWER)
+        b.house.faults.refuse = lambda _name: False
+        await b.reply(owner=False).deliver(ANSWER)
+        assert b.texts() == ([ANSWER] if kit.can_find else [PLACEHOLDER, ANSWER])
+
+
 async def test_a_post_whose_answer_is_lost(site: Site, kit: SinkKit) -> None:
     """Before it posts again, the core looks whether the first post is there."""
     async with bed(site, kit) as b:
         b.stage.lose_answer()
         reply = b.reply()
-        await reply.open(first_attempt=True)
+        with suppress(DeliveryFailed):  # the previews go on trying
+            await reply.open(first_attempt=True)
         await reply.deliver(ANSWER)
         assert b.texts() == ([ANSWER] if kit.can_find else [PLACEHOLDER, ANSWER])
 
@@ -215,7 +228,8 @@ async def test_a_rate_limit_is_waited_for(site: Site, kit: SinkKit) -> None:
     async with bed(site, kit) as b:
         b.stage.limit(2)
         reply = b.reply()
-        await reply.open(first_attempt=True)
+        with suppress(DeliveryFailed):
+            await reply.open(first_attempt=True)
         b.stage.limit(2)
         await reply.deliver(ANSWER)
         assert b.texts() == [ANSWER]
