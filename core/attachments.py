@@ -3,8 +3,8 @@
 What a file is, its content says, never its name or the type that somebody claims. Images
 are decoded whole, so a truncated one is found here and not by the model provider.
 
-``check_attachments`` is plain CPU work on values, at most some 200 MB and a second for the
-largest image: call it with ``asyncio.to_thread``, a few at a time.
+``check_attachments`` is plain CPU work on values, at most some 200 MB and seconds for the
+largest image, and a decoder cannot be interrupted: servers await ``check_in_background``.
 """
 
 from __future__ import annotations
@@ -15,7 +15,9 @@ import unicodedata
 from typing import TYPE_CHECKING
 
 from core.errors import BadAttachment
+from core.image_work import too_many_scans
 from core.messages import MAX_ATTACHMENT_BYTES, MAX_ATTACHMENTS, Attachment, clean_text
+from core.threads import DaemonThreads
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -29,6 +31,8 @@ MAX_NAME_CHARS = 100
 
 _CHECKED_ANIMATION_PIXELS = 100_000_000
 """Later frames of an animation are decoded up to this many pixels, then trusted."""
+_CHECKED_FRAMES = 50
+"""And up to this many frames: a frame costs time however small it is."""
 
 _ACCEPTED = "IT0 takes png, jpeg, gif and webp images, PDF and text"
 
@@ -38,6 +42,8 @@ _IMAGES = {
     b"GIF87a": "image/gif",
     b"GIF89a": "image/gif",
 }
+_JPEGS = ("JPEG", "MPO")
+"""As Pillow names the format: MPO is several JPEGs in one file."""
 _SUFFIXES = {
     "image/png": (".png",),
     "image/jpeg": (".jpg", ".jpeg", ".jpe", ".jfif"),
@@ -71,6 +77,15 @@ _PDF_TAIL = 2048
 """Bytes at the end of a PDF in which its end marker must be."""
 _ESCAPES = re.compile(r"\x1b(?:\[[0-?]*[ -/]*[@-~]|\][^\x07\x1b]*(?:\x07|\x1b\\)|[@-Z\\^_a-z])")
 _TEXT_CONTROLS = frozenset("\t\n\r\f\v\b\x07\x1b\x1a\ufeff")
+
+
+_CHECKS = DaemonThreads(name="it0-attachments", limit=2)
+"""Decoders take processors and memory: a few at once, whatever comes in."""
+
+
+async def check_in_background(items: Sequence[Attachment]) -> tuple[Attachment, ...]:
+    """``check_attachments`` in a thread that holds up neither the loop nor the process's end."""
+    return await _CHECKS.run(check_attachments, items)
 
 
 def check_attachments(items: Sequence[Attachment]) -> tuple[Attachment, ...]:
@@ -130,6 +145,7 @@ def _check_image(name: str, data: bytes) -> None:
     try:
         with _open(data) as image:
             _check_size(name, image)
+            _check_scans(name, image, data)
             image.verify()
         with _open(data) as image:
             _decode(image)
@@ -154,6 +170,11 @@ def _check_size(name: str, image: ImageFile) -> None:
         raise BadAttachment(_too_many_pixels(name, f"{width} x {height} pixels"))
 
 
+def _check_scans(name: str, image: ImageFile, data: bytes) -> None:
+    if image.format in _JPEGS and too_many_scans(data, image.width * image.height):
+        raise BadAttachment(f"{name} is an unusual JPEG; save it again as a plain one.")
+
+
 def _too_many_pixels(name: str, size: str = "too many pixels") -> str:
     return (
         f"{name} has {size}; at most {MAX_IMAGE_SIDE} on a side and "
@@ -162,14 +183,24 @@ def _too_many_pixels(name: str, size: str = "too many pixels") -> str:
 
 
 def _decode(image: ImageFile) -> None:
-    if image.format in ("JPEG", "MPO"):
+    if image.format in _JPEGS:
         image.draft(image.mode, (image.width // 8, image.height // 8))  # all data, less memory
     image.load()
-    pixels = image.width * image.height
-    for frame in range(1, getattr(image, "n_frames", 1) if image.format != "MPO" else 1):
-        if pixels * (frame + 1) > _CHECKED_ANIMATION_PIXELS:
-            break
-        image.seek(frame)
+    if image.format != "MPO":
+        pixels = max(1, image.width * image.height)
+        _decode_frames(image, min(_CHECKED_FRAMES, _CHECKED_ANIMATION_PIXELS // pixels))
+
+
+def _decode_frames(image: ImageFile, limit: int) -> None:
+    """Decode the later frames; to ask a gif how many it has would read them all."""
+    is_gif = image.format == "GIF"
+    for frame in range(1, limit if is_gif else min(limit, getattr(image, "n_frames", 1))):
+        try:
+            image.seek(frame)
+        except EOFError:
+            if is_gif:
+                return
+            raise
         image.load()
 
 

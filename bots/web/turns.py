@@ -18,7 +18,7 @@ from bots.web.auth import Authenticator
 from bots.web.models import AttachmentBody, Completed, TurnBody
 from bots.web.openapi import operation
 from bots.web.problems import Problem
-from core.attachments import check_attachments
+from core.attachments import check_in_background
 from core.ids import new_id
 from core.inbox import Accepted, ControlDone, Inbox, Rejected
 from core.messages import (
@@ -108,7 +108,7 @@ class TurnRoutes:
 async def _message(body: TurnBody, user: User, key: str | None) -> InboundMessage:
     attachments = _decode(body.attachments)
     if attachments:
-        attachments = await asyncio.to_thread(check_attachments, attachments)
+        attachments = await check_in_background(attachments)
     # Without a conversation each message begins one: its place is its own.
     place = body.conversation_id or new_id("place")
     return InboundMessage(

@@ -12,8 +12,9 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from PIL import Image
 
-from core.attachments import check_attachments
+from core.attachments import check_attachments, check_in_background
 from core.errors import BadAttachment
+from core.image_work import too_many_scans
 from core.messages import Attachment
 
 PDF = (
@@ -109,6 +110,58 @@ def test_a_whole_animation_passes_and_a_broken_one_does_not() -> None:
     data = animation()
     assert check_attachments([attach(data)])[0].media_type == "image/gif"
     assert "damaged" in refusal(data[: int(len(data) * 0.8)])
+
+
+def tiny_frames(count: int) -> bytes:
+    """A gif of so many whole frames of one pixel, and then a broken one."""
+    head = b"GIF89a" + struct.pack("<HH", 1, 1) + b"\x80\0\0" + b"\0\0\0\xff\xff\xff"
+    place = b"," + struct.pack("<HHHH", 0, 0, 1, 1) + b"\0"
+    return head + (place + b"\x02\x02\x44\x01\0") * count + place + b"\x02\x02\x44"
+
+
+@pytest.mark.parametrize(("frames", "taken"), [(5, False), (49, False), (50, True), (5000, True)])
+def test_only_the_first_frames_cost_time(frames: int, taken: bool) -> None:
+    """A broken frame among the first fifty is found; nobody reads the ones behind them."""
+    if taken:
+        assert check_attachments([attach(tiny_frames(frames))])[0].media_type == "image/gif"
+    else:
+        assert "damaged" in refusal(tiny_frames(frames))
+
+
+def progressive(more_scans: int = 0, size: tuple[int, int] = (64, 48)) -> bytes:
+    """A progressive jpeg whose last scan is repeated."""
+    out = io.BytesIO()
+    Image.new("RGB", size).save(out, "JPEG", progressive=True)
+    whole = out.getvalue()
+    return whole[:-2] + whole[whole.rfind(b"\xff\xda") : -2] * more_scans + b"\xff\xd9"
+
+
+@pytest.mark.parametrize(
+    ("more_scans", "size"), [(2000, (64, 48)), (40, (7900, 5000))], ids=["scans", "pixels"]
+)
+def test_a_jpeg_of_many_scans_is_refused_undecoded(more_scans: int, size: tuple[int, int]) -> None:
+    """Each scan goes over all pixels: a small file could cost minutes."""
+    sentence = refusal(progressive(more_scans, size), "a.jpg")
+    assert sentence == "a.jpg is an unusual JPEG; save it again as a plain one."
+
+
+def test_scans_are_found_where_libjpeg_finds_them() -> None:
+    """Fill bytes and odd markers hide none; a preview or a film behind the image is none."""
+    ordinary = progressive()
+    preview = ordinary[:2] + b"\xff\xe1\x01\x92" + b"\xff\xda" * 200 + ordinary[2:]
+    for harmless in (ordinary, preview, ordinary + b"\xff\xda\0\x02" * 200):
+        assert not too_many_scans(harmless, 64 * 48)
+    for hidden in (b"\xff\xff\xff\xda\0\x02" * 200, b"\xff\x02\x7f\xff" + b"\xff\xda\0\x02" * 200):
+        assert too_many_scans(b"\xff\xd8" + hidden, 1)
+    assert too_many_scans(b"\xff\xd8" + b"\xff\xe1\0\x02" * 2000, 1)
+
+
+async def test_files_are_checked_in_the_background() -> None:
+    """The same answer and the same refusal, from a thread that holds nobody up."""
+    files = [attach(picture("png"), "a.png")]
+    assert await check_in_background(files) == check_attachments(files)
+    with pytest.raises(BadAttachment, match="is empty"):
+        await check_in_background([attach(b"")])
 
 
 @pytest.mark.filterwarnings("default::PIL.Image.DecompressionBombWarning")
