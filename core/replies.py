@@ -182,7 +182,9 @@ class Reply:
         """Bring the platform to the final text, however far an earlier try came."""
         await self.close()
         if not self._parts:
-            await self._adopt()
+            await _patiently(self._adopt)
+        if 1 not in self._parts:  # a crash may then leave a second "…", never a second answer
+            await self._show_part(1, PLACEHOLDER)
         if self._adopted:  # the worker before us may have changed what we showed since
             self._parts = {number: _unknown(part) for number, part in self._parts.items()}
         limits = self._sink.limits
