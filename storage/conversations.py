@@ -19,6 +19,7 @@ from storage.erasure import delete_chosen, erase, owned
 from storage.inbox import INSERT_CONVERSATION
 from storage.metering import settle
 from storage.rows import blob, integer, text
+from storage.turnlog import HELD
 
 HISTORY_ATTACHMENT_BYTES = 10 * 1024 * 1024
 """Files of earlier messages that are sent again, newest first, at most this much."""
@@ -191,7 +192,7 @@ def _save_summary(
         " SELECT CAST(:cid AS TEXT), CAST(:upto AS BIGINT), CAST(:tenant AS TEXT),"
         " CAST(:text AS TEXT), {now} WHERE EXISTS"
         " (SELECT 1 FROM conversations WHERE id = :cid AND tenant_id = :tenant"
-        " AND lease_epoch = :epoch{share})"
+        f" AND {HELD}{{share}})"
         " ON CONFLICT (conversation_id, upto_seq) DO UPDATE SET text = excluded.text"
         " RETURNING upto_seq",
         cid=turn.conversation_id,
@@ -199,6 +200,7 @@ def _save_summary(
         tenant=turn.tenant_id,
         text=summary,
         epoch=turn.epoch,
+        seq=turn.seq,
     ).first()
     if row is None:
         raise Fenced("The conversation has another owner now.")

@@ -106,43 +106,42 @@ def _append_step(conn: sa.Connection, turn: Turn, step: Step) -> None:
     )
 
 
-def _hold(conn: sa.Connection, turn: Turn) -> None:
+HELD = "lease_epoch = :epoch AND done_seq < :seq"
+"""The fence of a turn's writes: this worker's lease, and the turn has not ended under it."""
+
+
+def _hold(conn: sa.Connection, turn: Turn, lock: str = "{row}") -> None:
     """Lock the turn's conversation to the end of the transaction, or raise ``Fenced``."""
     row = execute(
         conn,
-        "SELECT 1 FROM conversations WHERE id = :cid AND tenant_id = :tenant"
-        " AND lease_epoch = :epoch{row}",
+        f"SELECT 1 FROM conversations WHERE id = :cid AND tenant_id = :tenant AND {HELD}{lock}",
         cid=turn.conversation_id,
         tenant=turn.tenant_id,
         epoch=turn.epoch,
+        seq=turn.seq,
     ).first()
     if row is None:
         raise _fenced()
 
 
 def _save_events_fenced(conn: sa.Connection, turn: Turn, events: tuple[StreamEvent, ...]) -> None:
-    row = execute(
-        conn,
-        "SELECT 1 FROM conversations WHERE id = :cid AND tenant_id = :tenant"
-        " AND lease_epoch = :epoch{share}",
-        cid=turn.conversation_id,
-        tenant=turn.tenant_id,
-        epoch=turn.epoch,
-    ).first()
-    if row is None:
-        raise _fenced()
+    _hold(conn, turn, "{share}")
     _save_events(conn, turn, events)
 
 
 def _save_events(conn: sa.Connection, turn: Turn, events: tuple[StreamEvent, ...]) -> None:
-    """One row a batch. A batch whose commit went unheard is written again, longer."""
+    """One row a batch. A batch whose commit went unheard is written again, longer.
+
+    One that was on its way for long may meet its longer self: it must not cut it.
+    """
     if not events:
         return
     execute(
         conn,
         "INSERT INTO turn_events (turn_id, attempt, n, tenant_id, payload)"
         " VALUES (:turn, :attempt, :n, :tenant, :payload)"
-        " ON CONFLICT (turn_id, attempt, n) DO UPDATE SET payload = excluded.payload",
+        " ON CONFLICT (turn_id, attempt, n) DO UPDATE SET payload = excluded.payload"
+        " WHERE LENGTH(excluded.payload) > LENGTH(turn_events.payload)",
         turn=turn.id,
         attempt=turn.attempt,
         n=events[0].id.number,
@@ -208,6 +207,9 @@ def _finish(
     settlements: tuple[Settlement, ...],
     deliverer: str | None,
 ) -> StreamEvent:
+    if conn.dialect.name == "postgresql":
+        # An absorb may be on its way: the statements behind the lock see what it merged.
+        _hold(conn, turn)
     # Without a delivery the lease ends here; with one it ends when the reply is delivered.
     row = execute(
         conn,
@@ -215,7 +217,7 @@ def _finish(
         " WHERE conversation_id = :cid AND seq > :seq AND merged_into = :id), ready_at = {now},"
         " updated_at = {now},"
         " lease_owner = CASE WHEN CAST(:deliverer AS TEXT) IS NULL THEN NULL ELSE lease_owner END"
-        " WHERE id = :cid AND tenant_id = :tenant AND lease_epoch = :epoch RETURNING last_seq",
+        f" WHERE id = :cid AND tenant_id = :tenant AND {HELD} RETURNING last_seq",
         seq=turn.seq,
         tenant=turn.tenant_id,
         cid=turn.conversation_id,
@@ -225,11 +227,13 @@ def _finish(
     ).first()
     if row is None:
         raise _fenced()
+    # The turn's row first: a reservation on its way holds it, and is settled below; one that
+    # comes later finds the turn done, and is refused.
+    _end(conn, turn, ending, deliverer)
     for settlement in settlements:
         settle(conn, settlement)
     settle_lost(conn, turn.id)
     _save_events(conn, turn, events)
-    _end(conn, turn, ending, deliverer)
     if conn.dialect.name == "postgresql":
         execute(conn, "SELECT pg_notify('turns', '')")
     number = events[-1].id.number + 1 if events else FINAL

@@ -2,16 +2,31 @@
 
 from __future__ import annotations
 
+import asyncio
 from collections.abc import AsyncGenerator
+from contextlib import asynccontextmanager
 from dataclasses import replace
 
 import pytest
 import sqlalchemy as sa
+from sqlalchemy.ext.asyncio import AsyncConnection
 
+from core.errors import Fenced
+from core.messages import Overlap
+from core.metering import CallRequest
 from core.replies import destination
+from core.steps import ToolStep
+from core.streams import START, EventId, StreamEvent
+from core.tenants import User
+from core.turns import Ending, Outcome, Turn
+from storage.conversations import SqlConversations
 from storage.database import Database, execute
 from storage.deliveries import SqlDeliveries
 from storage.leases import SqlLeases
+from storage.metering import _reserve
+from storage.postgres import PostgresDatabase
+from storage.streams import SqlStreamLog
+from storage.turnlog import SqlTurnLog, _absorb
 from tests.storage.kit import WORKER, accept, answer, install, message
 from tests.storage.places import KINDS, Places, opened
 
@@ -63,3 +78,130 @@ async def test_a_claim_of_a_reply_is_renewed_by_its_holder_alone(db: Database) -
     assert not await due.renew(to, "w_2", 60_000)
     await due.delivered(to, epoch=None, problem="")
     assert not await due.renew(to, WORKER, 60_000)
+
+
+async def _leased(db: Database, admin: User, number: int = 1) -> Turn:
+    """A turn of a new conversation, leased to the worker."""
+    turn = (await accept(db, message(admin, number))).leased
+    assert turn is not None
+    return turn
+
+
+def _log(db: Database) -> SqlTurnLog:
+    return SqlTurnLog(db, b"k" * 32, WORKER)
+
+
+async def _finish(db: Database, turn: Turn, *events: StreamEvent) -> None:
+    ending = Ending(outcome=Outcome.CANCELLED, reply="part", notice="Stopped.")
+    await _log(db).finish(turn, ending, events=events, settlements=(), deliver=False)
+
+
+async def _rows(db: Database, sql: str, **params: str | int) -> list[tuple[object, ...]]:
+    def fetch(conn: sa.Connection) -> list[tuple[object, ...]]:
+        return [tuple(row) for row in execute(conn, sql, **params)]
+
+    return await db.read(fetch)
+
+
+@asynccontextmanager
+async def _in_flight(db: PostgresDatabase) -> AsyncGenerator[AsyncConnection]:
+    """A transaction of another connection that stays open: what it ran commits at the end."""
+    async with db.engine.connect() as conn:
+        transaction = await conn.begin()
+        yield conn
+        await transaction.commit()
+
+
+async def _blocked(db: PostgresDatabase) -> None:
+    """Wait until a statement waits for a lock of another transaction."""
+    waits = "SELECT COUNT(*) FROM pg_locks WHERE NOT granted"
+    for _ in range(2000):
+        if await _rows(db, waits) != [(0,)]:
+            return
+        await asyncio.sleep(0.01)
+    pytest.fail("nothing waited for a lock within 20 seconds")
+
+
+@pytest.fixture
+async def pg(places: Places) -> AsyncGenerator[PostgresDatabase]:
+    """An empty, migrated PostgreSQL database."""
+    async with opened(places.new("postgresql", "review")) as database:
+        assert isinstance(database, PostgresDatabase)
+        yield database
+
+
+@pytest.mark.postgres
+async def test_a_stop_during_an_absorb_ends_the_absorbed_messages_too(pg: PostgresDatabase) -> None:
+    """The cursor moves past messages that joined in a transaction which was still open."""
+    admin = await install(pg)
+    said = message(admin, 1)
+    turn = await _leased(pg, admin)
+    steer = replace(said, event_id="api:steer", overlap=Overlap.STEER)
+    assert (await accept(pg, steer)).leased is None
+    async with _in_flight(pg) as other:
+        assert await other.run_sync(_absorb, turn) == (said.text,)
+        finishing = asyncio.create_task(_finish(pg, turn))
+        await _blocked(pg)
+    await finishing
+    turns = await _rows(pg, "SELECT status, outcome FROM turns ORDER BY seq")
+    assert turns == [("done", "cancelled"), ("done", "steered")]
+    assert await _rows(pg, "SELECT done_seq FROM conversations") == [(2,)]
+    assert await SqlLeases(pg).claim(WORKER, 5, 5) == ()
+
+
+@pytest.mark.postgres
+async def test_a_reservation_in_flight_does_not_outlive_its_turn(pg: PostgresDatabase) -> None:
+    """A call whose reservation commits while the turn ends is settled with it."""
+    turn = await _leased(pg, await install(pg))
+    async with _in_flight(pg) as other:
+        await other.run_sync(_reserve, _call(turn))
+        finishing = asyncio.create_task(_finish(pg, turn))
+        await _blocked(pg)
+    await finishing
+    assert await _rows(pg, "SELECT state FROM model_calls") == [("estimated",)]
+    with pytest.raises(Fenced):
+        await pg.transaction(_reserve, replace(_call(turn), id=f"{turn.id}.1.2"))
+
+
+def _call(turn: Turn) -> CallRequest:
+    return CallRequest(
+        id=f"{turn.id}.1.1",
+        tenant_id=turn.tenant_id,
+        conversation_id=turn.conversation_id,
+        turn_id=turn.id,
+        user_id=turn.user.id,
+        engine="e",
+        model="m",
+        estimated_input=7,
+        max_output=20,
+    )
+
+
+def _event(number: int) -> StreamEvent:
+    return StreamEvent(EventId(1, number), "text_delta", '{"text": "x"}')
+
+
+async def test_nothing_is_written_for_a_turn_that_has_ended(db: Database) -> None:
+    """Writes that arrive behind the finish are fenced, though nobody took the lease yet."""
+    turn = await _leased(db, await install(db))
+    await _finish(db, turn, _event(1), _event(2))
+    log, step = _log(db), ToolStep(tool_call_id="x", name="n", output="late")
+    with pytest.raises(Fenced):
+        await log.record(turn, step)
+    with pytest.raises(Fenced):
+        await log.save_events(turn, (_event(1),))
+    with pytest.raises(Fenced):
+        await _finish(db, turn)
+    with pytest.raises(Fenced):
+        await SqlConversations(db).save_summary(turn, upto_seq=1, text="s", settlement=None)
+    assert await _rows(db, "SELECT COUNT(*) FROM turn_steps") == [(0,)]
+
+
+async def test_a_late_batch_of_events_does_not_cut_its_longer_self(db: Database) -> None:
+    """Of two writes of one batch the longer one stays, whichever arrives last."""
+    turn = await _leased(db, await install(db))
+    log = _log(db)
+    for count in (1, 3, 2):
+        await log.save_events(turn, tuple(_event(n + 1) for n in range(count)))
+    state = await SqlStreamLog(db).read_stream(turn.tenant_id, turn.id, START)
+    assert [event.id.number for event in state.events] == [1, 2, 3]
