@@ -11,12 +11,13 @@ from collections.abc import AsyncGenerator, Callable, Mapping
 from contextlib import AsyncExitStack, asynccontextmanager, suppress
 from dataclasses import dataclass, field
 from enum import StrEnum
+from functools import partial
 from pathlib import Path
 
 import structlog
 from aiohttp import web
 
-from bots.web.auth import Authenticator
+from bots.web.auth import Authenticator, identity_proof
 from bots.web.health import HealthRoutes
 from bots.web.server import build, listening
 from bots.web.team import TeamRoutes
@@ -29,7 +30,6 @@ from core.delivery import Deliverer
 from core.engine_choice import Engines
 from core.engines.engine import Engine
 from core.engines.runbook import RunbookEngine
-from core.errors import StorageFailure
 from core.fleet.inventory import Inventory
 from core.fleet.local import LocalConnector, LocalHost
 from core.fleet.tools import fleet_tools
@@ -37,7 +37,7 @@ from core.inbox import Inbox
 from core.keys import Keys, WrongKey, load_or_make
 from core.prompts import SystemPrompt
 from core.protected import ProtectedPaths
-from core.replies import ReplySink, SinkChoice
+from core.replies import HOLD_MS, Sinks
 from core.scheduling import Pace, Scheduler
 from core.skills import BUILT_IN, SkillLibrary
 from core.streams import Streams
@@ -82,7 +82,7 @@ class Role(StrEnum):
 class Parts:
     """What an installation may add or replace: platforms, tools, engines, the pace."""
 
-    sinks: Mapping[str, ReplySink] = field(default_factory=dict)
+    sinks: Sinks = field(default_factory=dict)
     tools: tuple[Tool, ...] = ()
     engines: Mapping[str, Engine] = field(default_factory=dict)
     gate: ApprovalGate = field(default_factory=NoApprovals)
@@ -182,8 +182,8 @@ async def open_core(
         try:
             yield core
         finally:
-            await core.scheduler.drain(settings.tuning.shutdown_grace_s)
             await core.inbox.drain()
+            await core.scheduler.drain(settings.tuning.shutdown_grace_s)
             for loop in loops:
                 loop.cancel()
             await asyncio.gather(*loops, return_exceptions=True)
@@ -197,7 +197,7 @@ async def _build(
     for problem in skills.problems:
         _log.warning("skill.skipped", problem=problem)
     deliveries, conversations = SqlDeliveries(db), SqlConversations(db)
-    sinks = _sinks(parts.sinks)
+    sinks = parts.sinks
     slots = settings.tuning.turn_slots
     scheduler = Scheduler(
         leases=SqlLeases(db),
@@ -221,6 +221,7 @@ async def _build(
         meter=RecordingMeter(db),
         streams=streams,
         sinks=sinks,
+        hold=lambda to: deliveries.renew(to, scheduler.worker, HOLD_MS),
         clock=SystemClock(),
         system_prompt=SystemPrompt(skills),
         max_output_tokens=settings.tuning.max_output_tokens,
@@ -236,13 +237,6 @@ async def _build(
         engines=engines,
         skills=skills,
     )
-
-
-def _sinks(sinks: Mapping[str, ReplySink]) -> SinkChoice:
-    def choose(platform: str) -> ReplySink | None:
-        return sinks.get(platform)
-
-    return choose
 
 
 def _engines(
@@ -301,9 +295,9 @@ async def _keep_house(operations: SqlOperations) -> None:
         await asyncio.sleep(HOUSEKEEPING_S)
         try:
             forgotten = await operations.housekeep()
-        except StorageFailure as failure:
+        except Exception:  # noqa: BLE001  # a background loop must outlive every bug
             telemetry.LOOP_ERRORS.labels("housekeeping").inc()
-            _log.warning("housekeeping.failed", code=failure.code)
+            _log.exception("housekeeping.failed")
         else:
             _log.info("housekeeping.done", batches=forgotten)
 
@@ -330,11 +324,12 @@ def build_web(core: Core) -> web.Application:
     """The API, its streams, health and metrics."""
     people = core.storage.people
     auth = Authenticator(key=core.storage.keys.derive("tokens"), store=people)
+    identity = partial(identity_proof, core.storage.keys.derive("identity"))
     return build(
         [
             *TurnRoutes(core.inbox, core.streams, auth).routes(),
             *TeamRoutes(core.conversations, people, auth).routes(),
-            *HealthRoutes(core.storage.operations, core.scheduler).routes(),
+            *HealthRoutes(core.storage.operations, core.scheduler, identity).routes(),
         ],
         version=VERSION,
     )

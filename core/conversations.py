@@ -30,7 +30,11 @@ KEEP_CHARS = 60_000
 """What stays verbatim when the rest is summarised: the most recent turns."""
 MAX_TURNS = 400
 """Most turns that are read back into one request."""
+KEEP_TURNS = 100
+"""Most turns that stay verbatim when the rest is summarised."""
 SUMMARY_TOKENS = 2_000
+FILE_CHARS = 6_000
+"""What an earlier file weighs at most, in characters: about the tokens of an image."""
 
 _log = structlog.get_logger()
 
@@ -62,6 +66,8 @@ class Memory:
     """This message's files."""
     steps: tuple[Step, ...]
     """Committed by earlier attempts of this turn."""
+    older: bool = False
+    """There are turns before ``past`` that neither it nor the summary holds."""
 
 
 class ConversationStore(Protocol):
@@ -92,10 +98,13 @@ class Conversations:
         self, turn: Turn, memory: Memory, engine: Engine, model: str, meter: TurnMeter
     ) -> Memory:
         """Summarise the older turns when the memory is too long for the engine."""
+        if memory.older:
+            memory = replace(memory, summary=f"{memory.summary}\n{_LEFT_OUT}".strip())
         sizes = [_size(past.exchange) for past in memory.past]
-        if sum(sizes) + len(memory.summary) <= self.history_chars:
+        crowded = len(memory.past) >= MAX_TURNS
+        if sum(sizes) + len(memory.summary) <= self.history_chars and not crowded:
             return memory
-        kept = _newest_that_fit(sizes, self.keep_chars)
+        kept = min(_newest_that_fit(sizes, self.keep_chars), KEEP_TURNS)
         old, recent = (
             memory.past[:-kept] if kept else memory.past,
             memory.past[-kept:] if kept else (),
@@ -183,7 +192,7 @@ async def _answer_of(engine: Engine, request: EngineRequest) -> tuple[str, Model
 
 def _size(exchange: Exchange) -> int:
     size = len(exchange.user_text) + len(exchange.reply)
-    size += sum(len(item.data) // 8 for item in exchange.attachments)
+    size += sum(min(len(item.data), FILE_CHARS) for item in exchange.attachments)
     for step in exchange.steps:
         match step:
             case ToolStep():

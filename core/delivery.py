@@ -12,11 +12,11 @@ from typing import Protocol
 import structlog
 
 from core import telemetry
-from core.replies import DeliveryFailed, Destination, PartLog, Reply, SinkChoice
+from core.errors import Fenced, StorageFailure
+from core.replies import HOLD_MS, DeliveryFailed, Destination, PartLog, Reply, Sinks
 from core.turnlog import DeliveryLog
 
-HOLD_MS = 60_000
-"""How long a worker may take to deliver one reply before another one tries."""
+SWEEP_LIMIT = 20
 GIVE_UP_MS = 24 * 3600 * 1000
 """A platform that refuses for a day will not take the reply any more."""
 
@@ -36,9 +36,12 @@ class DueReplies(Protocol):
     """Finished and undelivered turns."""
 
     async def claim_undelivered(
-        self, worker: str, *, hold_ms: int, limit: int
+        self, worker: str, *, platforms: tuple[str, ...], hold_ms: int, limit: int
     ) -> tuple[DueReply, ...]:
-        """Claim replies whose deliverer is dead or has held them for too long."""
+        """Claim replies on these platforms whose deliverer is dead or silent for too long."""
+
+    async def renew(self, to: Destination, worker: str, hold_ms: int) -> bool:
+        """Keep a claim; False when it is another worker's, or the reply is delivered."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -48,27 +51,47 @@ class Deliverer:
     due: DueReplies
     log: DeliveryLog
     parts: PartLog
-    sinks: SinkChoice
+    sinks: Sinks
 
     async def sweep(self, worker: str) -> int:
-        """Deliver a batch; returns how many were due."""
-        batch = await self.due.claim_undelivered(worker, hold_ms=HOLD_MS, limit=20)
-        for reply in batch:
-            await self._deliver(reply)
-        return len(batch)
+        """Deliver what is due now, one reply at a time; returns how many were tried."""
+        platforms = tuple(self.sinks)
+        tried = 0
+        while platforms and tried < SWEEP_LIMIT:
+            batch = await self.due.claim_undelivered(
+                worker, platforms=platforms, hold_ms=HOLD_MS, limit=1
+            )
+            if not batch:
+                break
+            tried += 1
+            await self._try(batch[0], worker)
+        return tried
 
-    async def _deliver(self, due: DueReply) -> None:
-        sink = self.sinks(due.to.address.platform)
-        if sink is None:
-            await self.log.delivered(due.to, epoch=None, problem="")
-            return
+    async def _try(self, due: DueReply, worker: str) -> None:
+        """One reply's trouble must not hold up the others."""
+        gone = due.finished_ms_ago > GIVE_UP_MS
+        problem = ""
         try:
-            await Reply(sink, self.parts, due.to, None).deliver(due.text)
+            await self._deliver(due, worker)
         except DeliveryFailed as failure:
-            gone = failure.permanent or due.finished_ms_ago > GIVE_UP_MS
+            gone = gone or failure.permanent
+            problem = failure.sentence
+        except Fenced:
+            return
+        except StorageFailure:
+            raise
+        except Exception:  # noqa: BLE001  # an adapter's bug
+            _log.exception("delivery.crashed", turn=due.to.turn_id)
+            problem = "The reply could not be shown there; the log has the details."
+        if problem:
             telemetry.DELIVERY_ERRORS.labels("permanent" if gone else "later").inc()
             _log.warning("delivery.failed", turn=due.to.turn_id, permanent=gone)
-            if gone:
-                await self.log.delivered(due.to, epoch=None, problem=failure.sentence)
-            return
-        await self.log.delivered(due.to, epoch=None, problem="")
+        if gone or not problem:
+            await self.log.delivered(due.to, epoch=None, problem=problem)
+
+    async def _deliver(self, due: DueReply, worker: str) -> None:
+        async def hold() -> bool:
+            return await self.due.renew(due.to, worker, HOLD_MS)
+
+        sink = self.sinks[due.to.address.platform]
+        await Reply(sink, self.parts, due.to, None).deliver(due.text, hold)

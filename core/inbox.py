@@ -83,6 +83,9 @@ class Slots(Protocol):
     def stop(self, turn_ids: tuple[str, ...]) -> None:
         """Stop those of the turns that run in this process."""
 
+    def wake(self) -> None:
+        """Look for work now."""
+
 
 class Inbox:
     """Accepts messages; the only way into the core."""
@@ -144,6 +147,8 @@ class Inbox:
         finally:
             if worker is not None:
                 self._slots.start(leased)
+        if leased is None:
+            self._slots.wake()
         return accepted
 
 

@@ -11,10 +11,11 @@ from __future__ import annotations
 
 import asyncio
 import hashlib
-from collections.abc import Awaitable, Callable
+import time
+from collections.abc import Awaitable, Callable, Mapping
 from contextlib import suppress
 from dataclasses import dataclass
-from typing import Protocol, TypeVar
+from typing import Protocol
 
 import structlog
 
@@ -29,7 +30,6 @@ MAX_TRIES = 4
 MAX_PATIENCE_S = 30.0
 """A platform that asks for a longer pause is left to the sweeper."""
 
-_T = TypeVar("_T")
 _log = structlog.get_logger()
 
 
@@ -93,11 +93,15 @@ class ReplySink(Protocol):
         """The id of a part posted before a crash, if the platform can tell."""
 
 
-class SinkChoice(Protocol):
-    """Which platform a reply goes to."""
+Sinks = Mapping[str, ReplySink]
+"""The platforms that show messages; on others (API, terminal) the stream is the reply."""
 
-    def __call__(self, platform: str) -> ReplySink | None:
-        """The platform's sink; None where the turn's stream is the reply (API, terminal)."""
+Hold = Callable[[], Awaitable[bool]]
+"""Renews a delivery's hold; False when another worker delivers the reply now."""
+
+HOLD_MS = 120_000
+"""How long a worker may be silent while it delivers a reply before another one tries."""
+_RENEW_S = 15.0
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -152,14 +156,26 @@ class Reply:
         self._dirty = asyncio.Event()
         self._closing = asyncio.Event()
         self._pump: asyncio.Task[None] | None = None
+        self._hold: Hold | None = None
+        self._held_at = 0.0
 
     async def open(self, *, first_attempt: bool) -> None:
-        """Show that work began: post the placeholder and commit its id."""
+        """Show that work began: post the placeholder and commit its id, then preview.
+
+        One try, so that a slow platform does not hold up the turn's end: when it is refused
+        for now, ``DeliveryFailed`` is raised and the previews go on trying.
+        """
         if not first_attempt:
             await self._adopt()
-        if 1 not in self._parts:
-            await self._show_part(1, PLACEHOLDER)
-        self._pump = asyncio.create_task(self._edit_while_streaming())
+        try:
+            if 1 not in self._parts:
+                await self._post(1, PLACEHOLDER)
+        except DeliveryFailed as failure:
+            if not failure.permanent:
+                self._dirty.set()
+                self._pump = asyncio.create_task(self._preview())
+            raise
+        self._pump = asyncio.create_task(self._preview())
 
     def show(self, text: str) -> None:
         """The answer so far; it is shown when the platform's pace allows."""
@@ -178,11 +194,17 @@ class Reply:
             await self._pump
             self._pump = None
 
-    async def deliver(self, text: str) -> None:
-        """Bring the platform to the final text, however far an earlier try came."""
+    async def deliver(self, text: str, hold: Hold | None = None) -> None:
+        """Bring the platform to the final text, however far an earlier try came.
+
+        ``hold`` keeps other workers from delivering the same reply at the same time; raises
+        ``Fenced`` when one of them does. None where there is no other worker.
+        """
         await self.close()
+        self._hold = hold
+        self._held_at = time.monotonic()
         if not self._parts:
-            await _patiently(self._adopt)
+            await self._patiently(self._adopt)
         if 1 not in self._parts:  # a crash may then leave a second "…", never a second answer
             await self._show_part(1, PLACEHOLDER)
         if self._adopted:  # the worker before us may have changed what we showed since
@@ -198,10 +220,30 @@ class Reply:
     async def _show_part(self, number: int, text: str) -> None:
         part = self._parts.get(number)
         if part is None:
-            await _patiently(lambda: self._post(number, text))
+            await self._patiently(lambda: self._post(number, text))
         elif part.digest != _digest(text):
-            await _patiently(lambda: self._edit(part, text))
+            await self._patiently(lambda: self._edit(part, text))
             await self._save(Part(number=number, ref=part.ref, digest=_digest(text)))
+
+    async def _patiently(self, send: Callable[[], Awaitable[None]]) -> None:
+        """Send, and again after what the platform asks for, a bounded number of times."""
+        for tries_left in range(MAX_TRIES - 1, -1, -1):
+            await self._keep_hold()
+            try:
+                return await send()
+            except DeliveryFailed as failure:
+                pause = failure.retry_after_s if failure.retry_after_s is not None else 0.5
+                if failure.permanent or not tries_left or pause > MAX_PATIENCE_S:
+                    raise
+                await asyncio.sleep(pause)
+        return None
+
+    async def _keep_hold(self) -> None:
+        if self._hold is None or time.monotonic() - self._held_at < _RENEW_S:
+            return
+        if not await self._hold():
+            raise Fenced("Another worker delivers this reply now.")
+        self._held_at = time.monotonic()
 
     async def _post(self, number: int, text: str) -> None:
         self._require_lease()
@@ -257,21 +299,29 @@ class Reply:
             telemetry.ADOPTED_POSTS.inc()
             await self._save(Part(number=following, ref=ref, digest=""))
 
-    async def _edit_while_streaming(self) -> None:
+    async def _preview(self) -> None:
         limits = self._sink.limits
         while not self._closing.is_set():
             pause = limits.edit_interval_s
             try:
+                if 1 not in self._parts:
+                    await self._post(1, PLACEHOLDER)
                 await self._preview_all(limits)
             except DeliveryFailed as failure:
                 # Previews are worth nothing compared to the final text: wait, or give up.
+                telemetry.DELIVERY_ERRORS.labels("preview").inc()
                 if failure.permanent:
                     return
-                pause = failure.retry_after_s or pause
+                pause = failure.retry_after_s or max(pause, 0.5)
+                self._dirty.set()
             except (Fenced, StorageFailure):
                 return
+            except Exception:  # noqa: BLE001  # a preview must not take the answer with it
+                _log.exception("preview.crashed", turn=self._to.turn_id)
+                return
             with suppress(TimeoutError):
-                await asyncio.wait_for(self._closing.wait(), pause)
+                async with asyncio.timeout(pause):
+                    await self._closing.wait()
             await self._dirty.wait()
 
     async def _preview_all(self, limits: SinkLimits) -> None:
@@ -290,19 +340,6 @@ class Reply:
         elif part.digest != _digest(text):
             await self._edit(part, text)
             self._parts[number] = Part(number=number, ref=part.ref, digest=_digest(text))
-
-
-async def _patiently(send: Callable[[], Awaitable[_T]]) -> _T:
-    """Send, and again after what the platform asks for, a bounded number of times."""
-    for tries_left in range(MAX_TRIES - 1, -1, -1):
-        try:
-            return await send()
-        except DeliveryFailed as failure:
-            pause = failure.retry_after_s if failure.retry_after_s is not None else 0.5
-            if failure.permanent or not tries_left or pause > MAX_PATIENCE_S:
-                raise
-            await asyncio.sleep(pause)
-    raise AssertionError  # the last try returned or raised
 
 
 def _unknown(part: Part) -> Part:

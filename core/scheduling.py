@@ -26,6 +26,9 @@ from core.metering import Settlement
 from core.turns import Turn
 
 CLAIM_BATCH = 16
+HAND_BACK_S = 30.0
+"""How long a turn may take to stop after the grace of a shutdown is over."""
+
 _log = structlog.get_logger()
 
 
@@ -107,6 +110,8 @@ class Scheduler:
     _held: int = 0
     _wake: asyncio.Event = field(default_factory=asyncio.Event)
     _draining: bool = False
+    _handing_back: bool = False
+    _left: bool = False
     _good_beat: float = field(default_factory=time.monotonic)
 
     # -- slots (what the inbox sees) ------------------------------------------------------
@@ -170,19 +175,31 @@ class Scheduler:
             group.create_task(self._forever("sweep", self._sweep, self.pace.sweep_s))
 
     async def drain(self, grace_s: float) -> None:
-        """Take no more turns, let the running ones end, hand back those that do not."""
+        """Take no more turns, let the running ones end, hand back those that do not.
+
+        Waits for claims and acceptances in flight too: what they lease is handed back.
+        """
         self._draining = True
-        tasks = [running.task for running in self._running.values()]
-        if tasks:
-            _log.info("drain.waiting", turns=len(tasks), grace_s=grace_s)
-            await asyncio.wait(tasks, timeout=grace_s)
+        if self._running:
+            _log.info("drain.waiting", turns=len(self._running), grace_s=grace_s)
+        await self._until_idle(grace_s)
+        self._handing_back = True
         for running in list(self._running.values()):
             running.control.stop(Stop.HAND_BACK)
-        left = [running.task for running in self._running.values()]
-        if left:
-            await asyncio.wait(left, timeout=30)
+        await self._until_idle(HAND_BACK_S)
+        self._left = True
         with suppress(StorageFailure):
             await self.leases.leave(self.worker)
+
+    async def _until_idle(self, seconds: float) -> None:
+        deadline = time.monotonic() + seconds
+        while (self._running or self._held) and time.monotonic() < deadline:
+            tasks = [running.task for running in self._running.values()]
+            pause = min(0.05, max(deadline - time.monotonic(), 0))
+            if tasks and not self._held:
+                await asyncio.wait(tasks, timeout=max(deadline - time.monotonic(), 0))
+            else:
+                await asyncio.sleep(pause)
 
     async def _forever(
         self, name: str, step: Callable[[], Awaitable[None]], pause_s: float
@@ -201,6 +218,8 @@ class Scheduler:
             await asyncio.sleep(pause_s)
 
     async def _beat(self) -> None:
+        if self._left:
+            return
         if not self.still_leased():
             for running in self._running.values():
                 running.control.stop(Stop.LOST)
@@ -251,10 +270,14 @@ class Scheduler:
         self._running[turn.id] = _Running(turn, control, task)
         self._tenants[turn.tenant_id] += 1
         telemetry.RUNNING.set(len(self._running))
+        if self._handing_back:
+            control.stop(Stop.HAND_BACK)
         task.add_done_callback(lambda _: self._ended(turn))
 
     def _ended(self, turn: Turn) -> None:
-        self._running.pop(turn.id, None)
+        held = self._running.get(turn.id)
+        if held is not None and held.turn is turn:  # a newer attempt may run here by now
+            del self._running[turn.id]
         self._tenants[turn.tenant_id] -= 1
         if not self._tenants[turn.tenant_id]:
             del self._tenants[turn.tenant_id]

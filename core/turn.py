@@ -11,8 +11,7 @@ from __future__ import annotations
 
 import asyncio
 import json
-import time
-from collections.abc import Callable
+from collections.abc import Awaitable, Callable
 from contextlib import aclosing
 from dataclasses import dataclass, field, replace
 
@@ -42,7 +41,7 @@ from core.events import (
 )
 from core.messages import clean_text
 from core.metering import Meter, Settlement
-from core.replies import DeliveryFailed, PartLog, Reply, SinkChoice, destination
+from core.replies import DeliveryFailed, Destination, PartLog, Reply, Sinks, destination
 from core.steps import dump_usage
 from core.streams import LiveTurn, Streams, encode
 from core.toolrunner import ToolRunner
@@ -95,7 +94,9 @@ class TurnRunner:
     tools: ToolRunner
     meter: Meter
     streams: Streams
-    sinks: SinkChoice
+    sinks: Sinks
+    hold: Callable[[Destination], Awaitable[bool]]
+    """Keeps other workers from delivering the reply that this one is delivering."""
     clock: Clock
     system_prompt: Callable[[Turn], str]
     max_output_tokens: int
@@ -176,7 +177,13 @@ class TurnRunner:
         """What earlier attempts committed of the answer."""
         if turn.attempt == 1:
             return ""
-        return joined_text((await self.conversations.recall(turn)).steps)
+        try:
+            return joined_text((await self.conversations.recall(turn)).steps)
+        except (Fenced, StorageFailure):
+            raise
+        except Exception:  # noqa: BLE001  # what crashed the turn must not keep it from ending
+            _log.exception("turn.unreadable")
+            return ""
 
     async def _answer_with(self, engine: Engine, run: _Run) -> Ending:
         run.engine = engine.name
@@ -262,7 +269,8 @@ class TurnRunner:
             case ThinkingDelta(text=text):
                 run.meter.streamed(len(text))
             case ToolFinished(tool=tool, ok=ok):
-                telemetry.TOOL_CALLS.labels(tool, "ok" if ok else "error").inc()
+                known = tool if tool in self.tools.tools else "unknown"
+                telemetry.TOOL_CALLS.labels(known, "ok" if ok else "error").inc()
             case ToolStarted() | Notice() | EngineSession():
                 pass
         self._emit(run, event)
@@ -323,8 +331,9 @@ class TurnRunner:
             await self._deliver(run.reply, turn, ending)
 
     async def _deliver(self, reply: Reply, turn: Turn, ending: Ending) -> None:
+        reply_to = destination(turn)
         try:
-            await reply.deliver(ending.text)
+            await reply.deliver(ending.text, lambda: self.hold(reply_to))
         except DeliveryFailed as failure:
             telemetry.DELIVERY_ERRORS.labels("permanent" if failure.permanent else "later").inc()
             _log.warning("delivery.failed", permanent=failure.permanent)
@@ -332,12 +341,19 @@ class TurnRunner:
                 await self.delivery.release(turn)
                 return
             problem = failure.sentence
+        except (Fenced, StorageFailure):
+            raise
+        except Exception:  # noqa: BLE001  # an adapter's bug: the sweeper tries again
+            telemetry.DELIVERY_ERRORS.labels("later").inc()
+            _log.exception("delivery.crashed")
+            await self.delivery.release(turn)
+            return
         else:
             problem = ""
-        await self.delivery.delivered(destination(turn), epoch=turn.epoch, problem=problem)
+        await self.delivery.delivered(reply_to, epoch=turn.epoch, problem=problem)
 
     def _reply(self, turn: Turn, control: Control) -> Reply | None:
-        sink = self.sinks(turn.address.platform)
+        sink = self.sinks.get(turn.address.platform)
         if sink is None:
             return None
         return Reply(
@@ -352,27 +368,23 @@ class TurnRunner:
         """Show the placeholder; a platform that is down must not stop the work."""
         if run.reply is None:
             return
-        started = time.monotonic()
         try:
             await run.reply.open(first_attempt=run.turn.attempt == 1)
-            if run.text:
-                run.reply.show(run.text)
         except DeliveryFailed as failure:
-            telemetry.DELIVERY_ERRORS.labels("placeholder").inc()
-            _log.warning(
-                "placeholder.failed",
-                permanent=failure.permanent,
-                seconds=round(time.monotonic() - started, 3),
-            )
+            telemetry.DELIVERY_ERRORS.labels("preview").inc()
+            _log.warning("placeholder.failed", permanent=failure.permanent)
+        if run.text:
+            run.reply.show(run.text)
 
 
 def _given_up(turn: Turn, text: str) -> Ending:
+    crashes = turn.failures + turn.crowded
     return Ending(
         outcome=Outcome.FAILED,
         reply=text,
         notice=(
-            f"I gave up on this message: IT0 crashed or was killed {turn.attempt - 1} times "
-            "while it worked on it. Changes that had begun are in the audit log; nothing was run "
+            f"I gave up on this message: IT0 crashed or was killed {crashes} times while it "
+            "worked on it. Changes that had begun are in the audit log; nothing was run "
             f"twice. Ask again in other words, or show an admin the turn id {turn.id}."
         ),
         failure="poisoned",
