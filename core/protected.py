@@ -21,7 +21,7 @@ _KEY = "it may hold a private key"
 _CREDENTIALS = "it may hold credentials"
 _PASSWORDS = "it holds password hashes"
 _HISTORY = "a shell history often holds secrets"
-_DEVICE = "it is a raw device or the kernel's memory"
+_DEVICE = "it is a device or the kernel's memory"
 _OWN = "it belongs to IT0 itself"
 _ODD = "no honest path looks like this"
 
@@ -45,17 +45,7 @@ RULES: tuple[tuple[str, tuple[str, ...]], ...] = (
             "/proc/kmsg",
             "/proc/sysrq-trigger",
             "/proc/kallsyms",
-            "/dev/mem",
-            "/dev/kmem",
-            "/dev/port",
-            "/dev/sd*",
-            "/dev/vd*",
-            "/dev/xvd*",
-            "/dev/hd*",
-            "/dev/nvme*",
-            "/dev/dm-*",
-            "/dev/mapper/**",
-            "/dev/disk/**",
+            "/dev/**",
             "/sys/firmware/efi/efivars/**",
         ),
     ),
@@ -103,10 +93,27 @@ RULES: tuple[tuple[str, tuple[str, ...]], ...] = (
             "**/.config/gh/**",
             "**/.config/op/**",
             "**/.config/rclone/**",
+            "**/.config/anthropic/**",
+            "**/.config/chromium/**",
+            "**/.config/google-chrome/**",
+            "**/.config/doctl/**",
+            "**/.config/hub",
+            "**/.mozilla/**",
+            "**/.fly/config.yml",
+            "**/.codex/auth.json",
+            "**/.cargo/credentials*",
+            "**/.gem/credentials",
+            "**/containers/auth.json",
             "**/.docker/config.json*",
             "**/.dockercfg",
             "**/.netrc",
             "**/_netrc",
+            "/etc/nix/netrc",
+            "/etc/postfix/sasl_passwd*",
+            "/etc/postfix/sasl/**",
+            "/etc/exim4/passwd.client*",
+            "**/.vault_pass*",
+            "**/vault_pass*",
             "**/.pgpass",
             "**/.my.cnf",
             "**/.mylogin.cnf",
@@ -170,6 +177,14 @@ RULES: tuple[tuple[str, tuple[str, ...]], ...] = (
 _ENV_VARIANT = re.compile(r"(?:.*/)?\.env\.(?!(?:example|sample|template|dist)$)[^/]*")
 _BARE_ID = re.compile(r"(?:.*/)?id_[^./]+(?:\.(?:bak|old|orig|save))?")
 """``id_backup`` is a key; ``id_map.txt`` is not."""
+
+_COPY = re.compile(
+    r"(?:~|\.~\d+~|[._-](?:bak|backup|old|orig|save|saved|copy|tmp|new|prev|sw[a-p])\d{0,14}"
+    r"|\.(?:dpkg|ucf|rpm|pac)-?[a-z]{1,8}|[.-]\d[\d-]{0,18})$"
+)
+"""What editors, package managers and people put behind the name of a copy."""
+_MAX_COPIES = 4
+"""Of copies of copies, which are looked through."""
 
 _BESIDE_A_DATABASE = ("-wal", "-shm", "-journal")
 """What SQLite keeps beside a database file: the same rows."""
@@ -236,9 +251,28 @@ def _readings(path: str) -> Iterator[tuple[str, ...]]:
         else:
             stack.append(part)
     yield tuple(stack)
+    whole = tuple(stack)
     trimmed = tuple(part.rstrip(". ") or part for part in stack)
-    if trimmed != tuple(stack):
-        yield trimmed
+    copied = tuple(_original(part) for part in trimmed)
+    undotted = tuple(part.removeprefix(".") or part for part in copied)
+    for reading in (trimmed, copied, undotted):
+        if reading != whole and (reading is not undotted or copied != trimmed):
+            yield reading
+
+
+def _original(part: str) -> str:
+    """The name that a copy was made of: ``secret.key`` for ``secret.key.bak`` and ``#secret.key#``.
+
+    Vim calls its copy of ``secret.key`` ``.secret.key.swp``.
+    """
+    if len(part) > 2 and part.startswith("#") and part.endswith("#"):  # noqa: PLR2004
+        part = part[1:-1]
+    for _ in range(_MAX_COPIES):
+        shorter = _COPY.sub("", part)
+        if shorter in {"", ".", part}:
+            break
+        part = shorter
+    return part
 
 
 def _look_alike(path: str) -> str:

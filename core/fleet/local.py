@@ -1,8 +1,9 @@
 """LocalHost: the machine on which IT0 runs.
 
 Commands get a clean environment (never IT0's own, which holds keys), no input, and a
-process group of their own that dies with the call. Files are opened first and judged by
-what was opened, so that no link can be swapped between the check and the read.
+process group of their own that dies with the call. Files are taken hold of without being
+opened (``O_PATH``: no device notices), judged by what is held, and only then opened, so that
+no link can be swapped between the check and the read. That takes Linux.
 """
 
 from __future__ import annotations
@@ -26,6 +27,7 @@ from core.fleet.host import (
     Host,
 )
 from core.protected import ProtectedPaths
+from core.threads import in_daemon_thread
 
 CLEAN_ENVIRONMENT = {
     "PATH": "/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin",
@@ -87,39 +89,38 @@ class LocalHost:
     async def read_file(
         self, path: str, *, max_bytes: int, tail: bool = False
     ) -> FileRead | FileProblem:
-        """Read a file in a thread; see ``core.fleet.host.Host``."""
-        return await asyncio.to_thread(self._read, path, max_bytes, tail)
+        """Read a file in a thread, which a dead mount may hold; see ``core.fleet.host.Host``."""
+        return await in_daemon_thread(self._read, path, max_bytes, tail)
 
     def _read(self, path: str, max_bytes: int, tail: bool) -> FileRead | FileProblem:  # noqa: FBT001
         reason = self._protected.why(path)
         if reason:
             return _protected(path, reason)
-        flags = os.O_RDONLY | os.O_NONBLOCK | os.O_NOCTTY | os.O_CLOEXEC
         try:
-            descriptor = os.open(path, flags)
+            held = os.open(path, os.O_PATH | os.O_CLOEXEC)
         except (OSError, ValueError) as error:
             return _problem(path, error)
         try:
-            return self._read_open(descriptor, path, max_bytes, tail=tail)
+            return self._read_held(held, path, max_bytes, tail=tail)
         except OSError as error:
             return _problem(path, error)
         finally:
-            os.close(descriptor)
+            os.close(held)
 
-    def _read_open(
-        self, descriptor: int, path: str, max_bytes: int, *, tail: bool
+    def _read_held(
+        self, held: int, path: str, max_bytes: int, *, tail: bool
     ) -> FileRead | FileProblem:
-        status = os.fstat(descriptor)
+        status = os.fstat(held)
         if not stat.S_ISREG(status.st_mode):
             what = "a directory" if stat.S_ISDIR(status.st_mode) else "not a regular file"
             return FileProblem(
                 kind=FileProblemKind.NOT_A_FILE, sentence=f"{path} is {what}; I read files only."
             )
-        real = str(Path(f"/proc/self/fd/{descriptor}").readlink())
+        real = str(Path(f"/proc/self/fd/{held}").readlink())
         reason = self._protected.why(real) or self._own_by_another_name(status)
         if reason:
             return _protected(path, reason)
-        data, truncated = _slice(descriptor, status.st_size, max_bytes, tail=tail)
+        data, truncated = _slice(held, status.st_size, max_bytes, tail=tail)
         return FileRead(
             path=real,
             text=data.decode("utf-8", "replace"),
@@ -191,12 +192,17 @@ async def _end(
         await asyncio.gather(readers, return_exceptions=True)
 
 
-def _slice(descriptor: int, size: int, max_bytes: int, *, tail: bool) -> tuple[bytes, bool]:
-    if tail and size > max_bytes:
-        os.lseek(descriptor, size - max_bytes, os.SEEK_SET)
-        return _read_up_to(descriptor, max_bytes), True
-    limit = _GENERATED_LIMIT if tail and size == 0 else max_bytes
-    data = _read_up_to(descriptor, limit + 1)
+def _slice(held: int, size: int, max_bytes: int, *, tail: bool) -> tuple[bytes, bool]:
+    """Open what is held, the very same file, and read the wanted part of it."""
+    descriptor = os.open(f"/proc/self/fd/{held}", os.O_RDONLY | os.O_NONBLOCK | os.O_CLOEXEC)
+    try:
+        if tail and size > max_bytes:
+            os.lseek(descriptor, size - max_bytes, os.SEEK_SET)
+            return _read_up_to(descriptor, max_bytes), True
+        limit = _GENERATED_LIMIT if tail and size == 0 else max_bytes
+        data = _read_up_to(descriptor, limit + 1)
+    finally:
+        os.close(descriptor)
     kept = data[-max_bytes:] if tail else data[:max_bytes]
     return kept, len(data) > len(kept)
 
@@ -236,11 +242,6 @@ def _problem(path: str, error: OSError | ValueError) -> FileProblem:
             return FileProblem(
                 kind=FileProblemKind.NO_PERMISSION,
                 sentence=f"I may not read {path}: the account that IT0 runs as has no permission.",
-            )
-        case errno.ENXIO:
-            return FileProblem(
-                kind=FileProblemKind.NOT_A_FILE,
-                sentence=f"{path} is not a regular file; I read files only.",
             )
         case _:
             detail = getattr(error, "strerror", None) or str(error)

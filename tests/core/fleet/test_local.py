@@ -153,9 +153,41 @@ async def test_what_is_not_a_regular_file_is_refused_without_hanging(
     os.mkfifo(tmp_path / "pipe")
     assert await _kind(host, tmp_path / "pipe") is FileProblemKind.NOT_A_FILE
     assert await _kind(host, tmp_path) is FileProblemKind.NOT_A_FILE
-    assert await _kind(host, "/dev/zero") is FileProblemKind.NOT_A_FILE
+    assert await _kind(host, "/dev/zero") is FileProblemKind.PROTECTED
+    (tmp_path / "link").symlink_to("/dev/zero")
+    assert await _kind(host, tmp_path / "link") is FileProblemKind.NOT_A_FILE
     assert await _kind(host, tmp_path / "none") is FileProblemKind.NOT_FOUND
     assert await _kind(host, "/tmp/" + "x" * 5000) is FileProblemKind.FAILED
+
+
+async def test_a_fifo_is_refused_without_its_writer_noticing(
+    host: LocalHost, tmp_path: Path
+) -> None:
+    """A writer that waits for its reader goes on waiting: to look at a file opens nothing."""
+    pipe = tmp_path / "pipe"
+    os.mkfifo(pipe)
+    writer = await asyncio.create_subprocess_exec(
+        *("sh", "-c", f"echo ready; exec 3>{pipe}; echo opened; echo news >&3"),
+        stdout=asyncio.subprocess.PIPE,
+    )
+    assert writer.stdout
+    assert await writer.stdout.readline() == b"ready\n"
+    told = asyncio.create_task(writer.stdout.readline())
+    for _ in range(20):
+        assert await _kind(host, pipe) is FileProblemKind.NOT_A_FILE
+        await asyncio.sleep(0.01)
+    assert not told.done()
+    assert await asyncio.to_thread(pipe.read_text) == "news\n"
+    assert await told == b"opened\n"
+    assert await writer.wait() == 0
+
+
+async def test_a_file_without_permission(host: LocalHost, tmp_path: Path) -> None:
+    """Holding a file takes no permission, reading it does: the sentence says which is missing."""
+    (tmp_path / "private").write_text("x")
+    (tmp_path / "private").chmod(0)
+    expected = None if os.geteuid() == 0 else FileProblemKind.NO_PERMISSION
+    assert await _kind(host, tmp_path / "private") is expected
 
 
 async def test_links_to_protected_files_are_refused(host: LocalHost, tmp_path: Path) -> None:
