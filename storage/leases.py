@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from collections import Counter
 
 import sqlalchemy as sa
 
@@ -56,17 +57,53 @@ class SqlLeases:
         await self._db.transaction(_leave, worker)
 
 
-_REAP = """
-UPDATE conversations SET lease_owner = NULL, lease_epoch = lease_epoch + 1
-WHERE id IN (SELECT id FROM conversations WHERE lease_owner IS NOT NULL
-             AND lease_owner NOT IN (SELECT id FROM workers WHERE expires_at >= {now}){lock})
-RETURNING id, done_seq
+# The dead are counted one by one: a turn that ran alone in its worker is the one that killed
+# it, though another worker died in the same moment, or a finished turn was being delivered.
+_DEAD = """
+SELECT c.id, c.done_seq, c.lease_owner,
+       (SELECT COUNT(*) FROM turns t WHERE t.conversation_id = c.id AND t.status = 'running')
+FROM conversations c WHERE c.lease_owner IS NOT NULL
+ AND c.lease_owner NOT IN (SELECT id FROM workers WHERE expires_at >= {now}){lock}
+"""
+
+_FREE = """
+UPDATE conversations SET lease_owner = NULL, lease_epoch = lease_epoch + 1 WHERE id = :cid
 """
 
 _REQUEUE = """
 UPDATE turns SET status = 'queued', failures = failures + :alone, crowded = crowded + 1 - :alone
 WHERE conversation_id = :cid AND seq = :seq AND status = 'running'
 """
+
+
+def _reap(conn: sa.Connection) -> int:
+    """Free what dead workers held; a turn whose worker ran nothing else is told so."""
+    dead = execute(conn, _DEAD).all()
+    running = Counter[str]()
+    for row in dead:
+        running[text(row[2])] += integer(row[3])
+    for row in dead:
+        execute(conn, _FREE, cid=text(row[0]))
+        alone = int(running[text(row[2])] == 1)
+        execute(conn, _REQUEUE, cid=text(row[0]), seq=integer(row[1]) + 1, alone=alone)
+    return len(dead)
+
+
+def _drop_lost(conn: sa.Connection, worker: str, suspects: frozenset[tuple[str, int]]) -> int:
+    """Free own leases that no task holds; the turns crashed nobody."""
+    dropped = 0
+    for conversation_id, epoch in suspects:
+        row = execute(
+            conn,
+            _FREE + " AND lease_owner = :me AND lease_epoch = :epoch RETURNING done_seq",
+            cid=conversation_id,
+            me=worker,
+            epoch=epoch,
+        ).first()
+        if row is not None:
+            dropped += 1
+            execute(conn, _REQUEUE, cid=conversation_id, seq=integer(row[0]) + 1, alone=0)
+    return dropped
 
 
 def _beat(
@@ -86,21 +123,7 @@ def _beat(
         me=worker,
         ttl=ttl_ms,
     )
-    freed = [(text(row[0]), integer(row[1])) for row in execute(conn, _REAP).all()]
-    alone_in_death = int(len(freed) == 1)
-    for conversation_id, epoch in suspects:
-        row = execute(
-            conn,
-            "UPDATE conversations SET lease_owner = NULL, lease_epoch = lease_epoch + 1"
-            " WHERE id = :cid AND lease_owner = :me AND lease_epoch = :epoch RETURNING done_seq",
-            cid=conversation_id,
-            me=worker,
-            epoch=epoch,
-        ).first()
-        if row is not None:
-            freed.append((conversation_id, integer(row[0])))
-    for conversation_id, done_seq in freed:
-        execute(conn, _REQUEUE, cid=conversation_id, seq=done_seq + 1, alone=alone_in_death)
+    freed = _reap(conn) + _drop_lost(conn, worker, suspects)
     execute(
         conn,
         "DELETE FROM workers WHERE expires_at < {now} - 3600000"
@@ -119,7 +142,7 @@ def _beat(
     if freed and conn.dialect.name == "postgresql":
         execute(conn, "SELECT pg_notify('turns', '')")
     return (
-        len(freed),
+        freed,
         frozenset((text(row[0]), integer(row[1])) for row in mine),
         tuple(text(row[0]) for row in stopped),
     )

@@ -9,6 +9,8 @@ from __future__ import annotations
 import fcntl
 import json
 import os
+import shlex
+import stat
 import time
 from dataclasses import dataclass
 from pathlib import Path
@@ -26,6 +28,12 @@ class DataDirectoryInUse(It0Error):
     code = "data_directory_in_use"
 
 
+class DataDirectoryExposed(It0Error):
+    """Another user of the machine could change what is in the data directory."""
+
+    code = "data_directory_exposed"
+
+
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Holder:
     """The process that holds the lock."""
@@ -39,10 +47,15 @@ class DataDirectoryLock:
     """Holds a data directory until ``release`` or the end of the process."""
 
     def __init__(self, data_dir: Path) -> None:
-        """Take the lock. Raises ``DataDirectoryInUse``, or ``It0Error`` when it cannot be made."""
+        """Take the lock.
+
+        Raises ``DataDirectoryInUse``, ``DataDirectoryExposed`` when another user could change
+        what is in the directory, or ``It0Error`` when it cannot be made.
+        """
         self._path = data_dir / LOCK_FILE
         try:
             data_dir.mkdir(mode=0o700, parents=True, exist_ok=True)
+            _refuse_exposed(data_dir)
             self._descriptor = os.open(self._path, os.O_RDWR | os.O_CREAT, 0o600)
         except OSError as error:
             raise It0Error(
@@ -80,6 +93,21 @@ class DataDirectoryLock:
         content = json.dumps({"pid": os.getpid(), "url": url}).encode()
         os.ftruncate(self._descriptor, 0)
         os.pwrite(self._descriptor, content, 0)
+
+
+def _refuse_exposed(data_dir: Path) -> None:
+    """Whoever may write here could put another key or another database in place of ours."""
+    status = data_dir.stat()
+    if status.st_uid not in {0, os.geteuid()}:
+        raise DataDirectoryExposed(
+            f"The data directory {data_dir} belongs to another user (uid {status.st_uid}). Run IT0 "
+            "as that user, change the owner, or give IT0 another one with IT0_DATA_DIR."
+        )
+    if status.st_mode & (stat.S_IWGRP | stat.S_IWOTH):
+        raise DataDirectoryExposed(
+            f"Other users can write to the data directory {data_dir}. Take that permission away "
+            f"(chmod go-w {shlex.quote(str(data_dir))}), or give IT0 another one with IT0_DATA_DIR."
+        )
 
 
 def _take(descriptor: int) -> None:

@@ -76,7 +76,8 @@ def _record(
     audit_key: bytes,
 ) -> None:
     _append_step(conn, turn, step)
-    if (turn.failures or turn.crowded) and isinstance(step, ToolStep):
+    ran = isinstance(step, ToolStep) and not step.is_error
+    if (turn.failures or turn.crowded) and ran:
         # It got further than where it crashed: what is given up is a turn that does not. A
         # long turn on a bad day, or in company of the one that kills, is not a poisoned one.
         execute(conn, "UPDATE turns SET failures = 0, crowded = 0 WHERE id = :id", id=turn.id)

@@ -9,7 +9,14 @@ from pathlib import Path
 import pytest
 
 from core.errors import It0Error
-from storage.lock import LOCK_FILE, DataDirectoryInUse, DataDirectoryLock, Holder, holder
+from storage.lock import (
+    LOCK_FILE,
+    DataDirectoryExposed,
+    DataDirectoryInUse,
+    DataDirectoryLock,
+    Holder,
+    holder,
+)
 from tests.support.processes import Process
 
 ROOT = Path(__file__).parents[2]
@@ -90,3 +97,31 @@ def test_unusable_directory(tmp_path: Path) -> None:
     (tmp_path / "file").write_text("")
     with pytest.raises(It0Error, match="cannot be used"):
         DataDirectoryLock(tmp_path / "file" / "data")
+
+
+@pytest.mark.parametrize("mode", [0o777, 0o1777, 0o770, 0o720, 0o702])
+def test_directory_that_others_can_write_is_refused(data_dir: Path, mode: int) -> None:
+    """Whoever can write there could bring a key of their own; nothing is put into it."""
+    data_dir.mkdir()
+    data_dir.chmod(mode)
+    with pytest.raises(DataDirectoryExposed, match="chmod go-w") as refusal:
+        DataDirectoryLock(data_dir)
+    assert str(data_dir) in refusal.value.sentence
+    assert list(data_dir.iterdir()) == []
+
+
+def test_directory_that_others_can_read_is_taken(data_dir: Path) -> None:
+    """As a package or an administrator may have made it; the files in it are private."""
+    data_dir.mkdir()
+    data_dir.chmod(0o755)
+    DataDirectoryLock(data_dir).release()
+    assert (data_dir / LOCK_FILE).stat().st_mode & 0o777 == 0o600
+
+
+@pytest.mark.skipif(os.geteuid() != 0, reason="only root can give a directory away")
+def test_directory_of_another_user_is_refused(data_dir: Path) -> None:
+    """Its owner could change everything in it."""
+    data_dir.mkdir(mode=0o700)
+    os.chown(data_dir, 12345, -1)
+    with pytest.raises(DataDirectoryExposed, match=r"belongs to another user \(uid 12345\)"):
+        DataDirectoryLock(data_dir)

@@ -205,3 +205,59 @@ async def test_a_late_batch_of_events_does_not_cut_its_longer_self(db: Database)
         await log.save_events(turn, tuple(_event(n + 1) for n in range(count)))
     state = await SqlStreamLog(db).read_stream(turn.tenant_id, turn.id, START)
     assert [event.id.number for event in state.events] == [1, 2, 3]
+
+
+async def _die(db: Database, *workers: str) -> None:
+    """The workers stop beating; the next beat of another finds them dead."""
+
+    def expire(conn: sa.Connection) -> None:
+        for worker in workers:
+            execute(conn, "UPDATE workers SET expires_at = 0 WHERE id = :id", id=worker)
+
+    await db.transaction(expire)
+
+
+async def _blame(db: Database) -> list[tuple[object, ...]]:
+    sql = "SELECT t.thread, t.failures, t.crowded FROM turns t WHERE status = 'queued' ORDER BY 1"
+    return await _rows(db, sql)
+
+
+async def test_a_death_is_blamed_on_what_ran_in_that_worker(db: Database) -> None:
+    """A turn that ran alone is to blame, whoever else died, and whatever was being delivered."""
+    admin, leases = await install(db), SqlLeases(db)
+    for worker in ("w_a", "w_b", "w_c"):
+        await leases.beat(worker, 10_000, ())
+    alone, finished = message(admin, 1), message(admin, 2)
+    await accept(db, alone, worker="w_a")
+    delivering = (await accept(db, finished, worker="w_a")).leased
+    assert delivering is not None
+    ending = Ending(outcome=Outcome.ANSWERED, reply="r")
+    await _log(db).finish(delivering, ending, events=(), settlements=(), deliver=True)
+    for number in (3, 4):
+        await accept(db, message(admin, number), worker="w_b")
+    await _die(db, "w_a", "w_b")
+    assert (await leases.beat("w_c", 10_000, ())).reaped == 4
+    assert await _blame(db) == [("1", 1, 0), ("3", 0, 1), ("4", 0, 1)]
+    assert await _rows(db, "SELECT 1 FROM conversations WHERE lease_owner IS NOT NULL") == []
+
+
+async def test_a_lease_that_got_lost_is_no_crash(db: Database) -> None:
+    """A lease whose commit went unheard comes back without a failure of its turn."""
+    admin, leases = await install(db), SqlLeases(db)
+    await accept(db, message(admin, 1))
+    await leases.beat(WORKER, 10_000, ())
+    assert (await leases.beat(WORKER, 10_000, ())).reaped == 1
+    assert await _blame(db) == [("1", 0, 1)]
+
+
+async def test_only_a_tool_that_ran_clears_what_a_turn_is_blamed_for(db: Database) -> None:
+    """A refused or failed tool call is no progress."""
+    admin, leases = await install(db), SqlLeases(db)
+    turn = await _leased(db, admin)
+    await leases.hand_back(turn, settlements=(), failed=True, pause_ms=0)
+    (turn,) = await leases.claim(WORKER, 1, 1)
+    step = ToolStep(tool_call_id="x", name="n", output="no", is_error=True)
+    await _log(db).record(turn, step)
+    assert await _rows(db, "SELECT failures FROM turns") == [(1,)]
+    await _log(db).record(turn, replace(step, is_error=False))
+    assert await _rows(db, "SELECT failures FROM turns") == [(0,)]
