@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
+
 from prometheus_client import Counter, Gauge, Histogram
 
 _SECONDS = (0.05, 0.1, 0.25, 0.5, 1, 2.5, 5, 10, 30, 60, 120, 300)
@@ -27,3 +29,10 @@ OVERDUE = Gauge(
     "it0_overdue_turns", "Accepted turns without a terminal state after 60 seconds; should be 0."
 )
 UNDELIVERED = Gauge("it0_undelivered_replies", "Finished turns whose reply is not delivered.")
+
+
+def count_tokens(engine: str, buckets: Mapping[str, int]) -> None:
+    """Add a settled call's tokens, bucket by bucket."""
+    for bucket, tokens in buckets.items():
+        if tokens:
+            TOKENS.labels(engine, bucket.removesuffix("_tokens")).inc(tokens)

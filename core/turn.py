@@ -263,7 +263,7 @@ class TurnRunner:
             case ModelCallFinished(step=step):
                 settlement = run.meter.finished(step)
                 await self.log.record(run.turn, step, settlement=settlement)
-                _count_tokens(settlement, step.engine)
+                telemetry.count_tokens(step.engine, dump_usage(settlement.usage))
             case Completed():
                 run.completed = event
             case ThinkingDelta(text=text):
@@ -395,9 +395,3 @@ def _uncancel() -> None:
     task = asyncio.current_task()
     if task is not None:
         task.uncancel()
-
-
-def _count_tokens(settlement: Settlement, engine: str) -> None:
-    for bucket, tokens in dump_usage(settlement.usage).items():
-        if tokens:
-            telemetry.TOKENS.labels(engine, bucket.removesuffix("_tokens")).inc(tokens)

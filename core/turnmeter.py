@@ -48,9 +48,14 @@ class TurnMeter:
             estimated_input=estimated_input,
             max_output=max_output,
         )
+        # Known before the answer: one that is cancelled meanwhile was never made, and costs
+        # nothing, though its reservation may be committed.
+        self._open[call.id] = _Open(seen=Usage())
         granted = await self.meter.reserve(call)
         if isinstance(granted, Grant):
-            self._open[call.id] = _Open(seen=Usage(input_tokens=estimated_input))
+            self._open[call.id].seen = Usage(input_tokens=estimated_input)
+        else:
+            del self._open[call.id]
         return granted
 
     def saw(self, call_id: str, usage: Usage) -> None:
