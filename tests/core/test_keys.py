@@ -7,7 +7,7 @@ from pathlib import Path
 import pytest
 
 import app
-from core.keys import Keys, WrongKey, load_or_make
+from core.keys import BadKeyFile, Keys, WrongKey, load_or_make
 from tests.support.core_kit import Site
 
 
@@ -30,6 +30,24 @@ def test_the_secret_is_made_once_and_private(tmp_path: Path) -> None:
     assert [path.name for path in tmp_path.iterdir()] == ["secret.key"]
     assert (tmp_path / "secret.key").stat().st_mode & 0o777 == 0o600
     assert load_or_make(tmp_path / "..") != first
+
+
+@pytest.mark.parametrize("content", [b"", b"\n", b"short", b" " * 64, b"\xc3\xa4" * 40])
+def test_a_file_without_a_secret_is_refused(tmp_path: Path, content: bytes) -> None:
+    """An empty key would be everybody's; the file is neither used nor replaced."""
+    (tmp_path / "secret.key").write_bytes(content)
+    with pytest.raises(BadKeyFile, match=r"^The key file .*secret\.key cannot be used: it holds"):
+        load_or_make(tmp_path)
+    assert (tmp_path / "secret.key").read_bytes() == content
+
+
+def test_a_key_file_that_cannot_be_read_or_made(tmp_path: Path) -> None:
+    """A directory in its place and a directory that is missing give a sentence each."""
+    (tmp_path / "secret.key").mkdir()
+    with pytest.raises(BadKeyFile, match="cannot be used: Is a directory"):
+        load_or_make(tmp_path)
+    with pytest.raises(BadKeyFile, match="cannot be written: No such file"):
+        load_or_make(tmp_path / "none")
 
 
 async def test_a_wrong_key_refuses_to_start(site: Site) -> None:
