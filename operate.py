@@ -7,18 +7,16 @@ import json
 import os
 from collections.abc import AsyncGenerator, Awaitable
 from contextlib import asynccontextmanager
-from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, TextIO, TypeVar
 
 import aiohttp
 
 import app
-from bots.operator import OperatorClient, RequestRefused
-from bots.web.auth import operator_token
+from bots.operator import RequestRefused
 from core.clock import SystemClock
 from core.errors import It0Error
-from core.keys import KEY_FILE, Keys
+from reach import connected, installation_keys
 from settings import Settings
 from storage.audit import SqlAudit
 from storage.database import Database
@@ -30,68 +28,6 @@ if TYPE_CHECKING:
     from storage.backup import Installation
 
 _T = TypeVar("_T")
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Connection:
-    """A server to talk to, and the key that makes us its operator."""
-
-    url: str
-    key: bytes
-
-    def token(self, email: str | None = None) -> str:
-        """A short-lived token, acting as ``email``."""
-        return operator_token(self.key, email)
-
-    def operator(self, email: str | None = None) -> OperatorClient:
-        """A client for the operator's requests."""
-        return OperatorClient(base_url=self.url, token_source=lambda: self.token(email))
-
-
-@asynccontextmanager
-async def connected(settings: Settings) -> AsyncGenerator[Connection]:
-    """The running process if there is one, else one that lives as long as the command."""
-    url = await _running_url(settings)
-    if url is not None:
-        yield Connection(url=url, key=_keys(settings).derive("tokens"))
-        return
-    local = replace(settings, http=replace(settings.http, host="127.0.0.1"))
-    async with app.running(local, app.Role.UP, port=0) as process:
-        keys = process.core.storage.keys
-        yield Connection(url=str(process.url), key=keys.derive("tokens"))
-
-
-async def _running_url(settings: Settings) -> str | None:
-    if settings.database_path is not None:
-        found = holder(settings.data_dir)
-        if found is not None and found.url is None:
-            raise It0Error(
-                f"Process {found.pid} is using {settings.data_dir} and does not serve HTTP "
-                "(it may be starting, or be another command). Try again in a moment."
-            )
-        return None if found is None else found.url
-    url = settings.http.url()
-    timeout = aiohttp.ClientTimeout(total=2)
-    try:
-        async with (
-            aiohttp.ClientSession(timeout=timeout) as session,
-            session.get(f"{url}/healthz") as response,
-        ):
-            return url if response.ok else None
-    except (aiohttp.ClientError, TimeoutError):
-        return None
-
-
-def _keys(settings: Settings) -> Keys:
-    if settings.secret_key:
-        return Keys(settings.secret_key)
-    try:
-        return Keys((settings.data_dir / KEY_FILE).read_text(encoding="ascii").strip())
-    except OSError as error:
-        raise It0Error(
-            f"The key of this installation cannot be read ({settings.data_dir / KEY_FILE}: "
-            f"{error.strerror}). Run the command as the user that runs IT0."
-        ) from error
 
 
 # -- commands -----------------------------------------------------------------------------
@@ -114,7 +50,9 @@ async def chat(settings: Settings, arguments: argparse.Namespace) -> int:
     )
     async with (
         connected(settings) as server,
-        ConsoleClient(server.url, lambda: server.token(arguments.email)) as client,
+        ConsoleClient(
+            server.url, lambda: server.token(arguments.email), find=server.find
+        ) as client,
     ):
         return await run_chat(client, options, terminal)
 
@@ -198,7 +136,7 @@ async def _audit(settings: Settings) -> AsyncGenerator[SqlAudit]:
     else:
         raise It0Error(f"There is no database at {path} yet. `it0 up` makes one.")
     try:
-        yield SqlAudit(db, _keys(settings).derive("audit"))
+        yield SqlAudit(db, installation_keys(settings).derive("audit"))
     finally:
         await db.close()
 

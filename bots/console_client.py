@@ -18,10 +18,11 @@ import aiohttp
 
 from bots.console_events import Reconnecting, ServerEvent, TurnAccepted, TurnCompleted, parse_event
 from bots.sse import BadStream, SseMessage, SseParser
+from core.errors import It0Error
 from core.ids import new_id
 
 if TYPE_CHECKING:
-    from collections.abc import AsyncGenerator, AsyncIterator, Callable, Sequence
+    from collections.abc import AsyncGenerator, AsyncIterator, Awaitable, Callable, Sequence
     from types import TracebackType
 
     from core.messages import Attachment, Overlap
@@ -103,9 +104,14 @@ class ConsoleClient:
         *,
         idle_timeout_s: float = 60.0,
         first_wait_s: float = 0.25,
+        find: Callable[[], Awaitable[str]] | None = None,
     ) -> None:
-        """``idle_timeout_s``: silence after which a stream counts as dropped."""
+        """``idle_timeout_s``: silence after which a stream counts as dropped.
+
+        ``find`` names the server's URL anew after it went away; it may raise ``It0Error``.
+        """
         self._base = base_url.rstrip("/") + "/api/v1"
+        self._find = find
         self._token = token_source
         self._idle = idle_timeout_s
         self._first_wait = first_wait_s
@@ -162,8 +168,9 @@ class ConsoleClient:
                     raise
                 wait = refusal.retry_after_s or 0.0
             except (aiohttp.ClientError, TimeoutError, OSError, BadStream) as error:
-                if not self._reached:
+                if not self._reached and self._find is None:
                     raise Unreachable(self._no_server()) from error
+                await self._find_again()
                 wait = 0.0
             progress.attempt += 1
             if progress.attempt >= MAX_ATTEMPTS:
@@ -208,15 +215,33 @@ class ConsoleClient:
 
     async def _get(self, path: str) -> dict[str, object]:
         try:
-            async with self._http().get(
-                self._base + path, headers=self._headers(), allow_redirects=False
-            ) as response:
-                self._reached = True
-                await _raise_problem(response)
-                body = await response.json()
-        except (aiohttp.ClientError, TimeoutError, OSError, ValueError) as error:
-            raise Unreachable(self._no_server()) from error
+            body = await self._get_once(path)
+        except (aiohttp.ClientError, TimeoutError, OSError):
+            await self._find_again()
+            try:
+                body = await self._get_once(path)
+            except (aiohttp.ClientError, TimeoutError, OSError, ValueError) as error:
+                raise Unreachable(self._no_server()) from error
+        except ValueError as error:
+            raise Unreachable(self._stranger()) from error
         return body if isinstance(body, dict) else {}
+
+    async def _get_once(self, path: str) -> object:
+        async with self._http().get(
+            self._base + path, headers=self._headers(), allow_redirects=False
+        ) as response:
+            self._reached = True
+            await _raise_problem(response)
+            return await response.json()
+
+    async def _find_again(self) -> None:
+        """Ask where the server is now: it may have moved, or have ended with its terminal."""
+        if self._find is None:
+            return
+        try:
+            self._base = (await self._find()).rstrip("/") + "/api/v1"
+        except It0Error as error:
+            raise Unreachable(error.sentence) from error
 
     @contextlib.asynccontextmanager
     async def _open(

@@ -14,7 +14,9 @@ from pathlib import Path
 import pytest
 
 ROOT = Path(__file__).parent.parent
-OURS = frozenset({"app", "bots", "cli", "core", "environment", "operate", "settings", "storage"})
+OURS = frozenset(
+    {"app", "bots", "cli", "core", "environment", "operate", "reach", "settings", "storage"}
+)
 
 _CORE = {"structlog", "markdown_it", "cryptography", "PIL", "yaml", "prometheus_client"}
 
@@ -29,6 +31,7 @@ THIRD_PARTY: dict[str, set[str]] = {
     "app": {"structlog", "aiohttp", "prometheus_client"},
     "cli": set(),
     "operate": {"aiohttp"},
+    "reach": {"aiohttp"},
     "environment": {"dotenv"},
     "settings": set(),
 }
@@ -38,7 +41,8 @@ OWN: dict[str, set[str]] = {
     "storage": {"storage", "core"},
     "app": {"app", "bots", "core", "settings", "storage"},
     "cli": {"app", "core", "operate", "settings"},
-    "operate": {"app", "bots", "core", "settings", "storage"},
+    "operate": {"app", "bots", "core", "reach", "settings", "storage"},
+    "reach": {"app", "bots", "core", "settings", "storage"},
     "environment": set(),
     "settings": {"environment"},
 }

@@ -2,13 +2,17 @@
 
 A token carries user, tenant, id and expiry (RFC 7519). Role and revocation are read at
 each request. The operator's own commands use a token of another audience, signed with the
-same installation key: whoever can read the key owns the installation anyway.
+same installation key: whoever can read the key owns the installation anyway. Such a token
+lives for seconds and works once in each process, and it is sent only to a server that has
+proven that it holds the key (``identity_proof``).
 """
 
 from __future__ import annotations
 
+import hashlib
+import hmac
 import time
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from http import HTTPStatus
 from typing import Protocol
 
@@ -21,7 +25,7 @@ from core.ids import new_id
 from core.tenants import Role, User
 
 ALGORITHM = "HS256"
-OPERATOR_SECONDS = 300
+OPERATOR_SECONDS = 30
 """Life of an operator token; the command line makes a new one for each request."""
 MAX_DAYS = 3650
 
@@ -41,10 +45,19 @@ class TokenStore(Protocol):
 
 def operator_token(key: bytes, email: str | None) -> str:
     """A short-lived token for whoever holds the installation's key, acting as ``email``."""
-    claims = {"aud": "it0-operator", "exp": int(time.time()) + OPERATOR_SECONDS}
+    claims: dict[str, str | int] = {
+        "aud": "it0-operator",
+        "exp": int(time.time()) + OPERATOR_SECONDS,
+        "jti": new_id("op"),
+    }
     if email is not None:
         claims["as"] = email
     return jwt.encode(claims, key, ALGORITHM)
+
+
+def identity_proof(key: bytes, nonce: str) -> str:
+    """What only a holder of the installation's ``identity`` key can answer to a nonce."""
+    return hmac.new(key, b"it0-identity:" + nonce.encode(), hashlib.sha256).hexdigest()
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -62,6 +75,8 @@ class Authenticator:
 
     key: bytes
     store: TokenStore
+    spent: dict[str, int] = field(default_factory=dict)
+    """Operator tokens that were used here, by id, with their expiry (s)."""
 
     async def issue(self, user: User, *, days: int) -> str:
         """A token for a user, remembered so that it can be revoked."""
@@ -87,18 +102,28 @@ class Authenticator:
                 self.key,
                 algorithms=[ALGORITHM],
                 audience=["it0", "it0-operator"],
-                options={"require": ["exp", "aud"]},
+                options={"require": ["exp", "aud", "jti"]},
             )
         except jwt.ExpiredSignatureError:
             raise _unauthorized("The token has expired; `it0 token` makes a new one.") from None
         except jwt.InvalidTokenError:
             raise _unauthorized("The token is not valid; `it0 token` makes one.") from None
         if claims["aud"] == "it0-operator":
+            self._spend(str(claims["jti"]), int(claims["exp"]))
             return await self._operator(claims.get("as"))
         user = await self.store.token_user(str(claims.get("jti")), str(claims.get("sub")))
         if user is None:
             raise _unauthorized("The token was revoked; `it0 token` makes a new one.")
         return Caller(user=user, operator=False)
+
+    def _spend(self, token_id: str, expires: int) -> None:
+        """Let an operator token work once. An expired one is refused before it comes here."""
+        now = int(time.time())
+        for known in [known for known, end in self.spent.items() if end < now]:
+            del self.spent[known]
+        if token_id in self.spent:
+            raise _unauthorized("The operator's token was used before; each works once.")
+        self.spent[token_id] = expires
 
     async def _operator(self, email: object) -> Caller:
         try:

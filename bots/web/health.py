@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import re
+from collections.abc import Callable
 from http import HTTPStatus
-from typing import Protocol
+from typing import Final, Protocol
 
 from aiohttp import web
 from prometheus_client import REGISTRY, generate_latest
@@ -50,13 +52,19 @@ class Liveness(Protocol):
         """Whether turns are being accepted and the heartbeat reaches the database."""
 
 
+_NONCE: Final = re.compile(r"[0-9a-f]{32,128}")
+
+
 class HealthRoutes:
     """Unauthenticated: they carry counts alone, no names and no text."""
 
-    def __init__(self, operations: Operations, liveness: Liveness) -> None:
-        """Wire the ports."""
+    def __init__(
+        self, operations: Operations, liveness: Liveness, identity: Callable[[str], str]
+    ) -> None:
+        """Wire the ports. ``identity`` answers a nonce as only this installation can."""
         self._operations = operations
         self._liveness = liveness
+        self._identity = identity
 
     def routes(self) -> list[web.RouteDef]:
         """What the server mounts."""
@@ -67,9 +75,17 @@ class HealthRoutes:
         ]
 
     @operation(answer=Health, public=True)
-    async def healthz(self, _request: web.Request) -> web.Response:
-        """The process lives and its loop turns."""
-        return web.json_response({"status": "ok"})
+    async def healthz(self, request: web.Request) -> web.Response:
+        """The process lives and its loop turns; ``?nonce=HEX`` is answered with a proof.
+
+        The proof tells the installation's own commands, before they send a token, that no
+        stranger has taken the port.
+        """
+        answer = {"status": "ok"}
+        nonce = request.query.get("nonce", "")
+        if _NONCE.fullmatch(nonce):
+            answer["proof"] = self._identity(nonce)
+        return web.json_response(answer)
 
     @operation(answer=Health, errors=(503,), public=True)
     async def readyz(self, _request: web.Request) -> web.Response:

@@ -124,6 +124,7 @@ class Health(BaseModel):
     """A healthy answer."""
 
     status: str
+    proof: str | None = None
 
 
 class Usage(BaseModel):

@@ -95,8 +95,10 @@ _HTTP: Final = {
     405: ("method_not_allowed", "This address does not take this method."),
     413: (
         "content_too_large",
-        "The request is too large: at most 10 MB of attachments and 100,000 characters of "
-        "text are accepted in one message.",
+        (
+            "The request is too large: at most 10 MB of attachments and 100,000 characters of "
+            "text are accepted in one message."
+        ),
     ),
 }
 
