@@ -230,10 +230,12 @@ class _Chat:
         except ConsoleError as error:
             self._say(error.sentence, "red")
             return True
+        finally:  # also after a drop: an accepted message has its conversation and its files
+            before, self._conversation = self._conversation, turn.conversation_id
+            if turn.accepted:
+                self._files = ()
         if turn.left:
             return False
-        self._files = ()
-        before, self._conversation = self._conversation, turn.conversation_id
         if before and self._conversation and before != self._conversation:
             with contextlib.suppress(ConsoleError):  # it is a courtesy, the chat goes on
                 await self._history(self._conversation)
@@ -272,6 +274,7 @@ class _Turn:
 
     def __init__(self, client: ConsoleClient, conversation_id: str | None) -> None:
         self.conversation_id = conversation_id
+        self.accepted = False
         self.left = False
         self.on_stop: Callable[[], None] = lambda: None
         self._client = client
@@ -290,6 +293,7 @@ class _Turn:
             async with contextlib.aclosing(stream):
                 async for event in stream:
                     if isinstance(event, TurnAccepted | TurnCompleted):
+                        self.accepted = True
                         self.conversation_id = event.conversation_id or self.conversation_id
                     yield event
         except asyncio.CancelledError:

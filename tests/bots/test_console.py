@@ -327,3 +327,15 @@ async def test_a_drop_is_said_once(api: ConsoleApi, *, shown: bool) -> None:
     assert code == ExitCode.ANSWERED
     assert (out + err).count("The connection dropped; trying again.") == 1
     assert out.count("You said: hello") == 1
+
+
+async def test_a_lost_answer_keeps_its_conversation(api: ConsoleApi, tmp_path: Path) -> None:
+    """When the first stream drops for good, the next message goes on there, without the files."""
+    file = tmp_path / "a.txt"
+    file.write_text("x")
+    api.drops = [1, *[0] * 8]
+    screen = Screen(Typist("one", "two"))
+    assert await chat(api, screen, ChatOptions(attach=(file,))) == ExitCode.ANSWERED
+    assert "did not come back" in screen.out.getvalue()
+    assert [post.get("conversation_id") for post in api.posts] == [None, "conv_1"]
+    assert ["attachments" in post for post in api.posts] == [True, False]
