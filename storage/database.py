@@ -9,7 +9,8 @@ from __future__ import annotations
 
 import asyncio
 import sqlite3
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Generator, Iterator, Sequence
+from contextlib import contextmanager
 from functools import lru_cache
 from typing import Concatenate, ParamSpec, Protocol, TypeVar
 
@@ -128,6 +129,26 @@ def execute(conn: sa.Connection, template: str, **params: str | int | bytes | No
     if wants_now:
         params["now"] = now_ms(conn)
     return Rows(driver.execute(text, params))
+
+
+@contextmanager
+def savepoint(conn: sa.Connection) -> Generator[None]:
+    """Undo only what the block did when it raises; the transaction goes on."""
+    driver: sqlite3.Connection | None = conn.info.get(DRIVER)
+    if driver is None:
+        with conn.begin_nested():
+            yield
+        return
+    driver.execute("SAVEPOINT part")
+    try:
+        yield
+    except BaseException:
+        if driver.in_transaction:  # a full disk ends it: what follows then fails too
+            driver.execute("ROLLBACK TO part")
+        raise
+    finally:
+        if driver.in_transaction:
+            driver.execute("RELEASE part")
 
 
 def now_ms(conn: sa.Connection) -> int:

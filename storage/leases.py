@@ -6,16 +6,20 @@ import json
 from collections import Counter
 
 import sqlalchemy as sa
+import structlog
 
-from core.errors import Fenced
+from core.errors import Fenced, It0Error
 from core.messages import AttachmentRef, ConversationAddress, Overlap
 from core.metering import Settlement
 from core.scheduling import Beat
 from core.tenants import Role, User
 from core.turns import Turn, TurnKind
-from storage.database import Database, execute
+from storage.database import Database, execute, savepoint
 from storage.metering import settle
 from storage.rows import integer, optional_text, text
+from storage.unreadable import put_off
+
+_log = structlog.get_logger()
 
 
 class SqlLeases:
@@ -43,8 +47,13 @@ class SqlLeases:
         return Beat(lost=lost, stop=stopped, reaped=reaped)
 
     async def claim(self, worker: str, limit: int, tenant_limit: int) -> tuple[Turn, ...]:
-        """See the port."""
-        return await self._db.transaction(_claim, worker, limit, tenant_limit)
+        """See the port. A conversation that cannot be read is put off, the others are taken."""
+        try:
+            return await self._db.transaction(_claim, worker, limit, tenant_limit)
+        except It0Error:
+            raise
+        except Exception:  # noqa: BLE001  # whatever it is, it must not stop the queue
+            return await self._db.transaction(_claim, worker, limit, tenant_limit, careful=True)
 
     async def hand_back(
         self, turn: Turn, *, settlements: tuple[Settlement, ...], failed: bool, pause_ms: int
@@ -148,19 +157,27 @@ def _beat(
     )
 
 
-# Fair: the rank of a conversation is its tenant's running turns plus its place among the
-# tenant's ready ones. The LIMIT stays inside: behind the lock, the fair order would be lost.
+# Fair: the rank of a conversation is its tenant's running turns, in all workers, plus its place
+# among the tenant's ready ones. A tenant's limit counts this worker's slots, and holds while
+# others wait. The LIMIT stays inside: behind the lock, the fair order would be lost.
+# A ready time far ahead was written before the clock was set back. Without ``|| ''`` SQLite
+# would group by another index, and walk every conversation there ever was.
 _CLAIM = """
 UPDATE conversations SET lease_owner = :me, lease_epoch = lease_epoch + 1
 WHERE id IN (SELECT id FROM conversations
              WHERE lease_owner IS NULL AND done_seq < last_seq AND id IN (
-    SELECT id FROM (SELECT c.id, c.ready_at, COALESCE(b.n, 0) + ROW_NUMBER()
-                           OVER (PARTITION BY c.tenant_id ORDER BY c.ready_at) AS place
-        FROM conversations c LEFT JOIN (SELECT tenant_id, COUNT(*) AS n FROM conversations
-                                        WHERE lease_owner IS NOT NULL GROUP BY tenant_id) b
-                             ON b.tenant_id = c.tenant_id
-        WHERE c.lease_owner IS NULL AND c.done_seq < c.last_seq AND c.ready_at <= {now}) r
-    WHERE place <= :tenant_limit ORDER BY place, ready_at LIMIT :n){lock})
+    SELECT id FROM (SELECT c.id, c.ready_at,
+               COALESCE(b.n, 0) + ROW_NUMBER() OVER tenant AS place,
+               COALESCE(b.mine, 0) + ROW_NUMBER() OVER tenant AS own,
+               MIN(c.tenant_id) OVER () <> MAX(c.tenant_id) OVER () AS contended
+        FROM conversations c LEFT JOIN (SELECT tenant_id || '' AS tenant, COUNT(*) AS n,
+                   SUM(CASE WHEN lease_owner = :me THEN 1 ELSE 0 END) AS mine
+               FROM conversations WHERE lease_owner IS NOT NULL GROUP BY tenant_id || '') b
+            ON b.tenant = c.tenant_id
+        WHERE c.lease_owner IS NULL AND c.done_seq < c.last_seq
+          AND (c.ready_at <= {now} OR c.ready_at > {now} + 120000)
+        WINDOW tenant AS (PARTITION BY c.tenant_id ORDER BY c.ready_at)) r
+    WHERE own <= :tenant_limit OR NOT contended ORDER BY place, ready_at LIMIT :n){lock})
 RETURNING id, done_seq, lease_epoch
 """
 
@@ -172,9 +189,29 @@ RETURNING id, tenant_id, attempt, failures, kind, event_id, user_id, platform, w
 """
 
 
-def _claim(conn: sa.Connection, worker: str, limit: int, tenant_limit: int) -> tuple[Turn, ...]:
+def _claim(
+    conn: sa.Connection, worker: str, limit: int, tenant_limit: int, *, careful: bool = False
+) -> tuple[Turn, ...]:
     rows = execute(conn, _CLAIM, me=worker, n=limit, tenant_limit=tenant_limit).all()
-    return tuple(_take(conn, text(row[0]), integer(row[1]) + 1, integer(row[2])) for row in rows)
+    take = _take_or_put_off if careful else _take
+    turns = [take(conn, text(row[0]), integer(row[1]) + 1, integer(row[2])) for row in rows]
+    return tuple(turn for turn in turns if turn is not None)
+
+
+def _take_or_put_off(
+    conn: sa.Connection, conversation_id: str, seq: int, epoch: int
+) -> Turn | None:
+    try:
+        with savepoint(conn):
+            return _take(conn, conversation_id, seq, epoch)
+    except It0Error:
+        raise
+    except Exception as error:  # noqa: BLE001  # what is stored there may be anything
+        _log.warning(
+            "claim.unreadable", conversation=conversation_id, seq=seq, error=type(error).__name__
+        )
+    put_off(conn, conversation_id, seq)
+    return None
 
 
 def _take(conn: sa.Connection, conversation_id: str, seq: int, epoch: int) -> Turn:

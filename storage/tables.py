@@ -73,6 +73,8 @@ api_tokens = Table(
     _int("created_at"),
     _int("expires_at"),
     _int("revoked_at", null=True),
+    _text("parent", null=True),  # the token it was made with; goes when that one goes
+    Index("api_tokens_parent", "parent"),
 )
 
 conversations = Table(

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import json
 from collections.abc import AsyncGenerator
 from contextlib import asynccontextmanager
 from dataclasses import replace
@@ -17,13 +18,14 @@ from core.metering import CallRequest
 from core.replies import destination
 from core.steps import ToolStep
 from core.streams import START, EventId, StreamEvent
-from core.tenants import User
-from core.turns import Ending, Outcome, Turn
+from core.tenants import Role, User
+from core.turns import MAX_FAILURES, Ending, Outcome, Turn
 from storage.conversations import SqlConversations
 from storage.database import Database, execute
 from storage.deliveries import SqlDeliveries
 from storage.leases import SqlLeases
 from storage.metering import _reserve
+from storage.people import SqlPeople
 from storage.postgres import PostgresDatabase
 from storage.streams import SqlStreamLog
 from storage.turnlog import SqlTurnLog, _absorb
@@ -261,3 +263,97 @@ async def test_only_a_tool_that_ran_clears_what_a_turn_is_blamed_for(db: Databas
     assert await _rows(db, "SELECT failures FROM turns") == [(1,)]
     await _log(db).record(turn, replace(step, is_error=False))
     assert await _rows(db, "SELECT failures FROM turns") == [(0,)]
+
+
+async def _spoil(db: Database, turn_id: str) -> None:
+    await db.transaction(
+        lambda c: execute(c, "UPDATE turns SET kind = 'newer' WHERE id = :id", id=turn_id)
+    )
+
+
+async def _ready(db: Database) -> None:
+    await db.transaction(lambda c: execute(c, "UPDATE conversations SET ready_at = 0"))
+
+
+async def test_an_unreadable_turn_does_not_stop_the_queue(db: Database) -> None:
+    """The other conversations are claimed; the one that cannot be read waits a minute."""
+    admin, leases = await install(db), SqlLeases(db)
+    bad = await accept(db, message(admin, 1), worker=None)
+    good = await accept(db, message(admin, 2), worker=None)
+    await _spoil(db, bad.turn_id)
+    assert [turn.id for turn in await leases.claim(WORKER, 5, 5)] == [good.turn_id]
+    assert await leases.claim(WORKER, 5, 5) == ()
+    left = await _rows(db, "SELECT status, failures FROM turns WHERE id = :id", id=bad.turn_id)
+    assert left == [("queued", 1)]
+    waits = "SELECT ready_at - updated_at >= 60000 FROM conversations WHERE lease_owner IS NULL"
+    assert [bool(row[0]) for row in await _rows(db, waits)] == [True]
+
+
+async def test_an_unreadable_turn_is_given_up_with_a_notice(db: Database) -> None:
+    """After some tries it ends as failed, says so, and the conversation goes on behind it."""
+    admin, leases = await install(db), SqlLeases(db)
+    said = message(admin, 1)
+    bad = await accept(db, said, worker=None)
+    following = await accept(db, replace(said, event_id="api:next"), worker=None)
+    await _spoil(db, bad.turn_id)
+    for _ in range(MAX_FAILURES):
+        assert await leases.claim(WORKER, 5, 5) == ()
+        await _ready(db)
+    assert [turn.id for turn in await leases.claim(WORKER, 5, 5)] == [following.turn_id]
+    state = await SqlStreamLog(db).read_stream(bad.tenant_id, bad.turn_id, START)
+    assert state.final is not None
+    assert "could not be read back" in json.loads(state.final.data)["notice"]
+    (due,) = await SqlDeliveries(db).claim_undelivered(
+        WORKER, platforms=("api",), hold_ms=1000, limit=5
+    )
+    assert "could not be read back" in due.text
+
+
+async def test_a_message_that_is_gone_does_not_block_its_conversation(db: Database) -> None:
+    """A cursor that points at no turn moves on."""
+    admin, leases = await install(db), SqlLeases(db)
+    said = message(admin, 1)
+    gone = await accept(db, said, worker=None)
+    following = await accept(db, replace(said, event_id="api:next"), worker=None)
+    await db.transaction(lambda c: execute(c, "DELETE FROM turns WHERE id = :id", id=gone.turn_id))
+    assert await leases.claim(WORKER, 5, 5) == ()
+    assert [turn.id for turn in await leases.claim(WORKER, 5, 5)] == [following.turn_id]
+
+
+async def test_a_clock_that_was_set_back_blocks_no_conversation(db: Database) -> None:
+    """A ready time that no pause explains is one of another clock; a near one is kept."""
+    admin, leases = await install(db), SqlLeases(db)
+    for number, ahead in ((1, 3_600_000), (2, 60_000)):
+        accepted = await accept(db, message(admin, number), worker=None)
+
+        def postpone(conn: sa.Connection, cid: str, ms: int) -> None:
+            sql = "UPDATE conversations SET ready_at = {now} + :ms WHERE id = :cid"
+            execute(conn, sql, cid=cid, ms=ms)
+
+        await db.transaction(postpone, accepted.conversation_id, ahead)
+    assert [turn.address.thread for turn in await leases.claim(WORKER, 5, 5)] == ["1"]
+
+
+async def test_a_tenant_alone_may_use_every_slot(db: Database) -> None:
+    """The limit of a tenant keeps slots for others who wait; alone it binds nobody."""
+    admin, leases = await install(db), SqlLeases(db)
+    for number in range(6):
+        await accept(db, message(admin, number), worker=None)
+    assert len(await leases.claim(WORKER, 4, 2)) == 4
+
+
+async def test_a_tenant_limit_counts_this_workers_slots_alone(db: Database) -> None:
+    """What a tenant runs elsewhere lowers its rank, but not what it may run here."""
+    admin, leases = await install(db), SqlLeases(db)
+    tenant = await SqlPeople(db).add_tenant("B")
+    other = await SqlPeople(db).add_user(tenant.id, email="b@b.org", name="b", role=Role.ADMIN)
+    assert isinstance(other, User)
+    for worker in ("w_a", "w_b"):
+        await leases.beat(worker, 10_000, ())
+    for number in range(4):
+        await accept(db, message(admin, number), worker="w_a")
+    for number in range(10, 14):
+        await accept(db, message(admin, number), worker=None)
+    await accept(db, message(other, 20), worker=None)
+    claimed = await leases.claim("w_b", 10, 2)
+    assert sorted(turn.address.thread for turn in claimed) == ["10", "11", "20"]

@@ -25,8 +25,10 @@ def upgrade() -> None:
         sa.Column("created_at", sa.BigInteger(), autoincrement=False, nullable=False),
         sa.Column("expires_at", sa.BigInteger(), autoincrement=False, nullable=False),
         sa.Column("revoked_at", sa.BigInteger(), autoincrement=False, nullable=True),
+        sa.Column("parent", sa.Text(), nullable=True),
         sa.PrimaryKeyConstraint("id"),
     )
+    op.create_index("api_tokens_parent", "api_tokens", ["parent"], unique=False)
     op.create_table(
         "attachments",
         sa.Column("tenant_id", sa.Text(), nullable=False),
