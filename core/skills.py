@@ -179,14 +179,24 @@ def _files(folder: Path, problems: list[str]) -> list[Path]:
     except OSError as error:
         problems.append(f"The skills folder {folder.name}/ cannot be read: {error.strerror}.")
         return []
-    files = [
-        path / "SKILL.md" if path.is_dir() else path
-        for path in entries
-        if path.suffix == ".md" or (path / "SKILL.md").is_file()
-    ]
+    files: list[Path] = []
+    for entry in entries:
+        try:
+            files += _file_of(entry)
+        except OSError as error:
+            name = f"{entry.name} in {folder.name}/"
+            problems.append(f"The skill {name} cannot be read: {error.strerror}.")
     if len(files) > MAX_SKILLS:
         problems.append(f"Only the first {MAX_SKILLS} skills of {folder.name}/ are used.")
     return files[:MAX_SKILLS]
+
+
+def _file_of(entry: Path) -> list[Path]:
+    """The file of a skill, if the entry is one. Raises OSError when nobody lets us look."""
+    if not entry.is_dir():
+        return [entry] if entry.suffix == ".md" else []
+    inner = entry / "SKILL.md"
+    return [inner] if entry.suffix == ".md" or inner.is_file() else []
 
 
 def _default_name(path: Path) -> str:

@@ -1,7 +1,10 @@
 from __future__ import annotations
 
 import os
+from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
+from tempfile import TemporaryDirectory
 
 import pytest
 from hypothesis import given
@@ -128,6 +131,45 @@ def test_files_that_are_no_text_are_skipped(tmp_path: Path) -> None:
         "is not a regular file.",
         "is not a regular file.",
     ]
+
+
+@contextmanager
+def ordinary_user() -> Iterator[None]:
+    """Root may read everything; for a while we are nobody."""
+    if os.geteuid() != 0:
+        yield
+        return
+    os.seteuid(65534)
+    try:
+        yield
+    finally:
+        os.seteuid(0)
+
+
+def test_what_may_not_be_read_is_a_sentence() -> None:
+    """A closed folder, a closed file and a closed skills folder stop nothing but themselves."""
+    with TemporaryDirectory() as name:
+        top = Path(name)
+        top.chmod(0o755)
+        closed = top / "skills"
+        write(top, "skills/a/SKILL.md", GOOD)
+        write(top, "skills/b.md", GOOD)
+        write(top, "skills/disk.md", GOOD)
+        (closed / "a").chmod(0)
+        (closed / "b.md").chmod(0)
+        with ordinary_user():
+            loaded = SkillLibrary.load(closed)
+        assert [skill.name for skill in loaded.skills] == ["disk"]
+        assert loaded.problems == (
+            "The skill a in skills/ cannot be read: Permission denied.",
+            "The skill file b.md in skills/ cannot be read: Permission denied.",
+        )
+        closed.chmod(0)
+        with ordinary_user():
+            nothing = SkillLibrary.load(closed)
+        closed.chmod(0o700)
+        (closed / "a").chmod(0o700)
+    assert nothing.problems == ("The skills folder skills/ cannot be read: Permission denied.",)
 
 
 @given(st.text())
