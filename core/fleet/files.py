@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from core.fleet.host import FileProblem, Host
-from core.fleet.redact import HIDDEN, redact
+from core.fleet.redact import CUT, HIDDEN, aside, redact
 from core.fleet.report import Report, clean, clean_block, count, failure, fenced, size
 
 MAX_LINES = 1_000
@@ -29,7 +29,7 @@ async def read_file(host: Host, path: str, *, tail: int | None, head: int | None
     where = clean(read.path)
     if read.binary:
         return Report(headline=f"{where} is a binary file ({size(read.size)}); I show text only.")
-    text = clean_block(redact(read.text))
+    text = await aside(_harmless, read.text)
     if not text.strip():
         return Report(headline=f"{where} is empty.")
     lines = text.rstrip("\n").split("\n")
@@ -39,10 +39,15 @@ async def read_file(host: Host, path: str, *, tail: int | None, head: int | None
     part = f"the {'last' if from_end else 'first'} " if partial else "all "
     whole = f" of {size(read.size)}" if partial and read.size else ""
     hidden = "; what looks like a secret is hidden" if HIDDEN in text else ""
+    long = "; long lines are cut" if any(line.endswith(CUT) for line in kept) else ""
     return Report(
-        headline=f"{where}, {part}{count(len(kept), 'line')}{whole}{hidden}.",
+        headline=f"{where}, {part}{count(len(kept), 'line')}{whole}{long}{hidden}.",
         details=fenced("\n".join(kept)),
     )
+
+
+def _harmless(text: str) -> str:
+    return redact(clean_block(text))
 
 
 def _cut(lines: list[str], wanted: int | None, *, from_end: bool) -> tuple[list[str], bool]:

@@ -5,7 +5,7 @@ from __future__ import annotations
 import re
 
 from core.fleet.host import FileRead, Host
-from core.fleet.redact import redact
+from core.fleet.redact import aside, redact
 from core.fleet.report import Report, clean, clean_block, count, failure, fenced
 from core.fleet.services import ALIASES, service_problem
 
@@ -54,7 +54,7 @@ def bounded(text: str, lines: int) -> list[str]:
     """The last ``lines`` lines, harmless, each and all together of bounded length."""
     kept: list[str] = []
     room = _TOTAL_CHARS
-    for line in reversed(clean_block(redact(text[-_REDACTED_CHARS:])).rstrip("\n").split("\n")):
+    for line in reversed(redact(clean_block(text[-_REDACTED_CHARS:])).rstrip("\n").split("\n")):
         if len(kept) >= lines or room <= 0:
             break
         short = line if len(line) <= _LINE_CHARS else line[: _LINE_CHARS - 1] + "…"
@@ -90,7 +90,9 @@ async def _journal(host: Host, name: str, lines: int) -> list[str]:
         max_bytes=_MAX_BYTES,
     )
     text = "\n".join(line for line in result.stdout.splitlines() if not line.startswith("-- "))
-    return bounded(text, lines) if result.exit_status == 0 and text.strip() else []
+    if result.exit_status != 0 or not text.strip():
+        return []
+    return await aside(bounded, text, lines)
 
 
 async def _from_files(host: Host, name: str, lines: int) -> Report | None:
@@ -98,14 +100,16 @@ async def _from_files(host: Host, name: str, lines: int) -> Report | None:
     for path in await _candidates(host, bare):
         read = await host.read_file(path, max_bytes=_TAIL_BYTES, tail=True)
         if isinstance(read, FileRead) and not read.binary and read.text.strip():
-            return _report(name, bounded(_whole_lines(read), lines), source=clean(read.path))
-    mentions = re.compile(rf"(?i)\b{re.escape(bare)}(?:\[\d+\]|\([^)]*\)\[\d+\])?:")
+            kept = await aside(bounded, _whole_lines(read), lines)
+            return _report(name, kept, source=clean(read.path))
+    mentions = re.compile(rf"(?i)\b{re.escape(bare)}(?:\([^)]{{0,64}}\))?(?:\[\d{{1,10}}\])?:")
     for path in _SYSTEM_LOGS:
         read = await host.read_file(path, max_bytes=_TAIL_BYTES, tail=True)
         if isinstance(read, FileRead):
             about = [line for line in _whole_lines(read).splitlines() if mentions.search(line)]
             if about:
-                return _report(name, bounded("\n".join(about), lines), source=clean(read.path))
+                kept = await aside(bounded, "\n".join(about), lines)
+                return _report(name, kept, source=clean(read.path))
     return None
 
 

@@ -308,7 +308,7 @@ async def test_reading_a_file(arguments: dict[str, Any], output: str) -> None:
         ("/none", "There is no file /none."),
         ("/blob", "/blob is a binary file (3 B); I show text only."),
         ("/empty", "/empty is empty."),
-        ("/big", "the first 1 line of 97.7 KiB"),
+        ("/big", "the first 1 line of 97.7 KiB; long lines are cut."),
         ("/secret", "what looks like a secret is hidden"),
     ],
 )
