@@ -102,7 +102,9 @@ async def _from_files(host: Host, name: str, lines: int) -> Report | None:
         if isinstance(read, FileRead) and not read.binary and read.text.strip():
             kept = await aside(bounded, _whole_lines(read), lines)
             return _report(name, kept, source=clean(read.path))
-    mentions = re.compile(rf"(?i)\b{re.escape(bare)}(?:\([^)]{{0,64}}\))?(?:\[\d{{1,10}}\])?:")
+    mentions = re.compile(
+        rf"(?i)(?<![\w.-]){re.escape(bare)}(?:\([^)]{{0,64}}\))?(?:\[\d{{1,10}}\])?:"
+    )
     for path in _SYSTEM_LOGS:
         read = await host.read_file(path, max_bytes=_TAIL_BYTES, tail=True)
         if isinstance(read, FileRead):
@@ -114,14 +116,19 @@ async def _from_files(host: Host, name: str, lines: int) -> Report | None:
 
 
 async def _candidates(host: Host, name: str) -> list[str]:
-    """Files below /var/log that carry the name, the most telling first."""
+    """Files below /var/log that carry the whole name, the most telling first."""
     pattern = re.sub(r"([\\*?\[\]])", r"\\\1", name)
     result = await host.run(
         ["find", "/var/log", "-maxdepth", "3", "-type", "f", "-path", f"/var/log/{pattern}*"],
         timeout_s=_TIMEOUT_S,
         max_bytes=_TAIL_BYTES,
     )
-    paths = [path for path in result.stdout.splitlines() if not _ROTATED.search(path)]
+    whole = re.compile(rf"/var/log/{re.escape(name)}(?:[./-]|$)")
+    paths = [
+        path
+        for path in result.stdout.splitlines()
+        if whole.match(path) and not _ROTATED.search(path)
+    ]
     first = (f"/var/log/{name}.log", f"/var/log/{name}/error.log", f"/var/log/{name}/{name}.log")
 
     def rank(path: str) -> tuple[int, int, str]:

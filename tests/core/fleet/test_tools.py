@@ -272,12 +272,43 @@ async def test_logs_from_files() -> None:
     assert result.output.endswith("```text\na password=[hidden]\nb\n```")
 
 
+@pytest.mark.parametrize(
+    ("service", "path", "found"),
+    [
+        ("d", "/var/log/dpkg.log", False),
+        ("ng", "/var/log/nginx/error.log", False),
+        ("nginx", "/var/log/nginx2.log", False),
+        ("nginx", "/var/log/nginx_old.log", False),
+        ("nginx", "/var/log/nginx-error.log", True),
+        ("nginx", "/var/log/nginx.log", True),
+        ("nginx", "/var/log/nginx", True),
+        ("nginx", "/var/log/nginx/site/any.log", True),
+    ],
+)
+async def test_a_log_file_carries_the_whole_name(service: str, path: str, *, found: bool) -> None:
+    """Another service's log is no answer because its name begins alike."""
+    fleet = one(commands={"find /var/log": said(f"{path}\n")}, files={path: "line\n"})
+    result = await call(fleet, "service_logs", service=service)
+    assert (path in result.output) is found
+    assert result.is_error is not found
+
+
+async def test_a_hostile_system_log_is_read_in_one_pass() -> None:
+    """An opening bracket looks a few characters ahead, and finds what stands there."""
+    lines = "Nov 22 cron(" * 20_000 + "\nNov 22 cron(8)[12]: tick\nNov 22 cron(root): tock\n"
+    result = await call(one(files={"/var/log/syslog": lines}), "service_logs", service="cron")
+    assert "the last 2 lines of cron from /var/log/syslog" in result.output
+
+
 async def test_logs_out_of_the_system_log() -> None:
     """A service without a file of its own is looked for in syslog."""
-    files = {"/var/log/syslog": "Nov 22 cron[12]: tick\nNov 22 kernel: x\nNov 22 CRON[13]: tock\n"}
+    files = {
+        "/var/log/syslog": "Nov 22 cron[12]: tick\nNov 22 kernel: x\nana-cron: y\nNov 22 CRON[13]: tock\n"
+    }
     result = await call(one(files=files), "service_logs", service="cron")
     assert "the last 2 lines of cron from /var/log/syslog" in result.output
     assert "kernel" not in result.output
+    assert "ana-cron" not in result.output
 
 
 async def test_no_logs_at_all() -> None:
