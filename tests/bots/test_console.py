@@ -227,6 +227,13 @@ def test_safe_text_is_printable(text: str) -> None:
     assert safe_text(safe) == safe
 
 
+@pytest.mark.parametrize("start", ["\x90", "\x98", "\x9d", "\x9e", "\x9f", "\x1b]", "\x1bP"])
+def test_a_string_for_the_terminal_is_not_searched_across_the_next_one(start: str) -> None:
+    """Each string is read once, however many are begun: what an unended one holds is text."""
+    assert safe_text(f"{start}one{start}two\x07three") == "onethree"
+    assert safe_text(start * 20_000) == ""
+
+
 async def test_a_reset_replaces_what_was_shown(api: ConsoleApi) -> None:
     """What was printed is called void, what was not is never printed, the rest comes once."""
     api.scripts["q"] = [
