@@ -14,7 +14,7 @@ from dataclasses import replace
 from core.engines.engine import EngineRequest
 from core.engines.replies import joined_text, separator_after
 from core.engines.runbook_plan import Plan, WouldChange, make_plan
-from core.engines.runbook_words import Words, ask_for, words_for
+from core.engines.runbook_words import WhyOffline, Words, ask_for, offline_line, words_for
 from core.engines.toolcalls import run_tools
 from core.events import Completed, TextDelta, TextReset, TurnEvent
 from core.fleet.inventory import Inventory, Server
@@ -32,8 +32,18 @@ _FOLLOW_UP_CHARS = 60
 class RunbookEngine:
     """Implements ``core.engines.engine.Engine`` with no model behind it."""
 
-    def __init__(self, *, skills: SkillLibrary, inventory: Inventory) -> None:
-        """``inventory`` tells which words of a message are names of servers."""
+    def __init__(
+        self,
+        *,
+        skills: SkillLibrary,
+        inventory: Inventory,
+        why: WhyOffline = WhyOffline.UNKNOWN,
+    ) -> None:
+        """``inventory`` tells which words of a message are names of servers.
+
+        ``why`` no model answers is said under each answer.
+        """
+        self._why = why
         self._skills = skills
         self._inventory = inventory
 
@@ -73,7 +83,7 @@ class RunbookEngine:
                 yield TextDelta(text=words.would_change.format(verb=verb, examples=words.examples))
             case None:
                 yield TextDelta(text=words.unmatched.format(examples=words.examples))
-        yield TextDelta(text=f"\n\n{words.offline}")
+        yield TextDelta(text=f"\n\n{offline_line(words, self._why)}")
         yield Completed()
 
     def _plan(

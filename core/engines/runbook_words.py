@@ -4,8 +4,19 @@ from __future__ import annotations
 
 import re
 from dataclasses import dataclass
+from enum import StrEnum
 
 _HAN = re.compile("[\u3400-\u4dbf\u4e00-\u9fff]")
+
+
+class WhyOffline(StrEnum):
+    """Why no model answers; the installation knows."""
+
+    UNKNOWN = "unknown"
+    NO_KEY = "no_key"
+    """No engine with a model is configured."""
+    CHOSEN = "chosen"
+    """A model could be asked, but the setting or the message chose this engine."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -13,6 +24,10 @@ class Words:
     """The sentences of one language; braces are filled in by the engine."""
 
     offline: str
+    """Begins the line about the engine; one of the three reasons follows."""
+    why_unknown: str
+    why_no_key: str
+    why_chosen: str
     examples: str
     unmatched: str
     would_change: str
@@ -26,10 +41,12 @@ class Words:
 
 
 ENGLISH = Words(
-    offline=(
-        "_Offline engine: answered without a model, because none is configured or none can be "
-        "reached right now. Set `ANTHROPIC_API_KEY` and restart IT0 to talk to a model._"
-    ),
+    offline="_Offline engine: answered without a model, because {why}_",
+    why_unknown="none is configured or none can be reached right now. "
+    "Set `ANTHROPIC_API_KEY` and restart IT0 to talk to a model.",
+    why_no_key="no API key is configured. "
+    "Set `ANTHROPIC_API_KEY` and restart IT0 to talk to a model.",
+    why_chosen="the engine `runbook` was chosen, by the settings or with the message.",
     examples="""- `everything ok?` (disk, memory, load, failed services)
 - `how full is the disk?`, `what's eating memory?`, `cpu`
 - `is nginx running?`, `last 20 log lines of sshd`
@@ -50,10 +67,10 @@ ENGLISH = Words(
 )
 
 CHINESE = Words(
-    offline=(
-        "_离线引擎: 本回答没有使用模型, 因为没有配置模型或暂时无法连接。"
-        "设置 `ANTHROPIC_API_KEY` 并重启 IT0 即可使用模型。_"
-    ),
+    offline="_离线引擎: 本回答没有使用模型, 因为{why}_",
+    why_unknown="没有配置模型或暂时无法连接。设置 `ANTHROPIC_API_KEY` 并重启 IT0 即可使用模型。",
+    why_no_key="没有配置 API 密钥。设置 `ANTHROPIC_API_KEY` 并重启 IT0 即可使用模型。",
+    why_chosen="设置或消息选择了引擎 `runbook`。",
     examples="""- `一切正常吗` (磁盘、内存、负载、失败的服务)
 - `磁盘空间`、`什么在吃内存`、`cpu`
 - `nginx 在运行吗`、`查看 sshd 最近 20 行日志`
@@ -94,6 +111,18 @@ _EXAMPLES = {
 def words_for(text: str) -> Words:
     """Chinese for a message with Chinese characters, else English."""
     return CHINESE if _HAN.search(text) else ENGLISH
+
+
+def offline_line(words: Words, why: WhyOffline) -> str:
+    """The quiet line under an answer: that no model made it, and why."""
+    match why:
+        case WhyOffline.UNKNOWN:
+            because = words.why_unknown
+        case WhyOffline.NO_KEY:
+            because = words.why_no_key
+        case WhyOffline.CHOSEN:
+            because = words.why_chosen
+    return words.offline.format(why=because)
 
 
 def ask_for(words: Words, argument: str) -> str:

@@ -9,6 +9,7 @@ from hypothesis import strategies as st
 
 from core.engines.runbook import RunbookEngine
 from core.engines.runbook_plan import Plan, WouldChange, make_plan
+from core.engines.runbook_words import WhyOffline
 from core.events import Completed, StopReason, TextDelta, TextReset, ToolFinished, ToolStarted
 from core.fleet.inventory import Server, ServerKind
 from core.fleet.local import LocalConnector, LocalHost
@@ -249,6 +250,32 @@ async def test_an_answer_and_where_it_comes_from() -> None:
     ]
     assert [event.ok for event in turn.of(ToolFinished)] == [True]
     assert not turn.meter.reserved
+
+
+@pytest.mark.parametrize(
+    ("why", "text", "said", "advised"),
+    [
+        (WhyOffline.UNKNOWN, "disk?", "none is configured or none can be reached", True),
+        (WhyOffline.NO_KEY, "disk?", "because no API key is configured.", True),
+        (WhyOffline.CHOSEN, "disk?", "because the engine `runbook` was chosen, by", False),
+        (WhyOffline.UNKNOWN, "磁盘空间", "没有配置模型或暂时无法连接。", True),
+        (WhyOffline.NO_KEY, "磁盘空间", "没有配置 API 密钥。", True),
+        (WhyOffline.CHOSEN, "磁盘空间", "选择了引擎 `runbook`。", False),
+    ],
+)
+async def test_why_no_model_answered(
+    why: WhyOffline, text: str, said: str, *, advised: bool
+) -> None:
+    """The reason in the message's language; a key is asked for only where it would help."""
+    turn = door()
+    fleet = FakeFleet(hosts={"web-3": FakeHost()})
+    chosen = RunbookEngine(skills=SKILLS, inventory=fleet, why=why)
+    await turn.play(chosen, turn.request(text))
+    quiet = turn.shown.rpartition("\n\n")[2]
+    assert said in quiet
+    assert quiet.startswith("_")
+    assert quiet.endswith("_")
+    assert ("ANTHROPIC_API_KEY" in quiet) is advised
 
 
 async def test_health_is_judged() -> None:
