@@ -11,6 +11,13 @@ from http import HTTPStatus
 
 from core.errors import EngineFailure
 
+_WITHOUT_A_MODEL = (
+    " To look at the servers without a model, choose the engine runbook "
+    "(`it0 chat --engine runbook`)."
+)
+_HELPED_OFFLINE = frozenset({"unreachable", "stalled", "overloaded", "rate_limited", "bad_key"})
+"""Reasons for which no message gets an answer from a model for a while."""
+
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Fault:
@@ -29,8 +36,9 @@ class Fault:
     """The provider's own id of the request, for its support."""
 
     def failure(self) -> EngineFailure:
-        """The exception that tells the user."""
-        return EngineFailure(self.sentence, reason=self.reason)
+        """The exception that tells the user, and what still works when no model does."""
+        hint = _WITHOUT_A_MODEL if self.reason in _HELPED_OFFLINE else ""
+        return EngineFailure(f"{self.sentence}{hint}", reason=self.reason)
 
 
 class CallFailed(Exception):

@@ -69,13 +69,18 @@ async def engine(fake: FakeAnthropic) -> AsyncIterator[ClaudeApiEngine]:
 
 
 async def failure_of(engine: ClaudeApiEngine, turn: Turn, prompt: str) -> EngineFailure:
-    """Play a turn that must fail; its sentence must be fit for a user."""
+    """Play a turn that must fail; its sentence must be fit for a user.
+
+    Where no model will answer for a while, it says once what works without one.
+    """
     with pytest.raises(EngineFailure) as failure:
         await turn.play(engine, turn.request(prompt))
     sentence = failure.value.sentence
     assert sentence.endswith(".")
     assert SECRET_WORD not in sentence
     assert "127.0.0.1" not in sentence
+    down = {"unreachable", "stalled", "overloaded", "rate_limited", "bad_key"}
+    assert sentence.count("--engine runbook") == (failure.value.reason in down)
     return failure.value
 
 
