@@ -60,9 +60,12 @@ class InboxStore(Protocol):
         kind: TurnKind,
         title: str,
         worker: str | None,
-        full_tenants: frozenset[str],
+        tenant_limit: int,
     ) -> Accepted | Rejected:
-        """Resolve user and conversation, store the turn, perhaps lease it to ``worker``."""
+        """Resolve user and conversation, store the turn, perhaps lease it to ``worker``.
+
+        It is not leased when the tenant holds ``tenant_limit`` leases of this worker.
+        """
 
     async def stop(self, message: InboundMessage) -> ControlDone | Rejected:
         """Ask every unfinished turn of the conversation to stop."""
@@ -74,8 +77,9 @@ class Slots(Protocol):
     def reserve(self) -> str | None:
         """Hold a turn slot and return this worker's id, or None when all are taken."""
 
-    def full_tenants(self) -> frozenset[str]:
-        """Tenants that hold as many slots here as one tenant may."""
+    @property
+    def tenant_slots(self) -> int:
+        """How many slots one tenant may hold here while others wait."""
 
     def start(self, turn: Turn | None) -> None:
         """Run the leased turn in the held slot, or free the slot."""
@@ -139,7 +143,7 @@ class Inbox:
                 kind=kind,
                 title=title_of(message.text) or "Attachments",
                 worker=worker,
-                full_tenants=self._slots.full_tenants(),
+                tenant_limit=self._slots.tenant_slots,
             )
             if isinstance(accepted, Accepted):
                 leased = accepted.leased

@@ -10,7 +10,6 @@ from __future__ import annotations
 import asyncio
 import secrets
 import time
-from collections import Counter
 from collections.abc import Awaitable, Callable
 from contextlib import suppress
 from dataclasses import dataclass, field
@@ -106,7 +105,6 @@ class Scheduler:
     worker: str = field(default_factory=lambda: f"w_{secrets.token_hex(6)}")
     runner: Runner | None = None
     _running: dict[str, _Running] = field(default_factory=dict)
-    _tenants: Counter[str] = field(default_factory=Counter)
     _held: int = 0
     _wake: asyncio.Event = field(default_factory=asyncio.Event)
     _draining: bool = False
@@ -130,12 +128,6 @@ class Scheduler:
             self._spawn(turn)
         else:
             self.wake()
-
-    def full_tenants(self) -> frozenset[str]:
-        """Tenants that may not take another slot while others wait."""
-        return frozenset(
-            tenant for tenant, count in self._tenants.items() if count >= self.tenant_slots
-        )
 
     def stop(self, turn_ids: tuple[str, ...]) -> None:
         """Stop the turns among these that run here."""
@@ -268,7 +260,6 @@ class Scheduler:
         task = asyncio.create_task(self._run(turn, control), name=turn.id)
         control.task = task
         self._running[turn.id] = _Running(turn, control, task)
-        self._tenants[turn.tenant_id] += 1
         telemetry.RUNNING.set(len(self._running))
         if self._handing_back:
             control.stop(Stop.HAND_BACK)
@@ -278,9 +269,6 @@ class Scheduler:
         held = self._running.get(turn.id)
         if held is not None and held.turn is turn:  # a newer attempt may run here by now
             del self._running[turn.id]
-        self._tenants[turn.tenant_id] -= 1
-        if not self._tenants[turn.tenant_id]:
-            del self._tenants[turn.tenant_id]
         telemetry.RUNNING.set(len(self._running))
         self.wake()
 

@@ -16,8 +16,8 @@ from core.steps import Exchange, Step, load_step
 from core.turns import Ending, Outcome, Turn
 from storage.database import Database, execute
 from storage.erasure import delete_chosen, erase, owned
-from storage.inbox import INSERT_CONVERSATION
 from storage.metering import settle
+from storage.places import insert_conversation, where
 from storage.rows import blob, integer, text
 from storage.turnlog import HELD
 
@@ -237,25 +237,12 @@ def _new(conn: sa.Connection, turn: Turn) -> str:
     conversation_id = f"conv_{turn.id.removeprefix('turn_')}"
     there = execute(conn, "SELECT 1 FROM conversations WHERE id = :id", id=conversation_id).first()
     if there is None:
-        address = turn.address
-        execute(
-            conn,
-            INSERT_CONVERSATION,
-            id=conversation_id,
-            tenant=turn.tenant_id,
-            user=turn.user.id,
-            title="New conversation",
-            platform=address.platform,
-            workspace=address.workspace,
-            channel=address.channel,
-            thread=address.thread,
-        )
+        insert_conversation(conn, turn.user, conversation_id, turn.address, "New conversation")
     _point(conn, turn, conversation_id)
     return conversation_id
 
 
 def _point(conn: sa.Connection, turn: Turn, conversation_id: str) -> None:
-    address = turn.address
     execute(
         conn,
         "INSERT INTO places (tenant_id, platform, workspace, channel, thread, conversation_id)"
@@ -263,16 +250,13 @@ def _point(conn: sa.Connection, turn: Turn, conversation_id: str) -> None:
         " ON CONFLICT (tenant_id, platform, workspace, channel, thread)"
         " DO UPDATE SET conversation_id = excluded.conversation_id",
         tenant=turn.tenant_id,
-        platform=address.platform,
-        workspace=address.workspace,
-        channel=address.channel,
-        thread=address.thread,
         cid=conversation_id,
+        **where(turn.address),
     )
 
 
 def _resume(conn: sa.Connection, turn: Turn, conversation_id: str) -> bool:
-    if not owned(conn, turn.tenant_id, turn.user.id, conversation_id):
+    if not owned(conn, turn.tenant_id, turn.user.id, conversation_id, lock="{share}"):
         return False
     _point(conn, turn, conversation_id)
     return True

@@ -96,13 +96,16 @@ def _redeliver(conn: sa.Connection, to: Destination) -> None:
     execute(
         conn,
         "UPDATE turns SET delivered_at = NULL, deliverer = NULL, deliver_until = 0"
-        " WHERE id = :id AND tenant_id = :tenant AND delivered_at IS NOT NULL",
+        " WHERE id = :id AND tenant_id = :tenant AND delivered_at IS NOT NULL"
+        " AND conversation_id IN (SELECT id FROM conversations WHERE deleted_at IS NULL)",
         id=to.turn_id,
         tenant=to.tenant_id,
     )
 
 
 def _delivered(conn: sa.Connection, to: Destination, epoch: int | None, problem: str) -> None:
+    if epoch is not None:  # the conversation before the turn, as everywhere: no deadlock
+        _free(conn, to.tenant_id, to.turn_id, epoch)
     execute(
         conn,
         "UPDATE turns SET delivered_at = {now}, delivery_problem = :problem"
@@ -111,12 +114,11 @@ def _delivered(conn: sa.Connection, to: Destination, epoch: int | None, problem:
         tenant=to.tenant_id,
         problem=problem or None,
     )
-    if epoch is not None:
-        _free(conn, to.tenant_id, to.turn_id, epoch)
 
 
 def _release(conn: sa.Connection, turn: Turn) -> None:
     """Leave the delivery to the sweeper, after a pause, and let the next turn go on."""
+    _free(conn, turn.tenant_id, turn.id, turn.epoch)
     execute(
         conn,
         "UPDATE turns SET deliverer = NULL, deliver_until = {now} + 5000 WHERE id = :id"
@@ -124,7 +126,6 @@ def _release(conn: sa.Connection, turn: Turn) -> None:
         id=turn.id,
         tenant=turn.tenant_id,
     )
-    _free(conn, turn.tenant_id, turn.id, turn.epoch)
 
 
 def _free(conn: sa.Connection, tenant_id: str, turn_id: str, epoch: int) -> None:

@@ -2,22 +2,22 @@
 
 from __future__ import annotations
 
-import json
-
 import sqlalchemy as sa
 
 from core.errors import NotFound
 from core.turns import Turn
+from storage import files
 from storage.database import execute
-from storage.rows import text
 
 
-def owned(conn: sa.Connection, tenant_id: str, user_id: str, conversation_id: str) -> bool:
-    """Whether the conversation exists and is the user's own."""
+def owned(
+    conn: sa.Connection, tenant_id: str, user_id: str, conversation_id: str, *, lock: str = ""
+) -> bool:
+    """Whether the conversation exists and is the user's own; with ``lock`` it stays so."""
     row = execute(
         conn,
         "SELECT 1 FROM conversations WHERE id = :id AND tenant_id = :tenant"
-        " AND user_id = :user AND deleted_at IS NULL",
+        f" AND user_id = :user AND deleted_at IS NULL{lock}",
         id=conversation_id,
         tenant=tenant_id,
         user=user_id,
@@ -81,7 +81,8 @@ def erase(
     Returns a sentence when turns other than ``running`` are unfinished in it. Raises
     ``NotFound`` when it is not the user's own.
     """
-    if not owned(conn, tenant_id, user_id, conversation_id):
+    # Locked first: a message is accepted before this, and seen below, or finds nothing to join.
+    if not owned(conn, tenant_id, user_id, conversation_id, lock="{row}"):
         raise NotFound("There is no such conversation.")
     busy = execute(
         conn,
@@ -91,17 +92,14 @@ def erase(
     ).first()
     if busy is not None:
         return "I am still working in that conversation. Send /stop there first, then delete it."
-    files = execute(
-        conn,
-        "SELECT DISTINCT attachments FROM turns WHERE conversation_id = :cid"
-        " AND attachments <> '[]'",
-        cid=conversation_id,
-    ).all()
+    files.drop(conn, tenant_id, conversation_id, own=running or "")
     for statement in _ERASE:
         execute(conn, statement, cid=conversation_id)
     execute(
         conn,
-        "UPDATE turns SET text = '', attachments = '[]', reply = '', notice = ''"
+        # Nothing is left to deliver: a reply that did not arrive yet must not be posted empty.
+        "UPDATE turns SET text = '', attachments = '[]', reply = '', notice = '',"
+        " delivered_at = COALESCE(delivered_at, {now})"
         " WHERE conversation_id = :cid AND id <> :own",
         cid=conversation_id,
         own=running or "",
@@ -114,19 +112,4 @@ def erase(
         cid=conversation_id,
         listed=f"%`{conversation_id[-8:]}`%",
     )
-    _drop_unused_files(conn, tenant_id, [text(row[0]) for row in files])
     return None
-
-
-def _drop_unused_files(conn: sa.Connection, tenant_id: str, lists: list[str]) -> None:
-    hashes = {ref["sha256"] for refs in lists for ref in json.loads(refs)}
-    for sha256 in hashes:
-        execute(
-            conn,
-            "DELETE FROM attachments WHERE tenant_id = :tenant AND sha256 = :sha"
-            " AND NOT EXISTS (SELECT 1 FROM turns WHERE tenant_id = :tenant"
-            " AND attachments <> '[]' AND attachments LIKE :pattern)",
-            tenant=tenant_id,
-            sha=sha256,
-            pattern=f"%{sha256}%",
-        )

@@ -50,6 +50,7 @@ users = Table(
     _int("created_at"),
     _int("disabled_at", null=True),
     Index("users_email", "tenant_id", "email", unique=True),
+    Index("users_address", "email"),
 )
 
 identities = Table(
@@ -121,6 +122,7 @@ places = Table(  # where people write, and the conversation each place points to
     _text("channel", key=True),
     _text("thread", key=True),
     _text("conversation_id"),
+    Index("places_conversation", "conversation_id"),
 )
 
 summaries = Table(
@@ -191,6 +193,13 @@ turns = Table(
         postgresql_where=text("status = 'done' AND delivered_at IS NULL"),
     ),
     Index("turns_finished", "finished_at"),
+    Index(
+        "turns_commands",
+        "tenant_id",
+        "user_id",
+        sqlite_where=text("kind = 'command'"),
+        postgresql_where=text("kind = 'command'"),
+    ),
 )
 
 turn_steps = Table(
@@ -259,6 +268,7 @@ controls = Table(  # control commands that were carried out at ingest
     _text("user_id"),
     _text("reply"),
     _int("created_at"),
+    Index("controls_age", "created_at"),
 )
 
 attachments = Table(
@@ -270,6 +280,15 @@ attachments = Table(
     _int("size"),
     Column("data", LargeBinary, nullable=False),
     _int("created_at"),
+)
+
+turn_files = Table(  # which turns need a file
+    "turn_files",
+    metadata,
+    _text("tenant_id", key=True),
+    _text("sha256", key=True),
+    _text("turn_id", key=True),
+    Index("turn_files_turn", "turn_id"),
 )
 
 workers = Table("workers", metadata, _text("id", key=True), _int("expires_at"))

@@ -76,7 +76,7 @@ async def accept(db: Database, said: InboundMessage, *, worker: str | None = WOR
         kind=TurnKind.MESSAGE,
         title=said.text[:40],
         worker=worker,
-        full_tenants=frozenset(),
+        tenant_limit=99,
     )
     assert isinstance(accepted, Accepted)
     return accepted

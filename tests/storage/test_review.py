@@ -13,19 +13,24 @@ import sqlalchemy as sa
 from sqlalchemy.ext.asyncio import AsyncConnection
 
 from core.errors import Fenced
-from core.messages import Overlap
+from core.inbox import Accepted
+from core.messages import Attachment, InboundMessage, Overlap
 from core.metering import CallRequest
 from core.replies import destination
 from core.steps import ToolStep
 from core.streams import START, EventId, StreamEvent
 from core.tenants import Role, User
-from core.turns import MAX_FAILURES, Ending, Outcome, Turn
+from core.turns import MAX_FAILURES, Ending, Outcome, Turn, TurnKind
 from storage.conversations import SqlConversations
 from storage.database import Database, execute
 from storage.deliveries import SqlDeliveries
+from storage.erasure import erase
+from storage.files import reference
+from storage.inbox import _accept, _Offer
 from storage.leases import SqlLeases
 from storage.metering import _reserve
 from storage.people import SqlPeople
+from storage.places import NO_CONVERSATION
 from storage.postgres import PostgresDatabase
 from storage.streams import SqlStreamLog
 from storage.turnlog import SqlTurnLog, _absorb
@@ -357,3 +362,173 @@ async def test_a_tenant_limit_counts_this_workers_slots_alone(db: Database) -> N
     await accept(db, message(other, 20), worker=None)
     claimed = await leases.claim("w_b", 10, 2)
     assert sorted(turn.address.thread for turn in claimed) == ["10", "11", "20"]
+
+
+async def _turns(db: Database) -> list[tuple[object, ...]]:
+    sql = (
+        "SELECT t.text, t.status, c.deleted_at IS NULL FROM turns t JOIN conversations c"
+        " ON c.id = t.conversation_id ORDER BY t.created_at, t.id"
+    )
+    return [(row[0], row[1], bool(row[2])) for row in await _rows(db, sql)]
+
+
+def _erase(conn: sa.Connection, turn: Turn) -> str | None:
+    return erase(conn, turn.tenant_id, turn.user.id, turn.conversation_id, running=None)
+
+
+def _offer(worker: str | None = None) -> _Offer:
+    return _Offer(kind=TurnKind.MESSAGE, title="t", worker=worker, tenant_limit=4, files=())
+
+
+def _drop_result(conn: sa.Connection, said: InboundMessage, offer: _Offer) -> None:
+    _accept(conn, said, offer)
+
+
+async def _answered(db: Database, said: InboundMessage) -> Turn:
+    turn = (await accept(db, said)).leased
+    assert turn is not None
+    await answer(db, turn)
+    return turn
+
+
+@pytest.mark.postgres
+async def test_a_message_that_is_accepted_first_keeps_its_conversation(
+    pg: PostgresDatabase,
+) -> None:
+    """An erasure waits for a message in flight, and then refuses because of it."""
+    said = message(await install(pg), 1)
+    turn = await _answered(pg, said)
+    again = replace(said, event_id="api:2", text="restart nginx")
+    async with _in_flight(pg) as other:
+        await other.run_sync(_accept, again, _offer())
+        erasing = asyncio.create_task(pg.transaction(_erase, turn))
+        await _blocked(pg)
+    assert "still working" in str(await erasing)
+    assert (await _turns(pg))[1] == ("restart nginx", "queued", True)
+
+
+@pytest.mark.postgres
+@pytest.mark.parametrize("worker", [None, WORKER])
+async def test_a_message_behind_an_erasure_begins_a_new_conversation(
+    pg: PostgresDatabase, worker: str | None
+) -> None:
+    """Nothing is stored in a conversation that was deleted while the message came in."""
+    said = message(await install(pg), 1)
+    turn = await _answered(pg, said)
+    again = replace(said, event_id="api:2", text="secret")
+    async with _in_flight(pg) as other:
+        assert await other.run_sync(_erase, turn) is None
+        accepting = asyncio.create_task(accept(pg, again, worker=worker))
+        await _blocked(pg)
+    accepted = await accepting
+    assert accepted.conversation_id != turn.conversation_id
+    assert (await _turns(pg))[1][2]
+
+
+@pytest.mark.postgres
+async def test_a_named_conversation_that_is_erased_meanwhile_is_not_found(
+    pg: PostgresDatabase,
+) -> None:
+    """A message that names a conversation does not go to another one."""
+    said = message(await install(pg), 1)
+    turn = await _answered(pg, said)
+    named = replace(said, event_id="api:3", conversation_id=turn.conversation_id)
+    async with _in_flight(pg) as other:
+        assert await other.run_sync(_erase, turn) is None
+        accepting = asyncio.create_task(pg.transaction(_accept, named, _offer()))
+        await _blocked(pg)
+    assert await accepting == NO_CONVERSATION
+
+
+@pytest.mark.postgres
+async def test_no_place_is_left_pointing_at_an_erased_conversation(pg: PostgresDatabase) -> None:
+    """/resume of a conversation that is being erased finds it gone."""
+    admin = await install(pg)
+    turn = await _answered(pg, message(admin, 1))
+    elsewhere = await _leased(pg, admin, 2)
+    async with _in_flight(pg) as other:
+        assert await other.run_sync(_erase, turn) is None
+        conversations = SqlConversations(pg)
+        resuming = asyncio.create_task(
+            conversations.resume_conversation(elsewhere, turn.conversation_id)
+        )
+        await _blocked(pg)
+    assert not await resuming
+
+
+async def test_a_place_that_points_at_a_deleted_conversation_begins_anew(db: Database) -> None:
+    """However it came to point there, nothing is stored in what was deleted."""
+    said = message(await install(db), 1)
+    turn = await _answered(db, said)
+    await db.transaction(lambda c: execute(c, "UPDATE conversations SET deleted_at = 1"))
+    fresh = await accept(db, replace(said, event_id="api:2"))
+    assert fresh.conversation_id != turn.conversation_id
+    again = await accept(db, replace(said, event_id="api:3"))
+    assert again.conversation_id == fresh.conversation_id
+
+
+async def test_an_erased_reply_is_not_posted_later(db: Database) -> None:
+    """Whatever was still to be delivered of an erased conversation is not delivered."""
+    admin = await install(db)
+    turn = await _leased(db, admin)
+    await answer(db, turn, deliver=True)
+    await db.transaction(_overdue)
+    assert await db.transaction(_erase, turn) is None
+    due = SqlDeliveries(db)
+    assert await due.claim_undelivered(WORKER, platforms=("api",), hold_ms=1, limit=5) == ()
+    await due.redeliver(destination(turn))
+    assert await due.claim_undelivered(WORKER, platforms=("api",), hold_ms=1, limit=5) == ()
+
+
+async def test_a_file_is_kept_while_any_message_needs_it(db: Database) -> None:
+    """Erasing one of two conversations with the same file keeps it, erasing both drops it."""
+    admin = await install(db)
+    file = Attachment(name="a", media_type="text/plain", data=b"LOG" * 100)
+    first = await _answered(db, message(admin, 1, attachments=(file, file)))
+    second = await _answered(db, message(admin, 2, attachments=(file,)))
+    await db.transaction(_erase, first)
+    assert await _rows(db, "SELECT size FROM attachments") == [(300,)]
+    await db.transaction(_erase, second)
+    assert await _rows(db, "SELECT size FROM attachments") == []
+    assert await _rows(db, "SELECT 1 FROM turn_files") == []
+
+
+@pytest.mark.postgres
+@pytest.mark.parametrize("accept_first", [True, False])
+async def test_a_file_that_comes_in_while_it_is_erased_is_kept(
+    pg: PostgresDatabase, *, accept_first: bool
+) -> None:
+    """Whichever of the two begins first, the message that was accepted has its file."""
+    admin = await install(pg)
+    file = Attachment(name="a", media_type="text/plain", data=b"LOG" * 100)
+    turn = await _answered(pg, message(admin, 1, attachments=(file,)))
+    said = message(admin, 2, attachments=(file,))
+    offer = replace(_offer(), files=(reference(file),))
+    async with _in_flight(pg) as other:
+        if accept_first:
+            await other.run_sync(_accept, said, offer)
+            later = asyncio.ensure_future(pg.transaction(_erase, turn))
+        else:
+            assert await other.run_sync(_erase, turn) is None
+            later = asyncio.ensure_future(pg.transaction(_drop_result, said, offer))
+        await _blocked(pg)
+    assert await later is None
+    assert await _rows(pg, "SELECT size FROM attachments") == [(300,)]
+
+
+async def test_a_burst_takes_no_more_slots_than_a_tenant_may(db: Database) -> None:
+    """The limit is counted where the lease is taken; what is over it waits in the queue."""
+    admin = await install(db)
+
+    async def say(number: int) -> bool:
+        accepted = await db.transaction(_accept, message(admin, number), _offer(worker=WORKER))
+        assert isinstance(accepted, Accepted)
+        return accepted.leased is not None
+
+    if db.exclusive:
+        leased = await asyncio.gather(*(say(number) for number in range(8)))
+    else:
+        leased = [await say(number) for number in range(8)]
+    assert leased.count(True) == 4
+    statuses = await _rows(db, "SELECT status, COUNT(*) FROM turns GROUP BY status ORDER BY 1")
+    assert statuses == [("queued", 4), ("running", 4)]

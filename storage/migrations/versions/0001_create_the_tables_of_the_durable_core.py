@@ -68,6 +68,9 @@ def upgrade() -> None:
         sa.Column("created_at", sa.BigInteger(), autoincrement=False, nullable=False),
         sa.PrimaryKeyConstraint("event_id"),
     )
+    with op.batch_alter_table("controls", schema=None) as batch_op:
+        batch_op.create_index("controls_age", ["created_at"], unique=False)
+
     op.create_table(
         "conversations",
         sa.Column("id", sa.Text(), nullable=False),
@@ -225,6 +228,9 @@ def upgrade() -> None:
         sa.Column("conversation_id", sa.Text(), nullable=False),
         sa.PrimaryKeyConstraint("tenant_id", "platform", "workspace", "channel", "thread"),
     )
+    with op.batch_alter_table("places", schema=None) as batch_op:
+        batch_op.create_index("places_conversation", ["conversation_id"], unique=False)
+
     op.create_table(
         "servers",
         sa.Column("id", sa.Text(), nullable=False),
@@ -263,6 +269,16 @@ def upgrade() -> None:
         sa.Column("payload", sa.Text(), nullable=False),
         sa.PrimaryKeyConstraint("turn_id", "attempt", "n"),
     )
+    op.create_table(
+        "turn_files",
+        sa.Column("tenant_id", sa.Text(), nullable=False),
+        sa.Column("sha256", sa.Text(), nullable=False),
+        sa.Column("turn_id", sa.Text(), nullable=False),
+        sa.PrimaryKeyConstraint("tenant_id", "sha256", "turn_id"),
+    )
+    with op.batch_alter_table("turn_files", schema=None) as batch_op:
+        batch_op.create_index("turn_files_turn", ["turn_id"], unique=False)
+
     op.create_table(
         "turn_steps",
         sa.Column("turn_id", sa.Text(), nullable=False),
@@ -337,6 +353,13 @@ def upgrade() -> None:
             sqlite_where=sa.text("status = 'running'"),
             postgresql_where=sa.text("status = 'running'"),
         )
+        batch_op.create_index(
+            "turns_commands",
+            ["tenant_id", "user_id"],
+            unique=False,
+            sqlite_where=sa.text("kind = 'command'"),
+            postgresql_where=sa.text("kind = 'command'"),
+        )
         batch_op.create_index("turns_event", ["event_id"], unique=True)
         batch_op.create_index("turns_finished", ["finished_at"], unique=False)
         batch_op.create_index(
@@ -367,6 +390,7 @@ def upgrade() -> None:
         sa.PrimaryKeyConstraint("id"),
     )
     with op.batch_alter_table("users", schema=None) as batch_op:
+        batch_op.create_index("users_address", ["email"], unique=False)
         batch_op.create_index("users_email", ["tenant_id", "email"], unique=True)
 
     op.create_table(
@@ -384,6 +408,7 @@ def downgrade() -> None:
     op.drop_table("workers")
     with op.batch_alter_table("users", schema=None) as batch_op:
         batch_op.drop_index("users_email")
+        batch_op.drop_index("users_address")
 
     op.drop_table("users")
     with op.batch_alter_table("turns", schema=None) as batch_op:
@@ -401,6 +426,11 @@ def downgrade() -> None:
         batch_op.drop_index("turns_finished")
         batch_op.drop_index("turns_event")
         batch_op.drop_index(
+            "turns_commands",
+            sqlite_where=sa.text("kind = 'command'"),
+            postgresql_where=sa.text("kind = 'command'"),
+        )
+        batch_op.drop_index(
             "turns_active",
             sqlite_where=sa.text("status = 'running'"),
             postgresql_where=sa.text("status = 'running'"),
@@ -408,6 +438,10 @@ def downgrade() -> None:
 
     op.drop_table("turns")
     op.drop_table("turn_steps")
+    with op.batch_alter_table("turn_files", schema=None) as batch_op:
+        batch_op.drop_index("turn_files_turn")
+
+    op.drop_table("turn_files")
     op.drop_table("turn_events")
     op.drop_table("tenants")
     op.drop_table("summaries")
@@ -415,6 +449,9 @@ def downgrade() -> None:
         batch_op.drop_index("servers_name")
 
     op.drop_table("servers")
+    with op.batch_alter_table("places", schema=None) as batch_op:
+        batch_op.drop_index("places_conversation")
+
     op.drop_table("places")
     with op.batch_alter_table("model_calls", schema=None) as batch_op:
         batch_op.drop_index("model_calls_turn")
@@ -441,6 +478,9 @@ def downgrade() -> None:
         )
 
     op.drop_table("conversations")
+    with op.batch_alter_table("controls", schema=None) as batch_op:
+        batch_op.drop_index("controls_age")
+
     op.drop_table("controls")
     op.drop_table("audit_log")
     op.drop_table("audit_heads")

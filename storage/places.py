@@ -1,0 +1,129 @@
+"""Who writes, and in which conversation: the person behind an actor, the place of a message."""
+
+from __future__ import annotations
+
+import sqlalchemy as sa
+
+from core.ids import new_id
+from core.inbox import Rejected
+from core.messages import ConversationAddress, InboundMessage
+from core.tenants import Role, User
+from storage.database import execute
+from storage.rows import optional_text, text
+
+_WHO = """
+SELECT u.id, u.tenant_id, u.email, u.name, u.role, t.engine
+FROM identities i JOIN users u ON u.id = i.user_id JOIN tenants t ON t.id = u.tenant_id
+WHERE i.platform = :platform AND i.workspace = :workspace AND i.external_id = :external_id
+  AND u.disabled_at IS NULL
+"""
+
+STRANGER = Rejected(
+    code="unknown_person",
+    sentence="I do not know you yet. Ask an admin of your team to invite you.",
+)
+NO_CONVERSATION = Rejected(
+    code="not_found",
+    sentence="There is no such conversation. List yours with /sessions.",
+)
+
+
+def sender(conn: sa.Connection, message: InboundMessage) -> tuple[User, str | None] | None:
+    """The person who wrote, and the engine of the tenant; None for a stranger."""
+    actor = message.actor
+    row = execute(
+        conn,
+        _WHO,
+        platform=actor.platform,
+        workspace=actor.workspace,
+        external_id=actor.external_id,
+    ).first()
+    if row is None:
+        return None
+    user = User(
+        id=text(row[0]),
+        tenant_id=text(row[1]),
+        email=text(row[2]),
+        name=text(row[3]),
+        role=Role(text(row[4])),
+    )
+    return user, optional_text(row[5])
+
+
+def find(conn: sa.Connection, user: User, message: InboundMessage) -> str | None:
+    """The conversation that the message names, or that its place points to."""
+    if message.conversation_id is not None:
+        row = execute(
+            conn,
+            "SELECT id FROM conversations WHERE id = :id AND tenant_id = :tenant"
+            " AND user_id = :user AND deleted_at IS NULL",
+            id=message.conversation_id,
+            tenant=user.tenant_id,
+            user=user.id,
+        ).first()
+    else:
+        row = execute(conn, _PLACE, tenant=user.tenant_id, **where(message.address)).first()
+    return None if row is None else text(row[0])
+
+
+_PLACE = """
+SELECT p.conversation_id FROM places p JOIN conversations c ON c.id = p.conversation_id
+WHERE p.tenant_id = :tenant AND p.platform = :platform AND p.workspace = :workspace
+  AND p.channel = :channel AND p.thread = :thread AND c.deleted_at IS NULL
+"""
+
+
+def where(address: ConversationAddress) -> dict[str, str]:
+    """The columns of an address."""
+    return {
+        "platform": address.platform,
+        "workspace": address.workspace,
+        "channel": address.channel,
+        "thread": address.thread,
+    }
+
+
+def create(conn: sa.Connection, user: User, message: InboundMessage, title: str) -> str:
+    """Create the place's conversation; of two that race, the second uses the first's.
+
+    A place that still points to a deleted conversation gets the new one.
+    """
+    conversation_id = new_id("conv")
+    place = execute(
+        conn,
+        "INSERT INTO places (tenant_id, platform, workspace, channel, thread, conversation_id)"
+        " VALUES (:tenant, :platform, :workspace, :channel, :thread, :cid)"
+        " ON CONFLICT (tenant_id, platform, workspace, channel, thread)"
+        " DO UPDATE SET conversation_id = excluded.conversation_id WHERE EXISTS"
+        " (SELECT 1 FROM conversations c WHERE c.id = places.conversation_id"
+        " AND c.deleted_at IS NOT NULL) RETURNING conversation_id",
+        tenant=user.tenant_id,
+        cid=conversation_id,
+        **where(message.address),
+    ).first()
+    if place is None:
+        row = execute(conn, _PLACE, tenant=user.tenant_id, **where(message.address)).first()
+        return text(row[0]) if row else create(conn, user, message, title)
+    insert_conversation(conn, user, conversation_id, message.address, title)
+    return conversation_id
+
+
+def insert_conversation(
+    conn: sa.Connection,
+    user: User,
+    conversation_id: str,
+    address: ConversationAddress,
+    title: str,
+) -> None:
+    """Store a conversation without messages."""
+    execute(
+        conn,
+        "INSERT INTO conversations (id, tenant_id, user_id, platform, workspace, channel, thread,"
+        " title, created_at, updated_at) VALUES (:id, :tenant, :user, :platform, :workspace,"
+        " :channel, :thread, :title, {now}, {now})",
+        id=conversation_id,
+        tenant=user.tenant_id,
+        user=user.id,
+        title=title,
+        **where(address),
+    )
