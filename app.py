@@ -19,6 +19,7 @@ from aiohttp import web
 
 from bots.web.auth import Authenticator, identity_proof
 from bots.web.health import HealthRoutes
+from bots.web.people import PeopleRoutes
 from bots.web.server import build, listening
 from bots.web.team import TeamRoutes
 from bots.web.turns import TurnRoutes
@@ -60,6 +61,7 @@ from storage.operations import SqlOperations
 from storage.people import SqlPeople
 from storage.sqlite import SqliteDatabase
 from storage.streams import SqlStreamLog
+from storage.team import SqlTeam
 from storage.turnlog import SqlTurnLog
 
 _log = structlog.get_logger()
@@ -324,11 +326,13 @@ def build_web(core: Core) -> web.Application:
     """The API, its streams, health and metrics."""
     people = core.storage.people
     auth = Authenticator(key=core.storage.keys.derive("tokens"), store=people)
+    team = SqlTeam(core.storage.db, core.storage.keys.derive("audit"))
     identity = partial(identity_proof, core.storage.keys.derive("identity"))
     return build(
         [
             *TurnRoutes(core.inbox, core.streams, auth).routes(),
             *TeamRoutes(core.conversations, people, auth).routes(),
+            *PeopleRoutes(people, team, team, auth).routes(),
             *HealthRoutes(core.storage.operations, core.scheduler, identity).routes(),
         ],
         version=VERSION,

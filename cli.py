@@ -79,9 +79,19 @@ def _add_people(commands: argparse._SubParsersAction[argparse.ArgumentParser]) -
     add.add_argument("--role", choices=["viewer", "operator", "admin"], default="operator")
     add.set_defaults(handler=_user_add)
     user.add_parser("list", help="list them").set_defaults(handler=_user_list)
-    token = commands.add_parser("token", help="make an API token")
+    role = user.add_parser("role", help="give a person another role")
+    role.add_argument("email", metavar="EMAIL")
+    role.add_argument("role", choices=["viewer", "operator", "admin"])
+    role.set_defaults(handler=_user_role)
+    disable = user.add_parser("disable", help="shut a person out; their tokens stop at once")
+    disable.add_argument("email", metavar="EMAIL")
+    disable.set_defaults(handler=_user_disable)
+    token = commands.add_parser("token", help="make an API token, list them, or revoke one")
     token.add_argument("email", metavar="EMAIL", nargs="?", help="whose; default the first admin")
     token.add_argument("--days", type=int, default=90, help="how long it lives; default 90")
+    other = token.add_mutually_exclusive_group()
+    other.add_argument("--list", action="store_true", help="list the live tokens of the team")
+    other.add_argument("--revoke", metavar="ID", help="revoke one, and those made with it")
     token.set_defaults(handler=_token)
     server = commands.add_parser("server", help="the servers of your fleet").add_subparsers(
         dest="action", required=True, metavar="ACTION"
@@ -173,6 +183,18 @@ def _user_list(_arguments: argparse.Namespace) -> int:
     return _run(list_users(_settings(quiet=True)))
 
 
+def _user_role(arguments: argparse.Namespace) -> int:
+    from operate import change_role  # noqa: PLC0415  # only this command needs it
+
+    return _run(change_role(_settings(quiet=True), arguments))
+
+
+def _user_disable(arguments: argparse.Namespace) -> int:
+    from operate import disable_user  # noqa: PLC0415  # only this command needs it
+
+    return _run(disable_user(_settings(quiet=True), arguments))
+
+
 def _server_list(_arguments: argparse.Namespace) -> int:
     from operate import list_servers  # noqa: PLC0415  # only this command needs it
 
@@ -180,9 +202,9 @@ def _server_list(_arguments: argparse.Namespace) -> int:
 
 
 def _token(arguments: argparse.Namespace) -> int:
-    from operate import make_token  # noqa: PLC0415  # only this command needs it
+    from operate import token  # noqa: PLC0415  # only this command needs it
 
-    return _run(make_token(_settings(quiet=True), arguments))
+    return _run(token(_settings(quiet=True), arguments))
 
 
 def _audit_verify(arguments: argparse.Namespace) -> int:

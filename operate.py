@@ -13,6 +13,7 @@ from typing import TYPE_CHECKING, TextIO, TypeVar
 import aiohttp
 
 import app
+from bots.console_terminal import safe_text
 from bots.operator import RequestRefused
 from core.clock import SystemClock
 from core.errors import It0Error
@@ -65,7 +66,8 @@ async def add_user(settings: Settings, arguments: argparse.Namespace) -> int:
                 email=arguments.email, name=arguments.name, role=arguments.role
             )
         )
-    print(f"Added {user['email']} as {user['role']}. `it0 token {user['email']}` makes a token.")
+    line = f"Added {user['email']} as {user['role']}. `it0 token {user['email']}` makes a token."
+    print(safe_text(line))
     return 0
 
 
@@ -73,7 +75,23 @@ async def list_users(settings: Settings) -> int:
     """``it0 user list``."""
     async with connected(settings) as server:
         for user in await _sentences(server.operator().users()):
-            print(f"{user['email']:32} {user['role']:10} {user['name']}")
+            print(safe_text(f"{user['email']:32} {user['role']:10} {user['name']}"))
+    return 0
+
+
+async def change_role(settings: Settings, arguments: argparse.Namespace) -> int:
+    """``it0 user role``."""
+    async with connected(settings) as server:
+        user = await _sentences(server.operator().set_role(arguments.email, arguments.role))
+    print(safe_text(f"{user['email']} is {user['role']} now."))
+    return 0
+
+
+async def disable_user(settings: Settings, arguments: argparse.Namespace) -> int:
+    """``it0 user disable``."""
+    async with connected(settings) as server:
+        await _sentences(server.operator().disable_user(arguments.email))
+    print(safe_text(f"{arguments.email} is disabled; all their tokens have stopped."))
     return 0
 
 
@@ -81,13 +99,23 @@ async def list_servers(settings: Settings) -> int:
     """``it0 server list``."""
     async with connected(settings) as server:
         for row in await _sentences(server.operator().servers()):
-            print(f"{row['name']:24} {row['kind']}")
+            print(safe_text(f"{row['name']:24} {row['kind']}"))
     return 0
 
 
-async def make_token(settings: Settings, arguments: argparse.Namespace) -> int:
-    """``it0 token``: the token alone on standard output, for scripts."""
+async def token(settings: Settings, arguments: argparse.Namespace) -> int:
+    """``it0 token``: a new token alone on standard output, for scripts; or list, or revoke."""
     async with connected(settings) as server:
+        if arguments.list:
+            for row in await _sentences(server.operator().tokens()):
+                made = f" made with {row['parent']}" if row["parent"] else ""
+                line = f"{row['id']}  {row['email']:32} until {row['expires_at'][:16]}{made}"
+                print(safe_text(line))
+            return 0
+        if arguments.revoke is not None:
+            await _sentences(server.operator().revoke_token(arguments.revoke))
+            print("Revoked, with every token that was made with it.")
+            return 0
         client = server.operator(arguments.email)
         print(await _sentences(client.token(days=arguments.days)))
     return 0

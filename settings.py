@@ -15,6 +15,7 @@ from pathlib import Path
 from typing import ClassVar, Literal, Self, cast
 from urllib.parse import SplitResult, parse_qsl, quote, urlencode, urlsplit
 
+from core.emails import EMAIL
 from environment import Reader, Variable, split_url
 
 LogFormat = Literal["auto", "console", "json"]
@@ -215,8 +216,8 @@ class Settings:
                 ca_file=reader.ca_file(),
             ),
             admin_email=reader.text(
-                "IT0_ADMIN_EMAIL", "admin@localhost", _EMAIL, "an address such as me@example.com"
-            ),
+                "IT0_ADMIN_EMAIL", "admin@localhost", EMAIL, "an address such as me@example.com"
+            ).casefold(),
             tuning=reader.tuning(),
             warnings=(*reader.unknown_names(), *reader.warnings),
             given=reader.given(),
@@ -253,7 +254,6 @@ class Settings:
 
 
 _MODEL = re.compile(r"[A-Za-z0-9][A-Za-z0-9._:/@\[\]-]{0,127}")
-_EMAIL = re.compile(r"[^\s@<>()\",;]{1,64}@[^\s@<>()\",;]{1,190}")
 
 
 class _Reader(Reader):

@@ -31,7 +31,9 @@ def furnish(data_dir: Path) -> House:
         async with app.open_storage(settings) as storage:
             admin = await storage.people.install(tenant_name="Bench", admin_email="a@example.com")
             auth = Authenticator(key=storage.keys.derive("tokens"), store=storage.people)
-            return House(data_dir=data_dir, token=await auth.issue(admin, days=1), user_id=admin.id)
+            return House(
+                data_dir=data_dir, token=(await auth.issue(admin, days=1)).token, user_id=admin.id
+            )
 
     return asyncio.run(make())
 

@@ -4,7 +4,9 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from dataclasses import dataclass
+from http import HTTPStatus
 from typing import TypedDict, cast
+from urllib.parse import quote
 
 import aiohttp
 
@@ -24,6 +26,16 @@ class ServerRow(TypedDict):
     id: str
     name: str
     kind: str
+
+
+class TokenRow(TypedDict):
+    """A live token as the API lists it."""
+
+    id: str
+    email: str
+    created_at: str
+    expires_at: str
+    parent: str | None
 
 
 class RequestRefused(Exception):
@@ -46,6 +58,15 @@ class OperatorClient:
         body = {"email": email, "name": name, "role": role}
         return cast("UserRow", await self._call("POST", "users", body))
 
+    async def set_role(self, email: str, role: str) -> UserRow:
+        """Give a person of the team another role."""
+        path = f"users/{(await self._user(email))['id']}"
+        return cast("UserRow", await self._call("PATCH", path, {"role": role}))
+
+    async def disable_user(self, email: str) -> None:
+        """Shut a person of the team out, with all their tokens."""
+        await self._call("DELETE", f"users/{(await self._user(email))['id']}")
+
     async def servers(self) -> list[ServerRow]:
         """The team's servers."""
         return cast("list[ServerRow]", (await self._call("GET", "servers"))["servers"])
@@ -53,6 +74,21 @@ class OperatorClient:
     async def token(self, *, days: int) -> str:
         """A bearer token for the user this client acts as."""
         return str((await self._call("POST", "tokens", {"days": days}))["token"])
+
+    async def tokens(self) -> list[TokenRow]:
+        """The team's live tokens."""
+        return cast("list[TokenRow]", (await self._call("GET", "tokens"))["tokens"])
+
+    async def revoke_token(self, token_id: str) -> None:
+        """Revoke a token and those made with it."""
+        await self._call("DELETE", f"tokens/{quote(token_id, safe='')}")
+
+    async def _user(self, email: str) -> UserRow:
+        wanted = email.strip().casefold()
+        for user in await self.users():
+            if user["email"] == wanted:
+                return user
+        raise RequestRefused(f"There is no user {email}. `it0 user list` shows who there is.")
 
     async def _call(
         self, method: str, path: str, body: dict[str, str] | dict[str, int] | None = None
@@ -65,6 +101,8 @@ class OperatorClient:
                 aiohttp.ClientSession(timeout=timeout) as session,
                 session.request(method, url, json=body, headers=headers) as response,
             ):
+                if response.status == HTTPStatus.NO_CONTENT:
+                    return {}
                 answer = cast("dict[str, object]", await response.json(content_type=None))
         except (aiohttp.ClientError, TimeoutError, ValueError) as error:
             message = f"IT0 does not answer at {self.base_url}. Is it running there?"

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+
 import sqlalchemy as sa
 
 from core.errors import NotFound
@@ -32,7 +34,7 @@ class SqlPeople:
 
     async def add_user(self, tenant_id: str, *, email: str, name: str, role: Role) -> User | str:
         """Create a user with an API identity; a sentence when the address is taken."""
-        return await self._db.transaction(_add_user, tenant_id, email, name, role)
+        return await self._db.transaction(insert_user, tenant_id, email, name, role)
 
     async def users(self, tenant_id: str) -> tuple[User, ...]:
         """The tenant's users, by address."""
@@ -42,13 +44,14 @@ class SqlPeople:
         """The user of that address in any tenant, or the first admin. Raises ``NotFound``."""
         return await self._db.read(_user_by_email, email)
 
-    async def save_token(self, user: User, token_id: str, *, expires_ms: int) -> None:
-        """Remember a token that was issued, so that it can be revoked."""
-        await self._db.transaction(_save_token, user, token_id, expires_ms)
+    async def save_token(
+        self, user: User, token_id: str, *, expires_ms: int, parent: str | None = None
+    ) -> None:
+        """Remember a token that was issued, so that it can be revoked, with its parent.
 
-    async def revoke_token(self, tenant_id: str, token_id: str) -> bool:
-        """Make a token useless; False when the tenant has none of that id."""
-        return await self._db.transaction(_revoke_token, tenant_id, token_id)
+        Raises ``NotFound`` when the parent is no live token any more.
+        """
+        await self._db.transaction(_save_token, user, token_id, expires_ms, parent)
 
     async def token_user(self, token_id: str, user_id: str) -> User | None:
         """The user of a live token, with the role of this moment."""
@@ -82,7 +85,7 @@ def _install(conn: sa.Connection, tenant_name: str, admin_email: str) -> User:
         id=new_id("srv"),
         tenant=tenant.id,
     )
-    admin = _add_user(conn, tenant.id, admin_email, admin_email.partition("@")[0], Role.ADMIN)
+    admin = insert_user(conn, tenant.id, admin_email, admin_email.partition("@")[0], Role.ADMIN)
     if isinstance(admin, str):
         raise TypeError(admin)
     return admin
@@ -97,7 +100,7 @@ def _first_admin(conn: sa.Connection, tenant_id: str) -> User:
     ).first()
     if row is None:
         raise NotFound("This installation has no admin. Add one: it0 user add EMAIL --role admin")
-    return _user(tuple(row))
+    return user_of_row(row)
 
 
 def _add_tenant(conn: sa.Connection, name: str, engine: str | None) -> Tenant:
@@ -112,7 +115,11 @@ def _add_tenant(conn: sa.Connection, name: str, engine: str | None) -> Tenant:
     return tenant
 
 
-def _add_user(conn: sa.Connection, tenant_id: str, email: str, name: str, role: Role) -> User | str:
+def insert_user(
+    conn: sa.Connection, tenant_id: str, email: str, name: str, role: Role
+) -> User | str:
+    """Insert a user with their own identity; a sentence when the address is taken."""
+    email = email.casefold()
     user = User(id=new_id("usr"), tenant_id=tenant_id, email=email, name=name, role=role)
     row = execute(
         conn,
@@ -140,7 +147,8 @@ def _add_user(conn: sa.Connection, tenant_id: str, email: str, name: str, role: 
 _USER = "SELECT id, tenant_id, email, name, role FROM users"
 
 
-def _user(row: tuple[object, ...]) -> User:
+def user_of_row(row: Sequence[object]) -> User:
+    """The user of a row of id, tenant, address, name and role."""
     return User(
         id=text(row[0]),
         tenant_id=text(row[1]),
@@ -156,7 +164,7 @@ def _users(conn: sa.Connection, tenant_id: str) -> tuple[User, ...]:
         _USER + " WHERE tenant_id = :tenant AND disabled_at IS NULL ORDER BY email",
         tenant=tenant_id,
     ).all()
-    return tuple(_user(tuple(row)) for row in rows)
+    return tuple(user_of_row(row) for row in rows)
 
 
 def _user_by_email(conn: sa.Connection, email: str | None) -> User:
@@ -168,35 +176,37 @@ def _user_by_email(conn: sa.Connection, email: str | None) -> User:
         conn,
         _USER + " WHERE email = :email AND disabled_at IS NULL"
         " ORDER BY CASE WHEN tenant_id = :tenant THEN 0 ELSE 1 END, created_at LIMIT 1",
-        email=email,
+        email=email.casefold(),
         tenant=tenant_id,
     ).first()
     if rows is None:
         raise NotFound(f"There is no user {email}. `it0 user list` shows who there is.")
-    return _user(tuple(rows))
+    return user_of_row(rows)
 
 
-def _save_token(conn: sa.Connection, user: User, token_id: str, expires_ms: int) -> None:
+def _save_token(
+    conn: sa.Connection, user: User, token_id: str, expires_ms: int, parent: str | None
+) -> None:
+    if parent is not None:
+        live = execute(
+            conn,
+            "SELECT id FROM api_tokens WHERE id = :id AND tenant_id = :tenant"
+            " AND revoked_at IS NULL{share}",
+            id=parent,
+            tenant=user.tenant_id,
+        ).first()
+        if live is None:
+            raise NotFound("The token that this one was to be made with has been revoked.")
     execute(
         conn,
-        "INSERT INTO api_tokens (id, tenant_id, user_id, created_at, expires_at)"
-        " VALUES (:id, :tenant, :user, {now}, :expires)",
+        "INSERT INTO api_tokens (id, tenant_id, user_id, created_at, expires_at, parent)"
+        " VALUES (:id, :tenant, :user, {now}, :expires, :parent)",
         id=token_id,
         tenant=user.tenant_id,
         user=user.id,
         expires=expires_ms,
+        parent=parent,
     )
-
-
-def _revoke_token(conn: sa.Connection, tenant_id: str, token_id: str) -> bool:
-    row = execute(
-        conn,
-        "UPDATE api_tokens SET revoked_at = {now} WHERE id = :id AND tenant_id = :tenant"
-        " AND revoked_at IS NULL RETURNING id",
-        id=token_id,
-        tenant=tenant_id,
-    ).first()
-    return row is not None
 
 
 def _token_user(conn: sa.Connection, token_id: str, user_id: str) -> User | None:
@@ -208,7 +218,7 @@ def _token_user(conn: sa.Connection, token_id: str, user_id: str) -> User | None
         id=token_id,
         user=user_id,
     ).first()
-    return None if row is None else _user(tuple(row))
+    return None if row is None else user_of_row(row)
 
 
 def _servers(conn: sa.Connection, tenant_id: str) -> tuple[Server, ...]:

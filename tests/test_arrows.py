@@ -44,7 +44,7 @@ OWN: dict[str, set[str]] = {
     "operate": {"app", "bots", "core", "reach", "settings", "storage"},
     "reach": {"app", "bots", "core", "settings", "storage"},
     "environment": set(),
-    "settings": {"environment"},
+    "settings": {"core", "environment"},
 }
 
 

@@ -39,8 +39,10 @@ class TokenStore(Protocol):
     async def user_by_email(self, email: str | None) -> User:
         """The user of that address, or the first admin. Raises ``NotFound``."""
 
-    async def save_token(self, user: User, token_id: str, *, expires_ms: int) -> None:
-        """Remember an issued token."""
+    async def save_token(
+        self, user: User, token_id: str, *, expires_ms: int, parent: str | None = None
+    ) -> None:
+        """Remember an issued token. Raises ``NotFound`` when its parent was revoked."""
 
 
 def operator_token(key: bytes, email: str | None) -> str:
@@ -67,6 +69,20 @@ class Caller:
     user: User
     operator: bool
     """Holds the installation's key: may do what only the installer may."""
+    token_id: str | None = None
+    """The token the request came with; None for the operator's."""
+    expires: int | None = None
+    """When that token ends, in epoch seconds."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Issued:
+    """A token that was just made; the text is shown once."""
+
+    id: str
+    token: str
+    expires: int
+    """In epoch seconds."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -78,10 +94,17 @@ class Authenticator:
     spent: dict[str, int] = field(default_factory=dict)
     """Operator tokens that were used here, by id, with their expiry (s)."""
 
-    async def issue(self, user: User, *, days: int) -> str:
-        """A token for a user, remembered so that it can be revoked."""
+    async def issue(self, user: User, *, days: int, by: Caller | None = None) -> Issued:
+        """A token for a user, remembered so that it can be revoked.
+
+        One that is made with another token neither outlives it nor survives its revocation:
+        a stolen token cannot renew itself.
+        """
         token_id, expires = new_id("tok"), int(time.time()) + days * 86_400
-        await self.store.save_token(user, token_id, expires_ms=expires * 1000)
+        if by is not None and by.expires is not None:
+            expires = min(expires, by.expires)
+        parent = None if by is None else by.token_id
+        await self.store.save_token(user, token_id, expires_ms=expires * 1000, parent=parent)
         claims = {
             "aud": "it0",
             "sub": user.id,
@@ -89,7 +112,8 @@ class Authenticator:
             "jti": token_id,
             "exp": expires,
         }
-        return jwt.encode(claims, self.key, ALGORITHM)
+        token = jwt.encode(claims, self.key, ALGORITHM)
+        return Issued(id=token_id, token=token, expires=expires)
 
     async def caller(self, request: web.Request) -> Caller:
         """Who sent the request. Raises ``Problem`` 401 with a sentence."""
@@ -114,7 +138,9 @@ class Authenticator:
         user = await self.store.token_user(str(claims.get("jti")), str(claims.get("sub")))
         if user is None:
             raise _unauthorized("The token was revoked; `it0 token` makes a new one.")
-        return Caller(user=user, operator=False)
+        return Caller(
+            user=user, operator=False, token_id=str(claims["jti"]), expires=int(claims["exp"])
+        )
 
     def _spend(self, token_id: str, expires: int) -> None:
         """Let an operator token work once. An expired one is refused before it comes here."""

@@ -5,8 +5,9 @@ from __future__ import annotations
 from datetime import datetime
 from typing import Annotated, Literal
 
-from pydantic import BaseModel, ConfigDict, Field
+from pydantic import AfterValidator, BaseModel, ConfigDict, Field
 
+from core.emails import SENTENCE, email_of
 from core.messages import Overlap
 from core.tenants import Role
 
@@ -35,18 +36,34 @@ class TurnBody(_Body):
     attachments: Annotated[list[AttachmentBody], Field(max_length=50)] = []
 
 
+def _address(written: str) -> str:
+    address = email_of(written)
+    if address is None:
+        raise ValueError(SENTENCE)
+    return address
+
+
+Address = Annotated[str, Field(max_length=255), AfterValidator(_address)]
+
+
 class UserBody(_Body):
     """A new user."""
 
-    email: Annotated[str, Field(pattern=r"^[^\s@]{1,64}@[^\s@]{1,190}$")]
+    email: Address
     name: Annotated[str, Field(max_length=100)] = ""
     role: Role = Role.OPERATOR
+
+
+class RoleBody(_Body):
+    """Another role for a user."""
+
+    role: Role
 
 
 class TokenBody(_Body):
     """A token for oneself, or, as an admin, for a user of the team."""
 
-    email: Annotated[str, Field(max_length=255)] | None = None
+    email: Address | None = None
     days: Annotated[int, Field(ge=1, le=MAX_DAYS)] = 90
 
 
@@ -113,11 +130,29 @@ class Servers(BaseModel):
 
 
 class Token(BaseModel):
-    """A bearer token; it is shown once."""
+    """A bearer token; it is shown once. It ends with the token it was made with."""
 
+    id: str
     token: str
     email: str
     days: int
+    expires_at: datetime
+
+
+class TokenInfo(BaseModel):
+    """A live token, without the token itself; ``parent`` is the one it was made with."""
+
+    id: str
+    email: str
+    created_at: datetime
+    expires_at: datetime
+    parent: str | None
+
+
+class Tokens(BaseModel):
+    """The newest first."""
+
+    tokens: list[TokenInfo]
 
 
 class Health(BaseModel):

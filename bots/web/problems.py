@@ -114,6 +114,8 @@ def _of_http(error: web.HTTPException) -> web.Response:
 def _first(error: ValidationError) -> str:
     found = error.errors(include_url=False, include_input=False)[0]
     where = ".".join(str(part) for part in found["loc"])
+    if found["type"] == "value_error":
+        return str(found["ctx"]["error"])  # our own sentence
     if found["type"] == "json_invalid":
         return f"The body is not valid JSON in UTF-8 ({found['msg']})."
     return f"The field {where!r} is wrong: {found['msg']}." if where else f"{found['msg']}."

@@ -1,4 +1,4 @@
-"""Conversations, users, servers and tokens over HTTP."""
+"""A person's conversations and the team's servers over HTTP."""
 
 from __future__ import annotations
 
@@ -10,14 +10,11 @@ from aiohttp import web
 from pydantic import BaseModel
 
 from bots.web import models
-from bots.web.auth import Authenticator, require_admin
-from bots.web.models import TokenBody, UserBody
+from bots.web.auth import Authenticator
 from bots.web.openapi import operation
 from bots.web.problems import Problem
 from core.commands import ConversationInfo
 from core.fleet.inventory import Server
-from core.messages import clean_text
-from core.tenants import Role, User
 
 _LISTED = 200
 
@@ -39,29 +36,20 @@ class ConversationDesk(Protocol):
         """Erase one; a sentence when that cannot be done now."""
 
 
-class People(Protocol):
-    """The team."""
-
-    async def users(self, tenant_id: str) -> tuple[User, ...]:
-        """By address."""
-
-    async def add_user(self, tenant_id: str, *, email: str, name: str, role: Role) -> User | str:
-        """A new user, or a sentence that says why not."""
+class Fleet(Protocol):
+    """The team's machines."""
 
     async def servers(self, tenant_id: str) -> tuple[Server, ...]:
         """By name."""
 
-    async def revoke_token(self, tenant_id: str, token_id: str) -> bool:
-        """Make a token useless."""
-
 
 class TeamRoutes:
-    """What a person sees of their conversations and their team."""
+    """What a person sees of their conversations and their servers."""
 
-    def __init__(self, desk: ConversationDesk, people: People, auth: Authenticator) -> None:
+    def __init__(self, desk: ConversationDesk, fleet: Fleet, auth: Authenticator) -> None:
         """Wire the ports."""
         self._desk = desk
-        self._people = people
+        self._fleet = fleet
         self._auth = auth
 
     def routes(self) -> list[web.RouteDef]:
@@ -74,11 +62,7 @@ class TeamRoutes:
                 allow_head=False,
             ),
             web.delete("/api/v1/conversations/{conversation_id}", self.delete_conversation),
-            web.get("/api/v1/users", self.list_users, allow_head=False),
-            web.post("/api/v1/users", self.add_user),
             web.get("/api/v1/servers", self.list_servers, allow_head=False),
-            web.post("/api/v1/tokens", self.add_token),
-            web.delete("/api/v1/tokens/{token_id}", self.revoke_token),
         ]
 
     @operation(answer=models.Conversations)
@@ -132,70 +116,15 @@ class TeamRoutes:
             raise Problem(HTTPStatus.CONFLICT, "conversation_busy", problem)
         return web.Response(status=HTTPStatus.NO_CONTENT)
 
-    @operation(answer=models.Users, errors=(403,))
-    async def list_users(self, request: web.Request) -> web.Response:
-        """The team, for its admins."""
-        caller = await self._auth.caller(request)
-        require_admin(caller)
-        users = await self._people.users(caller.user.tenant_id)
-        return _json(models.Users(users=[_user(user) for user in users]))
-
-    @operation(body=UserBody, status=201, answer=models.User, errors=(400, 403, 409, 413, 422))
-    async def add_user(self, request: web.Request) -> web.Response:
-        """Add a person to the team, as its admin."""
-        caller = await self._auth.caller(request)
-        require_admin(caller)
-        body = UserBody.model_validate_json(await request.read())
-        name = clean_text(body.name).strip() or body.email.partition("@")[0]
-        added = await self._people.add_user(
-            caller.user.tenant_id, email=body.email, name=name, role=body.role
-        )
-        if isinstance(added, str):
-            raise Problem(HTTPStatus.CONFLICT, "user_exists", added)
-        return _json(_user(added), HTTPStatus.CREATED)
-
     @operation(answer=models.Servers)
     async def list_servers(self, request: web.Request) -> web.Response:
         """The team's servers."""
         user = (await self._auth.caller(request)).user
-        servers = await self._people.servers(user.tenant_id)
+        servers = await self._fleet.servers(user.tenant_id)
         listed = [
             models.Server(id=server.id, name=server.name, kind=server.kind) for server in servers
         ]
         return _json(models.Servers(servers=listed))
-
-    @operation(body=TokenBody, status=201, answer=models.Token, errors=(400, 403, 404, 413, 422))
-    async def add_token(self, request: web.Request) -> web.Response:
-        """A token for the caller, or for a user of the team when an admin asks."""
-        caller = await self._auth.caller(request)
-        body = TokenBody.model_validate_json(await request.read())
-        user = caller.user
-        if body.email is not None and body.email != user.email:
-            require_admin(caller)
-            team = await self._people.users(user.tenant_id)
-            found = [member for member in team if member.email == body.email]
-            if not found:
-                detail = f"There is no user {body.email} in this team."
-                raise Problem(HTTPStatus.NOT_FOUND, "unknown_user", detail)
-            user = found[0]
-        token = await self._auth.issue(user, days=body.days)
-        made = models.Token(token=token, email=user.email, days=body.days)
-        return _json(made, HTTPStatus.CREATED)
-
-    @operation(status=204, errors=(403, 404))
-    async def revoke_token(self, request: web.Request) -> web.Response:
-        """Revoke a token of the team, as its admin, by its ``jti``."""
-        caller = await self._auth.caller(request)
-        require_admin(caller)
-        token_id = request.match_info["token_id"]
-        if not await self._people.revoke_token(caller.user.tenant_id, token_id):
-            detail = "There is no such live token."
-            raise Problem(HTTPStatus.NOT_FOUND, "unknown_token", detail)
-        return web.Response(status=HTTPStatus.NO_CONTENT)
-
-
-def _user(user: User) -> models.User:
-    return models.User(id=user.id, email=user.email, name=user.name, role=user.role)
 
 
 def _time(at_ms: int) -> datetime:

@@ -224,7 +224,7 @@ async def _town(
                 neighbours.append(Neighbour(number, user, f"canary{number:03d}x"))
         people = house.core.storage.people
         auth = Authenticator(key=house.core.storage.keys.derive("tokens"), store=people)
-        tokens = {who.number: await auth.issue(who.user, days=1) for who in neighbours}
+        tokens = {who.number: (await auth.issue(who.user, days=1)).token for who in neighbours}
         url = await stack.enter_async_context(listening(app.build_web(house.core), "127.0.0.1", 0))
         http = await stack.enter_async_context(aiohttp.ClientSession())
         yield Town(house, url, http, watch, neighbours, tokens, random.Random(seed))

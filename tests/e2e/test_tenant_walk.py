@@ -27,6 +27,7 @@ from storage.metering import RecordingMeter
 from storage.people import SqlPeople
 from storage.streams import SqlStreamLog
 from storage.tables import metadata
+from storage.team import SqlTeam
 from storage.turnlog import SqlTurnLog
 from tests.fakes.scripted_engine import Say, ScriptedEngine
 from tests.support.core_kit import House, Probe, Site
@@ -62,11 +63,14 @@ class Intruder:
     """Tenant A's turn, as the intruder's."""
     to: Destination
     token: str
+    victim: str
+    """The id of A's user."""
 
     def calls(self) -> dict[str, Callable[[], Awaitable[object]]]:
         """Each method with A's ids and B's tenant."""
         db, mine, turn = self.house.core.storage.db, self.user, self.theirs
         desk, people, parts = SqlConversations(db), SqlPeople(db), SqlDeliveries(db)
+        team = SqlTeam(db, b"k" * 32)
         log, streams, inbox = SqlTurnLog(db, b"k", "w"), SqlStreamLog(db), SqlInbox(db)
         conversation = turn.conversation_id
         message = self.house.message("hello", mine, conversation=conversation)
@@ -83,7 +87,7 @@ class Intruder:
             estimated_input=1,
             max_output=1,
         )
-        offer = {"title": "t", "worker": None, "full_tenants": frozenset[str]()}
+        offer = {"title": "t", "worker": None, "tenant_limit": 4}
         return {
             "SqlConversations.remember": lambda: desk.remember(turn, max_turns=10),
             "SqlConversations.save_summary": lambda: desk.save_summary(
@@ -107,6 +111,7 @@ class Intruder:
             "SqlDeliveries.save_part": lambda: parts.save_part(
                 self.to, Part(number=9, ref="r", digest="d"), turn.epoch
             ),
+            "SqlDeliveries.renew": lambda: parts.renew(self.to, "w", 1000),
             "SqlDeliveries.redeliver": lambda: parts.redeliver(self.to),
             "SqlDeliveries.delivered": lambda: parts.delivered(self.to, epoch=None, problem="x"),
             "SqlDeliveries.release": lambda: parts.release(turn),
@@ -121,9 +126,21 @@ class Intruder:
             ),
             "SqlPeople.users": lambda: people.users(mine.tenant_id),
             "SqlPeople.save_token": lambda: people.save_token(mine, new_id("tok"), expires_ms=1),
-            "SqlPeople.revoke_token": lambda: people.revoke_token(mine.tenant_id, self.token),
             "SqlPeople.token_user": lambda: people.token_user(self.token, mine.id),
             "SqlPeople.servers": lambda: people.servers(mine.tenant_id),
+            "SqlTeam.add_user": lambda: team.add_user(
+                mine.tenant_id, email="n2@example.com", name="n", role=Role.VIEWER, actor=mine.id
+            ),
+            "SqlTeam.set_role": lambda: team.set_role(
+                mine.tenant_id, self.victim, Role.VIEWER, actor=mine.id
+            ),
+            "SqlTeam.disable_user": lambda: team.disable_user(
+                mine.tenant_id, self.victim, actor=mine.id
+            ),
+            "SqlTeam.tokens": lambda: team.tokens(mine.tenant_id, self.victim),
+            "SqlTeam.revoke_token": lambda: team.revoke_token(
+                mine.tenant_id, self.token, owner=None, actor=mine.id
+            ),
             "SqlStreamLog.read_stream": lambda: streams.read_stream(mine.tenant_id, turn.id, START),
             "SqlStreamLog.check_reader": lambda: streams.check_reader(
                 mine.tenant_id, mine.id, turn.id
@@ -191,7 +208,7 @@ async def test_no_method_reaches_another_tenants_rows(site: Site) -> None:
         to = Destination(
             tenant_id=intruder.tenant_id, turn_id=turn.id, event_id="e", address=address
         )
-        calls = Intruder(house, intruder, turn, to, "tok_victim").calls()
+        calls = Intruder(house, intruder, turn, to, "tok_victim", victim.id).calls()
         assert set(calls) | set(OF_THE_INSTALLATION) == _methods()
         before = await _tenant_rows(house, victim.tenant_id)
         assert CANARY in repr(before)

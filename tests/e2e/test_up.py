@@ -208,6 +208,23 @@ def test_people_and_tokens(data_dir: Path) -> None:
         assert "viewer" in events[-1][2]
 
 
+def test_leavers_roles_and_stolen_tokens(data_dir: Path) -> None:
+    """Roles change, leavers are shut out, tokens are listed and revoked; the last admin stays."""
+    it0(data_dir, "user", "add", "Ada@example.com")
+    assert "admin now" in it0(data_dir, "user", "role", "ada@example.com", "admin")[1]
+    token = it0(data_dir, "token", "ada@example.com")[1].strip()
+    status, listed, _ = it0(data_dir, "token", "--list")
+    assert (status, "ada@example.com" in listed) == (0, True)
+    assert token not in listed
+    assert it0(data_dir, "token", "--revoke", listed.split()[0])[0] == 0
+    assert it0(data_dir, "token", "--list")[1] == ""
+    assert it0(data_dir, "token", "--revoke", listed.split()[0])[0] == 1
+    assert it0(data_dir, "user", "disable", "ADA@example.com")[0] == 0
+    assert "ada" not in it0(data_dir, "user", "list")[1]
+    status, _, errors = it0(data_dir, "user", "disable", "admin@localhost")
+    assert (status, "last admin" in errors) == (1, True)
+
+
 @pytest.mark.parametrize("how", ["kill", "terminate"])
 def test_w1_an_answer_cut_by_a_restart_is_finished(data_dir: Path, fake: str, how: str) -> None:
     """A turn that was streaming when its process died ends after the restart, once."""

@@ -1,0 +1,236 @@
+"""The team's people and their tokens over HTTP."""
+
+from __future__ import annotations
+
+from datetime import UTC, datetime
+from http import HTTPStatus
+from typing import Protocol
+
+from aiohttp import web
+from pydantic import BaseModel
+
+from bots.web import models
+from bots.web.auth import Authenticator, require_admin
+from bots.web.models import RoleBody, TokenBody, UserBody
+from bots.web.openapi import operation
+from bots.web.problems import Problem
+from core.messages import clean_text
+from core.tenants import Role, User
+
+
+class People(Protocol):
+    """Who there is."""
+
+    async def users(self, tenant_id: str) -> tuple[User, ...]:
+        """By address."""
+
+
+class Team(Protocol):
+    """What changes the team; ``actor`` is the id of the user who changes it."""
+
+    async def add_user(
+        self, tenant_id: str, *, email: str, name: str, role: Role, actor: str
+    ) -> User | str:
+        """A new user, or a sentence that says why not."""
+
+    async def set_role(
+        self, tenant_id: str, user_id: str, role: Role, *, actor: str
+    ) -> User | str | None:
+        """The user with the new role, a sentence that says why not, or None: no such user."""
+
+    async def disable_user(self, tenant_id: str, user_id: str, *, actor: str) -> User | str | None:
+        """Shut a user out, tokens included; answers as ``set_role``."""
+
+
+class TokenInfo(Protocol):
+    """A live token, as it is listed."""
+
+    @property
+    def id(self) -> str:
+        """Its ``jti``."""
+
+    @property
+    def email(self) -> str:
+        """Whose it is."""
+
+    @property
+    def created_at_ms(self) -> int:
+        """Epoch milliseconds."""
+
+    @property
+    def expires_at_ms(self) -> int:
+        """Epoch milliseconds."""
+
+    @property
+    def parent(self) -> str | None:
+        """The token it was made with."""
+
+
+class Tokens(Protocol):
+    """The team's tokens."""
+
+    async def tokens(self, tenant_id: str, user_id: str | None) -> tuple[TokenInfo, ...]:
+        """The live tokens of a user, or of the whole team; the newest first."""
+
+    async def revoke_token(
+        self, tenant_id: str, token_id: str, *, owner: str | None, actor: str
+    ) -> bool:
+        """Revoke a token, if it is the owner's, and those made with it."""
+
+
+class PeopleRoutes:
+    """Admins manage the team; everybody manages their own tokens."""
+
+    def __init__(self, people: People, team: Team, tokens: Tokens, auth: Authenticator) -> None:
+        """Wire the ports."""
+        self._people = people
+        self._team = team
+        self._tokens = tokens
+        self._auth = auth
+
+    def routes(self) -> list[web.RouteDef]:
+        """What the server mounts."""
+        return [
+            web.get("/api/v1/users", self.list_users, allow_head=False),
+            web.post("/api/v1/users", self.add_user),
+            web.patch("/api/v1/users/{user_id}", self.change_user),
+            web.delete("/api/v1/users/{user_id}", self.disable_user),
+            web.get("/api/v1/tokens", self.list_tokens, allow_head=False),
+            web.post("/api/v1/tokens", self.add_token),
+            web.delete("/api/v1/tokens/{token_id}", self.revoke_token),
+        ]
+
+    @operation(answer=models.Users, errors=(403,))
+    async def list_users(self, request: web.Request) -> web.Response:
+        """The team, for its admins."""
+        caller = await self._auth.caller(request)
+        require_admin(caller)
+        users = await self._people.users(caller.user.tenant_id)
+        return _json(models.Users(users=[_user(user) for user in users]))
+
+    @operation(body=UserBody, status=201, answer=models.User, errors=(400, 403, 409, 413, 422))
+    async def add_user(self, request: web.Request) -> web.Response:
+        """Add a person to the team, as its admin; a disabled one comes back."""
+        caller = await self._auth.caller(request)
+        require_admin(caller)
+        body = UserBody.model_validate_json(await request.read())
+        name = clean_text(body.name).strip() or body.email.partition("@")[0]
+        added = await self._team.add_user(
+            caller.user.tenant_id,
+            email=body.email,
+            name=name,
+            role=body.role,
+            actor=caller.user.id,
+        )
+        if isinstance(added, str):
+            raise Problem(HTTPStatus.CONFLICT, "user_exists", added)
+        return _json(_user(added), HTTPStatus.CREATED)
+
+    @operation(body=RoleBody, answer=models.User, errors=(400, 403, 404, 409, 413, 422))
+    async def change_user(self, request: web.Request) -> web.Response:
+        """Give a user of the team another role, as its admin; not the last admin."""
+        caller = await self._auth.caller(request)
+        require_admin(caller)
+        body = RoleBody.model_validate_json(await request.read())
+        user_id = request.match_info["user_id"]
+        changed = await self._team.set_role(
+            caller.user.tenant_id, user_id, body.role, actor=caller.user.id
+        )
+        return _json(_user(_changed(changed)))
+
+    @operation(status=204, errors=(403, 404, 409))
+    async def disable_user(self, request: web.Request) -> web.Response:
+        """Shut a user of the team out, as its admin; their tokens stop at once."""
+        caller = await self._auth.caller(request)
+        require_admin(caller)
+        user_id = request.match_info["user_id"]
+        _changed(
+            await self._team.disable_user(caller.user.tenant_id, user_id, actor=caller.user.id)
+        )
+        return web.Response(status=HTTPStatus.NO_CONTENT)
+
+    @operation(answer=models.Tokens)
+    async def list_tokens(self, request: web.Request) -> web.Response:
+        """The live tokens: an admin sees the team's, everybody else their own."""
+        caller = await self._auth.caller(request)
+        owner = None if _manages(caller.operator, caller.user) else caller.user.id
+        rows = await self._tokens.tokens(caller.user.tenant_id, owner)
+        listed = [
+            models.TokenInfo(
+                id=row.id,
+                email=row.email,
+                created_at=_time(row.created_at_ms),
+                expires_at=_time(row.expires_at_ms),
+                parent=row.parent,
+            )
+            for row in rows
+        ]
+        return _json(models.Tokens(tokens=listed))
+
+    @operation(body=TokenBody, status=201, answer=models.Token, errors=(400, 403, 404, 413, 422))
+    async def add_token(self, request: web.Request) -> web.Response:
+        """A token for the caller, or for a user of the team when an admin asks.
+
+        It ends with the token it was made with, whatever ``days`` says.
+        """
+        caller = await self._auth.caller(request)
+        body = TokenBody.model_validate_json(await request.read())
+        user = caller.user
+        if body.email is not None and body.email != user.email:
+            require_admin(caller)
+            team = await self._people.users(user.tenant_id)
+            found = [member for member in team if member.email == body.email]
+            if not found:
+                detail = f"There is no user {body.email} in this team."
+                raise Problem(HTTPStatus.NOT_FOUND, "unknown_user", detail)
+            user = found[0]
+        issued = await self._auth.issue(user, days=body.days, by=caller)
+        made = models.Token(
+            id=issued.id,
+            token=issued.token,
+            email=user.email,
+            days=body.days,
+            expires_at=_time(issued.expires * 1000),
+        )
+        return _json(made, HTTPStatus.CREATED)
+
+    @operation(status=204, errors=(404,))
+    async def revoke_token(self, request: web.Request) -> web.Response:
+        """Revoke a token by its id, with those made with it: one's own, or as an admin any."""
+        caller = await self._auth.caller(request)
+        owner = None if _manages(caller.operator, caller.user) else caller.user.id
+        revoked = await self._tokens.revoke_token(
+            caller.user.tenant_id,
+            request.match_info["token_id"],
+            owner=owner,
+            actor=caller.user.id,
+        )
+        if not revoked:
+            detail = "There is no such live token."
+            raise Problem(HTTPStatus.NOT_FOUND, "unknown_token", detail)
+        return web.Response(status=HTTPStatus.NO_CONTENT)
+
+
+def _manages(operator: bool, user: User) -> bool:  # noqa: FBT001  # who asks, in one word
+    return operator or user.role.includes(Role.ADMIN)
+
+
+def _changed(changed: User | str | None) -> User:
+    if changed is None:
+        detail = "There is no such user in this team."
+        raise Problem(HTTPStatus.NOT_FOUND, "unknown_user", detail)
+    if isinstance(changed, str):
+        raise Problem(HTTPStatus.CONFLICT, "last_admin", changed)
+    return changed
+
+
+def _user(user: User) -> models.User:
+    return models.User(id=user.id, email=user.email, name=user.name, role=user.role)
+
+
+def _time(at_ms: int) -> datetime:
+    return datetime.fromtimestamp(at_ms / 1000, UTC)
+
+
+def _json(answer: BaseModel, status: HTTPStatus = HTTPStatus.OK) -> web.Response:
+    return web.json_response(text=answer.model_dump_json(), status=status)

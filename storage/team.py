@@ -1,0 +1,220 @@
+"""What an admin does to a team: roles, leavers, tokens. Each change leaves an audit row."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import sqlalchemy as sa
+
+from core.audit import AuditEntry
+from core.tenants import Role, User
+from storage.audit import append_audit
+from storage.database import Database, execute
+from storage.people import insert_user, user_of_row
+from storage.rows import integer, optional_text, text
+
+_LAST_ADMIN = "This is the team's last admin. Make somebody else an admin first."
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class TokenRow:
+    """A live token, without the token itself."""
+
+    id: str
+    user_id: str
+    email: str
+    created_at_ms: int
+    expires_at_ms: int
+    parent: str | None
+    """The token it was made with."""
+
+
+class SqlTeam:
+    """Changes to a tenant's people. ``actor`` is the id of the user who makes them."""
+
+    def __init__(self, db: Database, audit_key: bytes) -> None:
+        """``audit_key`` chains the rows that the changes leave."""
+        self._db = db
+        self._key = audit_key
+
+    async def add_user(
+        self, tenant_id: str, *, email: str, name: str, role: Role, actor: str
+    ) -> User | str:
+        """Add a person, or bring a disabled one back; a sentence when the address is taken."""
+        return await self._db.transaction(_add, self._key, actor, (tenant_id, email, name, role))
+
+    async def set_role(
+        self, tenant_id: str, user_id: str, role: Role, *, actor: str
+    ) -> User | str | None:
+        """The user with the new role, a sentence that says why not, or None: no such user."""
+        return await self._db.transaction(_set_role, self._key, actor, (tenant_id, user_id), role)
+
+    async def disable_user(self, tenant_id: str, user_id: str, *, actor: str) -> User | str | None:
+        """Shut a person out, their tokens and those made with them included; as ``set_role``."""
+        return await self._db.transaction(_disable, self._key, actor, (tenant_id, user_id))
+
+    async def tokens(self, tenant_id: str, user_id: str | None) -> tuple[TokenRow, ...]:
+        """The live tokens of a user, or of the whole tenant; the newest first."""
+        return await self._db.read(_tokens, tenant_id, user_id)
+
+    async def revoke_token(
+        self, tenant_id: str, token_id: str, *, owner: str | None, actor: str
+    ) -> bool:
+        """Revoke a token and those made with it; False when ``owner`` (or nobody) has it."""
+        return await self._db.transaction(
+            _revoke_one, self._key, actor, (tenant_id, token_id), owner
+        )
+
+
+def _add(
+    conn: sa.Connection, key: bytes, actor: str, who: tuple[str, str, str, Role]
+) -> User | str:
+    tenant_id, email, name, role = who
+    added = insert_user(conn, tenant_id, email, name, role)
+    if isinstance(added, str):
+        row = execute(
+            conn,
+            "UPDATE users SET disabled_at = NULL, name = :name, role = :role"
+            " WHERE tenant_id = :tenant AND email = :email AND disabled_at IS NOT NULL"
+            " RETURNING id, tenant_id, email, name, role",
+            tenant=tenant_id,
+            email=email,
+            name=name,
+            role=str(role),
+        ).first()
+        if row is None:
+            return added
+        added = user_of_row(row)
+    detail: dict[str, str | int] = {"user": added.id, "role": str(role)}
+    _note(conn, key, tenant_id, actor, "user.added", detail)
+    return added
+
+
+def _set_role(
+    conn: sa.Connection, key: bytes, actor: str, who: tuple[str, str], role: Role
+) -> User | str | None:
+    tenant_id, user_id = who
+    if role is not Role.ADMIN and _admins(conn, tenant_id) == {user_id}:
+        return _LAST_ADMIN
+    row = execute(
+        conn,
+        "UPDATE users SET role = :role WHERE id = :id AND tenant_id = :tenant"
+        " AND disabled_at IS NULL RETURNING id, tenant_id, email, name, role",
+        role=str(role),
+        id=user_id,
+        tenant=tenant_id,
+    ).first()
+    if row is None:
+        return None
+    detail: dict[str, str | int] = {"user": user_id, "role": str(role)}
+    _note(conn, key, tenant_id, actor, "user.role", detail)
+    return user_of_row(row)
+
+
+def _disable(
+    conn: sa.Connection, key: bytes, actor: str, who: tuple[str, str]
+) -> User | str | None:
+    tenant_id, user_id = who
+    if _admins(conn, tenant_id) == {user_id}:
+        return _LAST_ADMIN
+    row = execute(
+        conn,
+        "UPDATE users SET disabled_at = {now} WHERE id = :id AND tenant_id = :tenant"
+        " AND disabled_at IS NULL RETURNING id, tenant_id, email, name, role",
+        id=user_id,
+        tenant=tenant_id,
+    ).first()
+    if row is None:
+        return None
+    revoked = _revoke(conn, tenant_id, "user_id = :key", user_id)
+    detail: dict[str, str | int] = {"user": user_id, "tokens": revoked}
+    _note(conn, key, tenant_id, actor, "user.disabled", detail)
+    return user_of_row(row)
+
+
+def _admins(conn: sa.Connection, tenant_id: str) -> set[str]:
+    """The tenant's admins; locks them, so that two cannot disable each other at once."""
+    rows = execute(
+        conn,
+        "SELECT id FROM users WHERE tenant_id = :tenant AND role = 'admin'"
+        " AND disabled_at IS NULL ORDER BY id{row}",
+        tenant=tenant_id,
+    ).all()
+    return {text(row[0]) for row in rows}
+
+
+def _tokens(conn: sa.Connection, tenant_id: str, user_id: str | None) -> tuple[TokenRow, ...]:
+    rows = execute(
+        conn,
+        "SELECT k.id, k.user_id, u.email, k.created_at, k.expires_at, k.parent FROM api_tokens k"
+        " JOIN users u ON u.id = k.user_id WHERE k.tenant_id = :tenant"
+        " AND (CAST(:user AS TEXT) IS NULL OR k.user_id = :user) AND k.revoked_at IS NULL"
+        " AND k.expires_at > {now} AND u.disabled_at IS NULL ORDER BY k.created_at DESC, k.id",
+        tenant=tenant_id,
+        user=user_id,
+    ).all()
+    return tuple(
+        TokenRow(
+            id=text(row[0]),
+            user_id=text(row[1]),
+            email=text(row[2]),
+            created_at_ms=integer(row[3]),
+            expires_at_ms=integer(row[4]),
+            parent=optional_text(row[5]),
+        )
+        for row in rows
+    )
+
+
+def _revoke_one(
+    conn: sa.Connection, key: bytes, actor: str, which: tuple[str, str], owner: str | None
+) -> bool:
+    tenant_id, token_id = which
+    row = execute(
+        conn,
+        "SELECT user_id FROM api_tokens WHERE id = :id AND tenant_id = :tenant"
+        " AND (CAST(:owner AS TEXT) IS NULL OR user_id = :owner) AND revoked_at IS NULL{row}",
+        id=token_id,
+        tenant=tenant_id,
+        owner=owner,
+    ).first()
+    if row is None:
+        return False
+    revoked = _revoke(conn, tenant_id, "id = :key", token_id)
+    detail: dict[str, str | int] = {"token": token_id, "user": text(row[0]), "tokens": revoked}
+    _note(conn, key, tenant_id, actor, "token.revoked", detail)
+    return True
+
+
+def _revoke(conn: sa.Connection, tenant_id: str, which: str, key: str) -> int:
+    """Revoke tokens and all that were made with them; returns how many.
+
+    Runs until it finds no more: a token that is being made holds its parent's row, so that
+    it is either stored before the parent is revoked, and found here, or refused.
+    """
+    count = 0
+    while True:
+        rows = execute(
+            conn,
+            f"WITH RECURSIVE made(id) AS (SELECT id FROM api_tokens WHERE tenant_id = :tenant"
+            f" AND {which} UNION SELECT k.id FROM api_tokens k JOIN made ON k.parent = made.id)"
+            " UPDATE api_tokens SET revoked_at = {now} WHERE revoked_at IS NULL"
+            " AND id IN (SELECT id FROM made) RETURNING id",
+            tenant=tenant_id,
+            key=key,
+        ).all()
+        if not rows:
+            return count
+        count += len(rows)
+
+
+def _note(
+    conn: sa.Connection,
+    key: bytes,
+    tenant_id: str,
+    actor: str,
+    action: str,
+    detail: dict[str, str | int],
+) -> None:
+    entry = AuditEntry(actor=actor, action=action, turn_id="", detail=detail)
+    append_audit(conn, key, tenant_id, entry)
