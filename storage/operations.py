@@ -2,14 +2,17 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from dataclasses import dataclass
 
 import sqlalchemy as sa
 
 from storage.database import Database, execute, now_ms
-from storage.rows import integer
+from storage.rows import integer, text
 
 DAY_MS = 24 * 3600 * 1000
+BATCH = 100
+"""Rows, or turns, that one transaction of the housekeeping takes."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -34,12 +37,23 @@ class SqlOperations:
         return await self._db.read(_queue_state)
 
     async def housekeep(self) -> int:
-        """Forget live events of turns that began two days ago; returns how many batches.
+        """Forget live events of turns that began two days ago; returns of how many turns.
 
         The answer itself stays in the turn, and so does the event id that refuses a
-        repeated delivery.
+        repeated delivery. In small transactions: turns wait behind each of them.
         """
-        return await self._db.transaction(_housekeep)
+        forgotten = await self._all(_forget_events)
+        await self._all(_forget_controls)
+        await self._all(_give_up_deliveries)
+        return forgotten
+
+    async def _all(self, step: Callable[[sa.Connection], int]) -> int:
+        total = 0
+        while True:
+            done = await self._db.transaction(step)
+            total += done
+            if done < BATCH:
+                return total
 
     async def ping(self) -> None:
         """Raises ``StorageFailure`` when the database does not answer."""
@@ -61,16 +75,42 @@ def _queue_state(conn: sa.Connection) -> QueueState:
     )
 
 
-def _housekeep(conn: sa.Connection) -> int:
+def _forget_events(conn: sa.Connection) -> int:
     # Turn ids begin with their creation time in hex, so the primary key finds the old ones.
-    cut = f"turn_{now_ms(conn) - 2 * DAY_MS:012x}"
     rows = execute(
         conn,
-        "DELETE FROM turn_events WHERE turn_id < :cut AND EXISTS"
-        " (SELECT 1 FROM turns WHERE id = turn_id AND status = 'done') RETURNING n",
-        cut=cut,
+        "SELECT DISTINCT turn_id FROM turn_events WHERE turn_id < :cut AND EXISTS"
+        " (SELECT 1 FROM turns WHERE id = turn_id AND status = 'done') LIMIT :n",
+        cut=f"turn_{now_ms(conn) - 2 * DAY_MS:012x}",
+        n=BATCH,
     ).all()
-    execute(conn, "DELETE FROM controls WHERE created_at < {now} - :month", month=30 * DAY_MS)
+    for row in rows:
+        execute(conn, "DELETE FROM turn_events WHERE turn_id = :id", id=text(row[0]))
+    return len(rows)
+
+
+def _forget_controls(conn: sa.Connection) -> int:
+    rows = execute(
+        conn,
+        "DELETE FROM controls WHERE event_id IN (SELECT event_id FROM controls"
+        " WHERE created_at < {now} - :month ORDER BY created_at LIMIT :n) RETURNING event_id",
+        month=30 * DAY_MS,
+        n=BATCH,
+    ).all()
+    return len(rows)
+
+
+def _give_up_deliveries(conn: sa.Connection) -> int:
+    """End the wait for platforms that no process serves any more; served ones end earlier."""
+    rows = execute(
+        conn,
+        "UPDATE turns SET delivered_at = {now}, delivery_problem = :problem WHERE id IN"
+        " (SELECT id FROM turns WHERE status = 'done' AND delivered_at IS NULL"
+        " AND finished_at < {now} - :days ORDER BY finished_at LIMIT :n) RETURNING id",
+        problem="No process served this platform for two days.",
+        days=2 * DAY_MS,
+        n=BATCH,
+    ).all()
     return len(rows)
 
 

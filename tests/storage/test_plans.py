@@ -6,15 +6,17 @@ from pathlib import Path
 
 import sqlalchemy as sa
 
-from core.messages import Overlap
+from core.messages import Attachment, Overlap
 from core.replies import Destination, destination
 from core.streams import START
+from core.turns import Turn
 from storage.conversations import SqlConversations
 from storage.database import DRIVER
 from storage.deliveries import SqlDeliveries
 from storage.inbox import SqlInbox
 from storage.leases import SqlLeases
 from storage.operations import SqlOperations
+from storage.people import SqlPeople
 from storage.sqlite import SqliteDatabase
 from storage.streams import SqlStreamLog
 from tests.storage.kit import WORKER, accept, answer, install, message, sqlite_database
@@ -62,9 +64,22 @@ async def _statements(db: SqliteDatabase) -> set[str]:
     (second,) = await SqlLeases(db).claim(WORKER, 4, 4)
     await SqlConversations(db).remember(second, max_turns=10)
     await SqlLeases(db).hand_back(second, settlements=(), failed=False, pause_ms=0)
+    await _rare(db, second)
     await SqlStreamLog(db).read_stream(first.tenant_id, first.id, START)
     await SqlOperations(db).queue_state()
     return seen
+
+
+async def _rare(db: SqliteDatabase, turn: Turn) -> None:
+    """What runs once an hour, or when somebody deletes: on the writer thread that all wait for."""
+    await SqlOperations(db).housekeep()
+    await SqlPeople(db).user_by_email("a@example.org")
+    file = Attachment(name="a", media_type="text/plain", data=b"x")
+    other = (await accept(db, message(turn.user, 7, attachments=(file,)))).leased
+    assert other is not None
+    await answer(db, other)
+    await SqlConversations(db).resume_conversation(turn, other.conversation_id)
+    assert await SqlConversations(db).delete_conversation(turn, other.conversation_id) is None
 
 
 async def test_no_statement_of_a_turn_walks_a_table(tmp_path: Path) -> None:

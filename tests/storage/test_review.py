@@ -26,9 +26,10 @@ from storage.database import Database, execute
 from storage.deliveries import SqlDeliveries
 from storage.erasure import erase
 from storage.files import reference
-from storage.inbox import _accept, _Offer
+from storage.inbox import SqlInbox, _accept, _Offer
 from storage.leases import SqlLeases
 from storage.metering import _reserve
+from storage.operations import SqlOperations
 from storage.people import SqlPeople
 from storage.places import NO_CONVERSATION
 from storage.postgres import PostgresDatabase
@@ -532,3 +533,38 @@ async def test_a_burst_takes_no_more_slots_than_a_tenant_may(db: Database) -> No
     assert leased.count(True) == 4
     statuses = await _rows(db, "SELECT status, COUNT(*) FROM turns GROUP BY status ORDER BY 1")
     assert statuses == [("queued", 4), ("running", 4)]
+
+
+async def test_housekeeping_forgets_everything_in_small_steps(
+    db: Database, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """What is old goes, batch by batch; what is recent stays."""
+    monkeypatch.setattr("storage.operations.BATCH", 2)
+    admin = await install(db)
+    for number in range(6):
+        turn = await _answered(db, message(admin, number))
+        said = replace(message(admin, number), event_id=f"api:stop{number}", text="/stop")
+        await SqlInbox(db).stop(said)
+        if number:
+            await db.transaction(_age, turn, f"turn_{number:012x}")
+    assert await SqlOperations(db).housekeep() == 5
+    assert await _rows(db, "SELECT COUNT(*) FROM turn_events") == [(1,)]
+    assert await _rows(db, "SELECT COUNT(*) FROM controls") == [(1,)]
+
+
+def _age(conn: sa.Connection, turn: Turn, old: str) -> None:
+    execute(conn, "UPDATE turn_events SET turn_id = :old WHERE turn_id = :id", id=turn.id, old=old)
+    execute(conn, "UPDATE turns SET id = :old WHERE id = :id", id=turn.id, old=old)
+    sql = "UPDATE controls SET created_at = 1 WHERE conversation_id = :cid"
+    execute(conn, sql, cid=turn.conversation_id)
+
+
+async def test_a_reply_for_a_platform_that_is_gone_is_given_up(db: Database) -> None:
+    """After two days nobody waits for a platform that no process serves."""
+    turn = await _leased(db, await install(db))
+    await answer(db, turn, deliver=True)
+    await SqlOperations(db).housekeep()
+    assert (await SqlOperations(db).queue_state()).undelivered == 1
+    await db.transaction(lambda c: execute(c, "UPDATE turns SET finished_at = 1"))
+    await SqlOperations(db).housekeep()
+    assert (await SqlOperations(db).queue_state()).undelivered == 0

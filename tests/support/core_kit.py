@@ -46,7 +46,17 @@ PACE = Pace(beat_s=0.2, ttl_s=10.0, poll_s=0.1, sweep_s=0.1, retry_s=0.02)
 PATIENCE_S = 30.0
 """Only ever waited for in full by a test that fails."""
 
-BACKGROUND = {"_beat", "_claim", "_claim_undelivered", "_leave", "_housekeep", "_key_matches"}
+BACKGROUND = {
+    "_beat",
+    "_claim",
+    "_claim_undelivered",
+    "_renew",
+    "_leave",
+    "_forget_events",
+    "_forget_controls",
+    "_give_up_deliveries",
+    "_key_matches",
+}
 """Transactions of the loops: cut points count those of turns alone."""
 
 
