@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import json
-from collections import defaultdict
 
 import sqlalchemy as sa
 
@@ -12,13 +11,14 @@ from core.conversations import Memory, PastTurn
 from core.errors import Fenced, NotFound
 from core.messages import Attachment, AttachmentRef
 from core.metering import Settlement
-from core.steps import Exchange, Step, load_step
+from core.steps import Exchange
 from core.turns import Ending, Outcome, Turn
 from storage.database import Database, execute
 from storage.erasure import delete_chosen, erase, owned
 from storage.metering import settle
 from storage.places import insert_conversation, where
 from storage.rows import blob, integer, text
+from storage.steps import recent_steps, steps_of
 from storage.turnlog import HELD
 
 HISTORY_ATTACHMENT_BYTES = 10 * 1024 * 1024
@@ -87,23 +87,14 @@ def _remember(conn: sa.Connection, turn: Turn, max_turns: int) -> Memory:
     ).first()
     if row is not None:
         summary, upto = text(row[0]), integer(row[1])
+    past, older = _past(conn, turn, upto, max_turns)
     return Memory(
         summary=summary,
-        past=_past(conn, turn, upto, max_turns),
+        past=past,
         attachments=_load(conn, turn.tenant_id, turn.attachments),
-        steps=_steps_of(conn, turn) if turn.attempt > 1 else (),
+        steps=steps_of(conn, turn) if turn.attempt > 1 else (),
+        older=older,
     )
-
-
-def _steps_of(conn: sa.Connection, turn: Turn) -> tuple[Step, ...]:
-    rows = execute(
-        conn,
-        "SELECT kind, payload FROM turn_steps WHERE turn_id = :id AND tenant_id = :tenant"
-        " ORDER BY n",
-        id=turn.id,
-        tenant=turn.tenant_id,
-    ).all()
-    return tuple(load_step(text(row[0]), text(row[1])) for row in rows)
 
 
 def _told(reply: str, outcome: str, notice: str) -> str:
@@ -116,9 +107,12 @@ def _told(reply: str, outcome: str, notice: str) -> str:
     return reply
 
 
-def _past(conn: sa.Connection, turn: Turn, upto: int, max_turns: int) -> tuple[PastTurn, ...]:
+def _past(
+    conn: sa.Connection, turn: Turn, upto: int, max_turns: int
+) -> tuple[tuple[PastTurn, ...], bool]:
+    """The newest turns, oldest first, and whether there are older ones."""
     if turn.seq == 1:
-        return ()
+        return (), False
     rows = execute(
         conn,
         "SELECT id, seq, text, attachments, reply, outcome, notice FROM turns"
@@ -129,11 +123,12 @@ def _past(conn: sa.Connection, turn: Turn, upto: int, max_turns: int) -> tuple[P
         tenant=turn.tenant_id,
         upto=upto,
         seq=turn.seq,
-        n=max_turns,
+        n=max_turns + 1,
     ).all()
+    older, rows = len(rows) > max_turns, rows[:max_turns]
     if not rows:
-        return ()
-    steps = _steps_between(conn, turn, integer(rows[-1][1]))
+        return (), older
+    steps = recent_steps(conn, turn, integer(rows[-1][1]))
     budget = HISTORY_ATTACHMENT_BYTES
     past: list[PastTurn] = []
     for row in rows:
@@ -143,28 +138,11 @@ def _past(conn: sa.Connection, turn: Turn, upto: int, max_turns: int) -> tuple[P
         exchange = Exchange(
             user_text=text(row[2]),
             attachments=files,
-            steps=tuple(steps[text(row[0])]),
+            steps=steps.get(text(row[0]), ()),
             reply=_told(text(row[4]), text(row[5]), text(row[6])),
         )
         past.append(PastTurn(seq=integer(row[1]), exchange=exchange))
-    return tuple(reversed(past))
-
-
-def _steps_between(conn: sa.Connection, turn: Turn, first_seq: int) -> dict[str, list[Step]]:
-    rows = execute(
-        conn,
-        "SELECT s.turn_id, s.kind, s.payload FROM turn_steps s JOIN turns t ON t.id = s.turn_id"
-        " WHERE t.conversation_id = :cid AND t.tenant_id = :tenant AND t.seq >= :first"
-        " AND t.seq < :seq AND t.status = 'done' ORDER BY t.seq, s.n",
-        cid=turn.conversation_id,
-        tenant=turn.tenant_id,
-        first=first_seq,
-        seq=turn.seq,
-    ).all()
-    steps: dict[str, list[Step]] = defaultdict(list)
-    for row in rows:
-        steps[text(row[0])].append(load_step(text(row[1]), text(row[2])))
-    return steps
+    return tuple(reversed(past)), older
 
 
 def _load(
