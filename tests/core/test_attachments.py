@@ -14,7 +14,7 @@ from PIL import Image
 
 from core.attachments import check_attachments, check_in_background
 from core.errors import BadAttachment
-from core.image_work import too_many_scans
+from core.image_work import is_laborious
 from core.messages import Attachment
 
 PDF = (
@@ -142,7 +142,7 @@ def progressive(more_scans: int = 0, size: tuple[int, int] = (64, 48)) -> bytes:
 def test_a_jpeg_of_many_scans_is_refused_undecoded(more_scans: int, size: tuple[int, int]) -> None:
     """Each scan goes over all pixels: a small file could cost minutes."""
     sentence = refusal(progressive(more_scans, size), "a.jpg")
-    assert sentence == "a.jpg is an unusual JPEG; save it again as a plain one."
+    assert sentence == "a.jpg is an unusually made image; save it again as a plain one."
 
 
 def test_scans_are_found_where_libjpeg_finds_them() -> None:
@@ -150,10 +150,22 @@ def test_scans_are_found_where_libjpeg_finds_them() -> None:
     ordinary = progressive()
     preview = ordinary[:2] + b"\xff\xe1\x01\x92" + b"\xff\xda" * 200 + ordinary[2:]
     for harmless in (ordinary, preview, ordinary + b"\xff\xda\0\x02" * 200):
-        assert not too_many_scans(harmless, 64 * 48)
+        assert not is_laborious(harmless)
     for hidden in (b"\xff\xff\xff\xda\0\x02" * 200, b"\xff\x02\x7f\xff" + b"\xff\xda\0\x02" * 200):
-        assert too_many_scans(b"\xff\xd8" + hidden, 1)
-    assert too_many_scans(b"\xff\xd8" + b"\xff\xe1\0\x02" * 2000, 1)
+        assert is_laborious(b"\xff\xd8" + hidden)
+
+
+@pytest.mark.parametrize(
+    "data",
+    [
+        b"\xff\xd8" + b"\xff\xe1\0\x09Exif\0\0a" * 900_000,
+        huge_png(10, 10)[:33] + b"\0\0\0\0prVt\x04\x89\xfe\xae" * 800_000,
+    ],
+    ids=["jpeg", "png"],
+)
+def test_an_image_of_countless_pieces_is_refused_undecoded(data: bytes) -> None:
+    """Each piece is handled by itself: a million of them cost seconds and more."""
+    assert "unusually made" in refusal(data)
 
 
 async def test_files_are_checked_in_the_background() -> None:
