@@ -9,7 +9,9 @@ from __future__ import annotations
 import difflib
 import io
 import ipaddress
+import os
 import re
+import stat
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
@@ -162,8 +164,31 @@ class Reader:
         )
         return False
 
+    def _is_ours(self, path: Path) -> bool:
+        """Whether nobody else could have written the file: it chooses database and provider."""
+        found = path.stat()
+        if not stat.S_ISREG(found.st_mode):
+            self.problems.append(f"{path} cannot be read: it is not a regular file.")
+        elif found.st_uid not in (0, os.geteuid()):
+            self.problems.append(
+                f"{path} belongs to another user, who could change what IT0 does. Make it your "
+                "own (chown), or remove it."
+            )
+        elif found.st_mode & stat.S_IWOTH or (
+            found.st_mode & stat.S_IWGRP and found.st_gid not in (0, os.getegid())
+        ):
+            self.problems.append(
+                f"{path} can be written by other users, who could change what IT0 does. "
+                f"Run: chmod go-w {path}"
+            )
+        else:
+            return True
+        return False
+
     def _read_dotenv(self, path: Path) -> dict[str, str]:
         try:
+            if not self._is_ours(path):
+                return {}
             text = path.read_bytes().decode("utf-8-sig")
         except FileNotFoundError:
             return {}

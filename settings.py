@@ -36,10 +36,11 @@ class SettingsError(Exception):
 
     code: ClassVar[str] = "bad_settings"
 
-    def __init__(self, problems: tuple[str, ...]) -> None:
+    def __init__(self, problems: tuple[str, ...], warnings: tuple[str, ...] = ()) -> None:
         """Keep the sentences; they are shown to the operator as they stand."""
         super().__init__("\n".join(problems))
         self.problems = problems
+        self.warnings = warnings
 
     @property
     def sentence(self) -> str:
@@ -223,7 +224,7 @@ class Settings:
             given=reader.given(),
         )
         if reader.problems:
-            raise SettingsError(tuple(reader.problems))
+            raise SettingsError(tuple(reader.problems), settings.warnings)
         return settings
 
     @property

@@ -1,5 +1,6 @@
 from __future__ import annotations
 
+import os
 from pathlib import Path
 
 import pytest
@@ -301,3 +302,46 @@ def test_every_variable_says_what_it_is_for() -> None:
     """The list that `it0 check` prints has no gaps and no doubles."""
     assert len(NAMES) == len(VARIABLES)
     assert all(len(variable.purpose) > 10 for variable in VARIABLES)
+
+
+def test_a_dotenv_of_another_user_is_refused(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A file that somebody else may have left in the directory chooses nothing."""
+    dotenv = tmp_path / ".env"
+    dotenv.write_text("ANTHROPIC_BASE_URL=https://evil.example.com\n")
+    if os.geteuid() == 0:
+        os.chown(dotenv, 65534, 65534)
+    else:
+        owner = os.geteuid()
+        monkeypatch.setattr(os, "geteuid", lambda: owner + 1)
+    (sentence,) = _problems(dotenv)
+    assert "another user" in sentence
+    assert str(dotenv) in sentence
+
+
+def test_a_dotenv_that_others_can_write_is_refused(tmp_path: Path) -> None:
+    """The sentence says which command closes it; then it is read."""
+    dotenv = tmp_path / ".env"
+    dotenv.write_text("IT0_HTTP_PORT=4321\n")
+    dotenv.chmod(0o666)
+    (sentence,) = _problems(dotenv)
+    assert f"chmod go-w {dotenv}" in sentence
+    dotenv.chmod(0o644)
+    assert _read(dotenv).http.port == 4321
+
+
+def test_a_dotenv_that_is_a_pipe_does_not_hang(tmp_path: Path) -> None:
+    """Only a regular file is read."""
+    dotenv = tmp_path / ".env"
+    os.mkfifo(dotenv, 0o600)
+    (sentence,) = _problems(dotenv)
+    assert "regular file" in sentence
+
+
+def test_misspelled_names_are_named_beside_wrong_values() -> None:
+    """Somebody who corrects the file sees everything at once."""
+    with pytest.raises(SettingsError) as caught:
+        _read(IT0_HTTP_PORT="eighty", IT0_ENGIN="runbook")
+    assert len(caught.value.problems) == 1
+    assert "IT0_ENGINE" in caught.value.warnings[0]
