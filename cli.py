@@ -18,6 +18,7 @@ Handler = Callable[[argparse.Namespace], int]
 
 def main(argv: Sequence[str] | None = None) -> int:
     """Run the command; returns its exit status."""
+    os.umask(0o077)  # whatever is written here is nobody else's to read
     arguments = build_parser().parse_args(argv)
     handler: Handler = arguments.handler
     from core.errors import It0Error  # noqa: PLC0415  # --help must not import the product
@@ -26,9 +27,14 @@ def main(argv: Sequence[str] | None = None) -> int:
     try:
         return handler(arguments)
     except SettingsError as error:
+        for warning in error.warnings:
+            print(f"Warning: {warning}", file=sys.stderr)
         return _complain("The settings are not right:\n  " + "\n  ".join(error.problems))
     except It0Error as error:
         return _complain(error.sentence)
+    except OSError as error:  # a full disk, a path that cannot be reached
+        where = f"{error.filename}: " if error.filename is not None else ""
+        return _complain(f"The system refused: {where}{error.strerror or error}.")
     except KeyboardInterrupt:
         return 130
 

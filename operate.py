@@ -5,10 +5,11 @@ from __future__ import annotations
 import argparse
 import json
 import os
+import ssl
 from collections.abc import AsyncGenerator, Awaitable
 from contextlib import asynccontextmanager
 from pathlib import Path
-from typing import TYPE_CHECKING, TextIO, TypeVar
+from typing import TYPE_CHECKING, Final, TextIO, TypeVar
 
 import aiohttp
 
@@ -21,6 +22,7 @@ from reach import connected, installation_keys
 from settings import Settings
 from storage.audit import SqlAudit
 from storage.database import Database
+from storage.inspection import NOT_MADE, inspect, inspect_sqlite
 from storage.lock import Holder, holder
 from storage.sqlite import SqliteDatabase
 
@@ -29,6 +31,8 @@ if TYPE_CHECKING:
     from storage.backup import Installation
 
 _T = TypeVar("_T")
+_PROVIDER: Final = "https://api.anthropic.com"
+_PROVIDER_S: Final = 3.0
 
 
 # -- commands -----------------------------------------------------------------------------
@@ -262,25 +266,63 @@ async def check(settings: Settings, out: TextIO) -> int:
         print(f"WARNING {warning}", file=out)
     engine = settings.default_engine
     print(f"Engine   {_engine_line(engine, settings)}", file=out)
-    problem = await _storage_problem(settings)
-    print(f"Storage  {problem or 'ok'}", file=out)
+    provider = "" if settings.anthropic.api_key is None else await _provider_problem(settings)
+    if settings.anthropic.api_key is not None:
+        print(f"Provider {provider or 'reachable; the key is only tried by a question'}", file=out)
+    storage, usable = await _storage_state(settings)
+    print(f"Storage  {storage}", file=out)
     for line in _missing(settings):
         print(f"Missing{line.removeprefix(' ')}", file=out)
-    return 1 if problem else 0
+    return 0 if usable and not provider else 1
 
 
-async def _storage_problem(settings: Settings) -> str | None:
-    """Open the storage, unless a running process has it: then ask that one."""
-    found: Holder | None = None
-    if settings.database_path is not None:
-        found = holder(settings.data_dir)
-    if found is not None and found.url is not None:
-        return await _not_ready(found)
+async def _provider_problem(settings: Settings) -> str:
+    """Whether something speaks HTTP at the provider's address, under the right certificate.
+
+    Nothing is asked of it and no key is sent: a question would cost money.
+    """
+    url = settings.anthropic.base_url or _PROVIDER
+    timeout = aiohttp.ClientTimeout(total=_PROVIDER_S)
     try:
-        async with app.open_storage(settings, migrate=settings.database_path is not None):
-            return None
+        tls = ssl.create_default_context(cafile=settings.anthropic.ca_file)
+        async with (
+            aiohttp.ClientSession(timeout=timeout, trust_env=True) as session,
+            session.head(url, ssl=tls, allow_redirects=False),
+        ):
+            return ""
+    except TimeoutError:
+        return f"{url} does not answer within {_PROVIDER_S:g} s."
+    except (aiohttp.ClientError, OSError, ValueError) as error:
+        return f"{url} cannot be reached: {error}."
+
+
+async def _storage_state(settings: Settings) -> tuple[str, bool]:
+    """What is there, and whether it can be used. A running process is asked; nothing is made."""
+    path = settings.database_path
+    if path is not None:
+        found = holder(settings.data_dir)
+        if found is not None and found.url is not None:
+            problem = await _not_ready(found)
+            return problem or f"ok (process {found.pid} is using it)", problem is None
+    try:
+        if path is not None and not path.exists():
+            return NOT_MADE, True
+        fingerprint = installation_keys(settings).fingerprint()
+        if path is not None:
+            return inspect_sqlite(path, fingerprint), True
+        return await _inspect_postgres(str(settings.database_url), fingerprint), True
     except It0Error as error:
-        return error.sentence
+        return error.sentence, False
+
+
+async def _inspect_postgres(url: str, fingerprint: str) -> str:
+    from storage.postgres import PostgresDatabase  # noqa: PLC0415  # 10 MB only when used
+
+    db = PostgresDatabase(url)
+    try:
+        return await db.read(inspect, fingerprint)
+    finally:
+        await db.close()
 
 
 async def _not_ready(found: Holder) -> str | None:

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import errno
 import json
+import os
 import re
 import socket
 import sqlite3
@@ -16,6 +18,7 @@ from pathlib import Path
 
 import pytest
 
+import cli
 from tests.support.processes import Process
 
 IT0 = [sys.executable, "-m", "cli"]
@@ -301,3 +304,60 @@ def test_a_backup_restores_elsewhere(data_dir: Path, tmp_path: Path) -> None:
     status, _, errors = it0(other, "restore", file)
     assert status == 1
     assert "Traceback" not in errors
+
+
+def test_check_changes_nothing(data_dir: Path) -> None:
+    """Before the first start nothing is made; afterwards every byte stays, and a fault is said."""
+    status, out, _ = it0(data_dir, "check")
+    assert (status, "not made yet" in out) == (0, True)
+    assert not data_dir.exists()
+    assert it0(data_dir, "migrate")[0] == 0
+    before = {path.name: path.read_bytes() for path in data_dir.iterdir()}
+    status, out, _ = it0(data_dir, "check")
+    assert (status, "Storage  ok" in out) == (0, True)
+    assert {path.name: path.read_bytes() for path in data_dir.iterdir()} == before
+    status, out, _ = it0(data_dir, "check", IT0_SECRET_KEY="k" * 64)
+    assert (status, "not the one" in out) == (1, True)
+
+
+def test_check_says_whether_the_provider_can_be_reached(data_dir: Path, fake: str) -> None:
+    """It is not asked anything, and gets no key; with a dead address the status is 1."""
+    key = {"ANTHROPIC_API_KEY": "sk-ant-test"}
+    status, out, _ = it0(data_dir, "check", ANTHROPIC_BASE_URL=fake, **key)
+    assert (status, "Provider reachable" in out) == (0, True)
+    status, out, _ = it0(data_dir, "check", ANTHROPIC_BASE_URL="http://127.0.0.1:9", **key)
+    assert (status, "http://127.0.0.1:9 cannot be reached" in out) == (1, True)
+
+
+def test_check_names_misspelled_settings_beside_wrong_ones(data_dir: Path) -> None:
+    """Both are on the error output at once."""
+    status, _, errors = it0(data_dir, "check", IT0_HTTP_PORT="eighty", IT0_ENGIN="runbook")
+    assert status == 1
+    assert "Did you mean IT0_ENGINE?" in errors
+    assert "IT0_HTTP_PORT" in errors
+
+
+def test_what_the_system_refuses_is_a_sentence(
+    monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """An error of the system that nobody foresaw gets no traceback, whatever the command."""
+
+    def full(_arguments: object) -> int:
+        raise OSError(errno.ENOSPC, "No space left on device", "/data/it0.db")
+
+    monkeypatch.setattr(cli, "_check", full)
+    before = os.umask(0o022)
+    try:
+        assert cli.main(["check"]) == 1
+    finally:
+        os.umask(before)
+    sentence = "it0: The system refused: /data/it0.db: No space left on device.\n"
+    assert capsys.readouterr().err == sentence
+
+
+def test_what_is_written_is_private(data_dir: Path, tmp_path: Path) -> None:
+    """Database, key, lock and backups are readable by their owner alone."""
+    it0(data_dir, "chat", "--once", "load?")
+    it0(data_dir, "backup", str(tmp_path / "b.it0"))
+    for path in (data_dir, *data_dir.rglob("*"), tmp_path / "b.it0"):
+        assert path.stat().st_mode & 0o077 == 0, path

@@ -1,0 +1,52 @@
+"""Looks at a database without changing it: `it0 check` makes no file, key, table or row."""
+
+from __future__ import annotations
+
+import hmac
+import sqlite3
+from pathlib import Path
+
+import sqlalchemy as sa
+from sqlalchemy import pool
+
+from core.errors import StorageFailure
+from core.keys import WrongKey
+from storage import sqlite
+from storage.migrate import HEAD, check_known, revision
+
+NOT_MADE = "not made yet; the first `it0 up` makes it"
+
+
+def inspect_sqlite(path: Path, fingerprint: str) -> str:
+    """What there is, in a word or a sentence. Raises ``It0Error`` when it cannot be used."""
+    # Reading through the journal leaves files behind; without one nobody has unsaved changes.
+    journal = path.with_name(path.name + "-wal").exists()
+    uri = f"{path.absolute().as_uri()}?mode=ro{'' if journal else '&immutable=1'}"
+    engine = sa.create_engine(
+        "sqlite://", creator=lambda: sqlite3.connect(uri, uri=True), poolclass=pool.NullPool
+    )
+    try:
+        with engine.connect() as conn:
+            return inspect(conn, fingerprint)
+    except sa.exc.SQLAlchemyError as error:
+        raise sqlite.translated(error) from error
+    finally:
+        engine.dispose()
+
+
+def inspect(conn: sa.Connection, fingerprint: str) -> str:
+    """As ``inspect_sqlite``, on an open connection of either database."""
+    found = revision(conn)
+    if found is None:
+        return "not made yet; `it0 up` or `it0 migrate` makes it"
+    check_known(found)
+    if found != HEAD:
+        raise StorageFailure(
+            f"The schema is of an older version ({found}); `it0 migrate` brings it up to date."
+        )
+    row = conn.execute(
+        sa.text("SELECT value FROM installation WHERE key = 'key_fingerprint'")
+    ).first()
+    if row is not None and not hmac.compare_digest(str(row[0]), fingerprint):
+        raise WrongKey("The secret key is not the one that this database was made with.")
+    return "ok"
