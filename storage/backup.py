@@ -69,7 +69,7 @@ def _from_sqlite(place: Installation, path: Path, file: Path, *, with_key: bool)
 
 
 async def _from_postgres(place: Installation, url: str, file: Path, *, with_key: bool) -> Manifest:
-    db = PostgresDatabase(url, size=1)
+    db = PostgresDatabase(url, size=1, command_s=None)
     try:
         async with db.engine.connect() as plain:
             conn = await plain.execution_options(

@@ -100,12 +100,15 @@ async def migrate_postgres(db: PostgresDatabase) -> None:
     """
     from storage.postgres import translated  # noqa: PLC0415  # 10 MB that SQLite does not need
 
+    patient = db.patient()
     try:
-        async with db.engine.begin() as conn:
+        async with patient.engine.begin() as conn:
             await conn.run_sync(take_migration_lock)
             await conn.run_sync(_upgrade_if_behind)
     except (sa.exc.SQLAlchemyError, OSError) as error:
         raise translated(error) from error
+    finally:
+        await patient.close()
 
 
 def take_migration_lock(conn: sa.Connection) -> None:

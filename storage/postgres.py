@@ -20,6 +20,8 @@ from storage.database import Fn, P, R, shielded
 _RETRIES = 3
 _CONNECT_S = 5
 _CLOSE_S = 10
+COMMAND_S = 30.0
+"""Longest answer to one statement: a network that swallows packets must not stop a heartbeat."""
 DRIVER_ERRORS = (asyncpg.PostgresError, asyncpg.InterfaceError, OSError)
 _log = structlog.get_logger()
 
@@ -29,18 +31,25 @@ class PostgresDatabase:
 
     exclusive = False
 
-    def __init__(self, url: str, *, size: int = 10) -> None:
-        """``url`` begins with ``postgresql+asyncpg://``; connects at the first use."""
+    def __init__(self, url: str, *, size: int = 10, command_s: float | None = COMMAND_S) -> None:
+        """``url`` begins with ``postgresql+asyncpg://``; connects at the first use.
+
+        ``command_s`` is the longest answer to one statement; None for as long as it takes.
+        """
+        self._url = url
         self.engine: AsyncEngine = create_async_engine(
             url,
             pool_size=size,
             max_overflow=0,
             pool_timeout=10,
             pool_pre_ping=False,
-            connect_args={"timeout": _CONNECT_S},
+            connect_args={"timeout": _CONNECT_S, "command_timeout": command_s},
         )
-        self._dsn = url.replace("postgresql+asyncpg://", "postgresql://", 1)
         self._open: set[asyncio.Task[Any]] = set()
+
+    def patient(self) -> PostgresDatabase:
+        """One more connection to the same database, for what takes long: migrations."""
+        return PostgresDatabase(self._url, size=1, command_s=None)
 
     async def transaction(self, fn: Fn[P, R], *args: P.args, **kwargs: P.kwargs) -> R:
         """Run ``fn`` and commit; deadlocks and serialisation failures are run again.
@@ -77,9 +86,17 @@ class PostgresDatabase:
                 raise
             except (exc.SQLAlchemyError, *DRIVER_ERRORS) as error:
                 if not (tries_left and _worth_repeating(error, commit_sent=commit_sent)):
-                    raise translated(error) from error
+                    raise translated(error, commit_sent=commit_sent) from error
             await asyncio.sleep(random.uniform(0.005, 0.05))  # noqa: S311  # jitter, no secret
         raise AssertionError  # the last try returned or raised
+
+    def _listener_arguments(self) -> dict[str, Any]:
+        """What the pool gives to asyncpg: it reads the URL's options in its own way."""
+        dialect, url = self.engine.dialect, self.engine.url
+        arguments = dict(dialect.create_connect_args(url)[1])
+        for name in ("prepared_statement_cache_size", "prepared_statement_name_func"):
+            arguments.pop(name, None)
+        return arguments | {"timeout": _CONNECT_S, "command_timeout": COMMAND_S}
 
     async def listen(self, channels: dict[str, Callable[[str], None]]) -> None:
         """Call back on NOTIFY until cancelled; reconnects, and wakes all after a gap."""
@@ -91,7 +108,7 @@ class PostgresDatabase:
             await asyncio.sleep(1)
 
     async def _listen_once(self, channels: dict[str, Callable[[str], None]]) -> None:
-        conn = await asyncpg.connect(self._dsn, timeout=_CONNECT_S)
+        conn = await asyncpg.connect(**self._listener_arguments())
         lost = asyncio.Event()
         conn.add_termination_listener(lambda _: lost.set())
         try:
@@ -132,7 +149,7 @@ def _worth_repeating(error: Exception, *, commit_sent: bool) -> bool:
     return not commit_sent and bool(getattr(error, "connection_invalidated", False))
 
 
-def translated(error: Exception) -> Exception:
+def translated(error: Exception, *, commit_sent: bool = False) -> Exception:
     """Turn the driver's error into one of ours, with a sentence."""
     state = _sqlstate(error)
     if state.startswith("53"):
@@ -148,7 +165,13 @@ def translated(error: Exception) -> Exception:
     gone = state.startswith(("08", "57P", "28", "3D")) or isinstance(error, OSError)
     gone = gone or getattr(error, "connection_invalidated", False)
     gone = gone or isinstance(error, exc.InterfaceError | exc.TimeoutError | asyncpg.InterfaceError)
-    if gone or (isinstance(error, exc.OperationalError) and not state):
+    gone = gone or (isinstance(error, exc.OperationalError) and not state)
+    if gone and commit_sent:
+        return StorageUnreachable(
+            "PostgreSQL went away while it was storing; whether it did is unknown. Look before "
+            "you try again, and check IT0_DATABASE_URL and that the server runs."
+        )
+    if gone:
         return StorageUnreachable(
             "PostgreSQL cannot be reached. Check IT0_DATABASE_URL and that the server runs; "
             "nothing was stored."

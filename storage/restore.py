@@ -137,7 +137,7 @@ async def _into_postgres(place: Installation, url: str, file: Path) -> Manifest:
     with reading(file) as reader:
         _check_schema(reader, file)
         _key_to_write(reader, place, file)
-        db = PostgresDatabase(url, size=1)
+        db = PostgresDatabase(url, size=1, command_s=None)
         try:
             async with db.engine.begin() as conn:
                 await conn.run_sync(_replace, reader, file)

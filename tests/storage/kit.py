@@ -85,7 +85,7 @@ async def accept(db: Database, said: InboundMessage, *, worker: str | None = WOR
 async def install(db: Database, data_dir: Path | None = None) -> User:
     """The first tenant and its admin, under the data directory's key."""
     if data_dir is not None:
-        data_dir.mkdir(parents=True, exist_ok=True)  # noqa: ASYNC240  # one quick call
+        data_dir.mkdir(mode=0o700, parents=True, exist_ok=True)  # noqa: ASYNC240  # one quick call
         key = Keys(load_or_make(data_dir))
         assert await SqlInstallation(db).key_matches(key.fingerprint())
     admin = await SqlPeople(db).install(tenant_name="Team Ü", admin_email="a@example.org")

@@ -3,13 +3,14 @@ from __future__ import annotations
 import asyncio
 import itertools
 from collections.abc import AsyncGenerator, Callable, Iterator
-from contextlib import suppress
+from contextlib import asynccontextmanager, suppress
 
 import pytest
 import sqlalchemy as sa
 
 from core.errors import NotFound, StorageFailure, StorageFull, StorageUnreachable
 from storage.database import execute
+from storage.migrate import migrate_postgres
 from storage.postgres import PostgresDatabase
 from tests.storage.kit import postgres_database
 from tests.support.postgres import PostgresServer
@@ -280,3 +281,85 @@ async def _write_through_a_crash(
     restarted.set()
     await asyncio.gather(*lanes)
     return acknowledged
+
+
+async def test_listen_understands_the_options_of_the_url(url: str) -> None:
+    """What SQLAlchemy reads from the URL reaches LISTEN in the same way."""
+    db = PostgresDatabase(f"{url}?ssl=disable&prepared_statement_cache_size=50", size=1)
+    heard = _Heard()
+    listening = asyncio.create_task(db.listen({"turns": heard}))
+    try:
+        await heard.until("")
+        await db.transaction(lambda conn: execute(conn, "SELECT pg_notify('turns', 'one')"))
+        await heard.until("one")
+    finally:
+        listening.cancel()
+        with suppress(asyncio.CancelledError):
+            await listening
+        await db.close()
+
+
+class _Line:
+    """A network between the pool and the server that can swallow what it carries."""
+
+    def __init__(self, url: str) -> None:
+        """To the server of the URL."""
+        self._target = sa.make_url(url)
+        self.swallow: Callable[[bytes], bool] = lambda _data: False
+        self._tasks: set[asyncio.Task[None]] = set()
+
+    @asynccontextmanager
+    async def open(self) -> AsyncGenerator[str]:
+        """The URL of the near end."""
+        server = await asyncio.start_server(self._connected, "127.0.0.1", 0)
+        port = server.sockets[0].getsockname()[1]
+        url = self._target.set(host="127.0.0.1", port=port)
+        try:
+            yield url.render_as_string(hide_password=False)
+        finally:
+            server.close()
+            for task in self._tasks:
+                task.cancel()
+            await asyncio.gather(*self._tasks, return_exceptions=True)
+
+    async def _connected(self, near: asyncio.StreamReader, back: asyncio.StreamWriter) -> None:
+        far, onward = await asyncio.open_connection(self._target.host, self._target.port)
+        for reader, writer in ((near, onward), (far, back)):
+            self._tasks.add(asyncio.create_task(self._carry(reader, writer)))
+
+    async def _carry(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        with suppress(OSError):
+            while data := await reader.read(65536):
+                if not self.swallow(data):
+                    writer.write(data)
+        writer.close()
+
+
+async def test_a_silent_network_is_noticed(url: str) -> None:
+    """A statement that gets no answer fails in time; the next one uses a new connection."""
+    line = _Line(url)
+    async with line.open() as near:
+        db = PostgresDatabase(near, size=1, command_s=0.5)
+        await migrate_postgres(db)
+        assert await db.read(_keys) == []
+        line.swallow = lambda _data: True
+        async with asyncio.timeout(20):
+            with pytest.raises(StorageUnreachable, match="nothing was stored"):
+                await db.transaction(_put, "x")
+        line.swallow = lambda _data: False
+        assert await db.transaction(_put, "y") == "y"
+        assert await db.read(_keys) == ["y"]
+        await db.close()
+
+
+async def test_a_lost_answer_to_a_commit_is_not_called_a_failure(url: str) -> None:
+    """Nobody knows whether it was stored, and the sentence says so; it is not run again."""
+    line = _Line(url)
+    async with line.open() as near:
+        db = PostgresDatabase(near, size=1, command_s=0.5)
+        await migrate_postgres(db)
+        assert await db.read(_keys) == []
+        line.swallow = lambda data: data.startswith(b"C") and b"COMMIT" in data
+        with pytest.raises(StorageUnreachable, match="unknown"):
+            await db.transaction(_put, "x")
+        await db.close()
