@@ -14,6 +14,7 @@ from bots.web.auth import Authenticator, require_admin
 from bots.web.models import RoleBody, TokenBody, UserBody
 from bots.web.openapi import operation
 from bots.web.problems import Problem
+from bots.web.requests import read_body
 from core.messages import clean_text
 from core.tenants import Role, User
 
@@ -108,12 +109,14 @@ class PeopleRoutes:
         users = await self._people.users(caller.user.tenant_id)
         return _json(models.Users(users=[_user(user) for user in users]))
 
-    @operation(body=UserBody, status=201, answer=models.User, errors=(400, 403, 409, 413, 422))
+    @operation(
+        body=UserBody, status=201, answer=models.User, errors=(400, 403, 409, 408, 413, 415, 422)
+    )
     async def add_user(self, request: web.Request) -> web.Response:
         """Add a person to the team, as its admin; a disabled one comes back."""
         caller = await self._auth.caller(request)
         require_admin(caller)
-        body = UserBody.model_validate_json(await request.read())
+        body = UserBody.model_validate_json(await read_body(request))
         name = clean_text(body.name).strip() or body.email.partition("@")[0]
         added = await self._team.add_user(
             caller.user.tenant_id,
@@ -126,12 +129,12 @@ class PeopleRoutes:
             raise Problem(HTTPStatus.CONFLICT, "user_exists", added)
         return _json(_user(added), HTTPStatus.CREATED)
 
-    @operation(body=RoleBody, answer=models.User, errors=(400, 403, 404, 409, 413, 422))
+    @operation(body=RoleBody, answer=models.User, errors=(400, 403, 404, 409, 408, 413, 415, 422))
     async def change_user(self, request: web.Request) -> web.Response:
         """Give a user of the team another role, as its admin; not the last admin."""
         caller = await self._auth.caller(request)
         require_admin(caller)
-        body = RoleBody.model_validate_json(await request.read())
+        body = RoleBody.model_validate_json(await read_body(request))
         user_id = request.match_info["user_id"]
         changed = await self._team.set_role(
             caller.user.tenant_id, user_id, body.role, actor=caller.user.id
@@ -167,14 +170,16 @@ class PeopleRoutes:
         ]
         return _json(models.Tokens(tokens=listed))
 
-    @operation(body=TokenBody, status=201, answer=models.Token, errors=(400, 403, 404, 413, 422))
+    @operation(
+        body=TokenBody, status=201, answer=models.Token, errors=(400, 403, 404, 408, 413, 415, 422)
+    )
     async def add_token(self, request: web.Request) -> web.Response:
         """A token for the caller, or for a user of the team when an admin asks.
 
         It ends with the token it was made with, whatever ``days`` says.
         """
         caller = await self._auth.caller(request)
-        body = TokenBody.model_validate_json(await request.read())
+        body = TokenBody.model_validate_json(await read_body(request))
         user = caller.user
         if body.email is not None and body.email != user.email:
             require_admin(caller)

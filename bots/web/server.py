@@ -5,12 +5,17 @@ from __future__ import annotations
 from collections.abc import AsyncGenerator, Sequence
 from contextlib import asynccontextmanager
 
-from aiohttp import web
+from aiohttp import web, web_response
 
 from bots.web.openapi import document
 from bots.web.problems import problems
 from core.errors import It0Error
 
+HEAD_S = 20.0
+"""A connection without a complete request for this long is closed. Longer than the 15 s for
+which our own clients keep an idle connection, so that it is they who close it."""
+SERVER = "it0"
+"""What the ``Server`` header says: no versions."""
 MAX_BODY = 15 * 1024 * 1024
 """10 MB of attachments in Base64, 100,000 characters of text, and the JSON around them."""
 
@@ -38,7 +43,15 @@ async def listening(
     application: web.Application, host: str, port: int
 ) -> AsyncGenerator[str, None]:
     """Serve until left; yields the URL. Port 0 takes a free one. Raises ``CannotListen``."""
-    runner = web.AppRunner(application, access_log=None, shutdown_timeout=1)
+    # The one place that also reaches what aiohttp answers before a request can be parsed.
+    web_response.SERVER_SOFTWARE = SERVER  # type: ignore[attr-defined]  # not exported
+    runner = web.AppRunner(
+        application,
+        access_log=None,
+        shutdown_timeout=1,
+        keepalive_timeout=HEAD_S,
+        auto_decompress=False,
+    )
     await runner.setup()
     try:
         site = web.TCPSite(runner, host, port, reuse_address=True)

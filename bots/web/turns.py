@@ -18,6 +18,7 @@ from bots.web.auth import Authenticator
 from bots.web.models import AttachmentBody, Completed, TurnBody
 from bots.web.openapi import operation
 from bots.web.problems import Problem
+from bots.web.requests import idempotency_key, prefers_json, read_body
 from core.attachments import check_in_background
 from core.ids import new_id
 from core.inbox import Accepted, ControlDone, Inbox, Rejected
@@ -64,14 +65,14 @@ class TurnRoutes:
         body=TurnBody,
         answer=Completed,
         streams=True,
-        errors=(400, 403, 404, 409, 413, 415, 422),
+        errors=(400, 403, 404, 408, 409, 413, 415, 422),
     )
     async def create_turn(self, request: web.Request) -> web.StreamResponse:
         """Accept a message and stream its turn.
 
         ``Idempotency-Key`` makes a repeated request answer with the first one's turn;
-        ``Last-Event-ID`` then continues its stream. With ``Accept: application/json`` the
-        answer is the final event alone.
+        ``Last-Event-ID`` then continues its stream; with another message the key is refused.
+        When ``Accept`` prefers ``application/json``, the answer is the final event alone.
         """
         caller = await self._auth.caller(request)
         if request.content_type != "application/json":
@@ -80,8 +81,8 @@ class TurnRoutes:
                 "unsupported_media_type",
                 "Send the message as application/json.",
             )
-        body = TurnBody.model_validate_json(await request.read())
-        message = await _message(body, caller.user, request.headers.get("Idempotency-Key"))
+        body = TurnBody.model_validate_json(await read_body(request))
+        message = await _message(body, caller.user, idempotency_key(request))
         accepted = await self._inbox.accept(message)
         match accepted:
             case Rejected(code=code, sentence=sentence):
@@ -91,7 +92,7 @@ class TurnRoutes:
             case Accepted(tenant_id=tenant_id, turn_id=turn_id):
                 after = _last_event_id(request) if accepted.duplicate else START
                 events = self._streams.listen(tenant_id, turn_id, after)
-        if request.headers.get("Accept") == "application/json":
+        if prefers_json(request.headers.get("Accept", "")):
             return await _final(events)
         return await _stream(request, events)
 
@@ -112,7 +113,7 @@ async def _message(body: TurnBody, user: User, key: str | None) -> InboundMessag
     # Without a conversation each message begins one: its place is its own.
     place = body.conversation_id or new_id("place")
     return InboundMessage(
-        event_id=f"api:{user.id}:{key or new_id('req')}"[:300],
+        event_id=f"api:{user.id}:{key or new_id('req')}",
         address=ConversationAddress(platform="api", workspace="", channel=user.id, thread=place),
         actor=Actor(platform="it0", workspace="", external_id=user.id),
         text=body.text,

@@ -1,0 +1,79 @@
+"""What is read of a request: its body, within limits of time, and what it accepts."""
+
+from __future__ import annotations
+
+import asyncio
+from http import HTTPStatus
+from typing import Final
+
+from aiohttp import web
+
+from bots.web.problems import Problem
+
+BODY_S: Final = 60.0
+"""A whole body must have come within this time; 15 MB need 2 Mbit/s."""
+MAX_KEY_CHARS: Final = 200
+
+
+async def read_body(request: web.Request) -> bytes:
+    """The body. Raises ``Problem`` 408 when it comes too slowly, 415 when it is compressed."""
+    if request.headers.get("Content-Encoding", "identity").strip().casefold() != "identity":
+        raise Problem(
+            HTTPStatus.UNSUPPORTED_MEDIA_TYPE,
+            "unsupported_media_type",
+            "Send the body as it is, without Content-Encoding.",
+        )
+    try:
+        async with asyncio.timeout(BODY_S):
+            return await request.read()
+    except TimeoutError:
+        raise Problem(
+            HTTPStatus.REQUEST_TIMEOUT,
+            "request_timeout",
+            f"The body did not arrive within {BODY_S:g} seconds. Send it again.",
+        ) from None
+
+
+def idempotency_key(request: web.Request) -> str | None:
+    """The client's key. Raises ``Problem`` 422 for one that is too long to be kept whole."""
+    key = request.headers.get("Idempotency-Key")
+    if key is not None and len(key) > MAX_KEY_CHARS:
+        raise Problem(
+            HTTPStatus.UNPROCESSABLE_ENTITY,
+            "idempotency_key_too_long",
+            f"The Idempotency-Key has {len(key):,} characters; at most {MAX_KEY_CHARS} are "
+            "accepted.",
+        )
+    return key
+
+
+def prefers_json(accept: str) -> bool:
+    """Whether JSON is preferred over an event stream (RFC 9110, section 12.5.1).
+
+    Of two that are as welcome, the one that is named more exactly counts; a client that
+    does not care gets the stream.
+    """
+    return _rank(accept, "application/json") > _rank(accept, "text/event-stream")
+
+
+def _rank(accept: str, media_type: str) -> tuple[float, int]:
+    """How welcome a type is: its quality, and how exactly it is named."""
+    ranges = (media_type, media_type.partition("/")[0] + "/*", "*/*")
+    best = (-1, 0.0)
+    for part in accept.split(","):
+        name, *parameters = (word.strip().casefold() for word in part.split(";"))
+        if name in ranges:
+            best = max(best, (2 - ranges.index(name), _quality(parameters)))
+    exactness, quality = best
+    return quality, exactness if quality > 0 else 0
+
+
+def _quality(parameters: list[str]) -> float:
+    for parameter in parameters:
+        name, _, value = parameter.partition("=")
+        if name.strip() == "q":
+            try:
+                return min(1.0, max(0.0, float(value)))
+            except ValueError:
+                return 0.0
+    return 1.0
