@@ -55,7 +55,7 @@ class DataDirectoryLock:
         self._path = data_dir / LOCK_FILE
         try:
             data_dir.mkdir(mode=0o700, parents=True, exist_ok=True)
-            _refuse_exposed(data_dir)
+            _refuse_exposed(data_dir, data_dir.stat())
             self._descriptor = os.open(self._path, os.O_RDWR | os.O_CREAT, 0o600)
         except OSError as error:
             raise It0Error(
@@ -95,9 +95,8 @@ class DataDirectoryLock:
         os.pwrite(self._descriptor, content, 0)
 
 
-def _refuse_exposed(data_dir: Path) -> None:
+def _refuse_exposed(data_dir: Path, status: os.stat_result) -> None:
     """Whoever may write here could put another key or another database in place of ours."""
-    status = data_dir.stat()
     if status.st_uid not in {0, os.geteuid()}:
         raise DataDirectoryExposed(
             f"The data directory {data_dir} belongs to another user (uid {status.st_uid}). Run IT0 "

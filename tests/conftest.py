@@ -55,6 +55,14 @@ def _no_inherited_settings(monkeypatch: pytest.MonkeyPatch) -> None:
             monkeypatch.delenv(name)
 
 
+@pytest.fixture(scope="session", autouse=True)
+def _usual_umask() -> Iterator[None]:
+    """Directories that tests make are not for others to write, whoever runs the tests."""
+    before = os.umask(0o022)
+    yield
+    os.umask(before)
+
+
 @pytest.fixture(scope="session")
 def postgres_server() -> Iterator[PostgresServer]:
     """One server for the whole session, without fsync: tests that kill it start their own."""

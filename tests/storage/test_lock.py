@@ -15,6 +15,7 @@ from storage.lock import (
     DataDirectoryInUse,
     DataDirectoryLock,
     Holder,
+    _refuse_exposed,
     holder,
 )
 from tests.support.processes import Process
@@ -118,10 +119,12 @@ def test_directory_that_others_can_read_is_taken(data_dir: Path) -> None:
     assert (data_dir / LOCK_FILE).stat().st_mode & 0o777 == 0o600
 
 
-@pytest.mark.skipif(os.geteuid() != 0, reason="only root can give a directory away")
-def test_directory_of_another_user_is_refused(data_dir: Path) -> None:
-    """Its owner could change everything in it."""
-    data_dir.mkdir(mode=0o700)
-    os.chown(data_dir, 12345, -1)
-    with pytest.raises(DataDirectoryExposed, match=r"belongs to another user \(uid 12345\)"):
-        DataDirectoryLock(data_dir)
+@pytest.mark.parametrize(("owner", "refused"), [(12345, True), (0, False), (os.geteuid(), False)])
+def test_directory_of_another_user_is_refused(data_dir: Path, owner: int, *, refused: bool) -> None:
+    """Its owner could change everything in it; root and we could anyway."""
+    status = os.stat_result((0o40700, 1, 1, 2, owner, 0, 4096, 0, 0, 0))
+    if not refused:
+        _refuse_exposed(data_dir, status)
+        return
+    with pytest.raises(DataDirectoryExposed, match=rf"belongs to another user \(uid {owner}\)"):
+        _refuse_exposed(data_dir, status)
