@@ -158,8 +158,9 @@ def _beat(
 
 
 # Fair: the rank of a conversation is its tenant's running turns, in all workers, plus its place
-# among the tenant's ready ones. A tenant's limit counts this worker's slots, and holds while
-# others wait. The LIMIT stays inside: behind the lock, the fair order would be lost.
+# among the tenant's ready ones. A tenant's limit counts this worker's slots. While nobody else
+# waits a tenant may go beyond it, but never into the last free slot: its turns may hang, and
+# another tenant that comes then still gets through. The LIMIT stays inside: behind the lock, the fair order would be lost.
 # A ready time far ahead was written before the clock was set back. Without ``|| ''`` SQLite
 # would group by another index, and walk every conversation there ever was.
 _CLAIM = """
@@ -169,6 +170,7 @@ WHERE id IN (SELECT id FROM conversations
     SELECT id FROM (SELECT c.id, c.ready_at,
                COALESCE(b.n, 0) + ROW_NUMBER() OVER tenant AS place,
                COALESCE(b.mine, 0) + ROW_NUMBER() OVER tenant AS own,
+               ROW_NUMBER() OVER tenant AS nth,
                MIN(c.tenant_id) OVER () <> MAX(c.tenant_id) OVER () AS contended
         FROM conversations c LEFT JOIN (SELECT tenant_id || '' AS tenant, COUNT(*) AS n,
                    SUM(CASE WHEN lease_owner = :me THEN 1 ELSE 0 END) AS mine
@@ -177,7 +179,8 @@ WHERE id IN (SELECT id FROM conversations
         WHERE c.lease_owner IS NULL AND c.done_seq < c.last_seq
           AND (c.ready_at <= {now} OR c.ready_at > {now} + 120000)
         WINDOW tenant AS (PARTITION BY c.tenant_id ORDER BY c.ready_at)) r
-    WHERE own <= :tenant_limit OR NOT contended ORDER BY place, ready_at LIMIT :n){lock})
+    WHERE own <= :tenant_limit OR (nth < :n AND NOT contended)
+    ORDER BY place, ready_at LIMIT :n){lock})
 RETURNING id, done_seq, lease_epoch
 """
 

@@ -341,12 +341,13 @@ async def test_a_clock_that_was_set_back_blocks_no_conversation(db: Database) ->
     assert [turn.address.thread for turn in await leases.claim(WORKER, 5, 5)] == ["1"]
 
 
-async def test_a_tenant_alone_may_use_every_slot(db: Database) -> None:
-    """The limit of a tenant keeps slots for others who wait; alone it binds nobody."""
+async def test_a_tenant_alone_may_use_every_slot_but_one(db: Database) -> None:
+    """Its limit keeps slots for others who wait; alone it leaves one, whatever its turns do."""
     admin, leases = await install(db), SqlLeases(db)
     for number in range(6):
         await accept(db, message(admin, number), worker=None)
-    assert len(await leases.claim(WORKER, 4, 2)) == 4
+    assert len(await leases.claim(WORKER, 4, 2)) == 3
+    assert await leases.claim(WORKER, 1, 2) == ()
 
 
 async def test_a_tenant_limit_counts_this_workers_slots_alone(db: Database) -> None:
