@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import AsyncGenerator, Iterator
 from pathlib import Path
 
 import pytest
 
-from tests.storage.places import Places
+from storage.database import Database
+from storage.postgres import PostgresDatabase
+from tests.storage.places import KINDS, Places, opened
 
 
 @pytest.fixture
@@ -17,3 +19,18 @@ def places(tmp_path: Path, request: pytest.FixtureRequest) -> Iterator[Places]:
     yield made
     for url in made.urls:
         request.getfixturevalue("postgres_server").drop_database(url)
+
+
+@pytest.fixture(params=KINDS)
+async def db(request: pytest.FixtureRequest, places: Places) -> AsyncGenerator[Database]:
+    """An empty, migrated database of either kind."""
+    async with opened(places.new(request.param, "review")) as database:
+        yield database
+
+
+@pytest.fixture
+async def pg(places: Places) -> AsyncGenerator[PostgresDatabase]:
+    """An empty, migrated PostgreSQL database."""
+    async with opened(places.new("postgresql", "review")) as database:
+        assert isinstance(database, PostgresDatabase)
+        yield database
