@@ -44,7 +44,7 @@ class SqlInbox:
         try:
             return await self._db.transaction(_accept, message, offer)
         except _Duplicate:
-            return await self._db.read(_first, message)
+            return await self._db.read(_first, message, refs)
 
     async def stop(self, message: InboundMessage) -> ControlDone | Rejected:
         """See the port."""
@@ -58,6 +58,12 @@ class _Offer:
     worker: str | None
     tenant_limit: int
     files: tuple[AttachmentRef, ...]
+
+
+_OTHER_MESSAGE = Rejected(
+    code="idempotency_key_reused",
+    sentence="This key was used for another message. Send this one with a key of its own.",
+)
 
 
 class _Duplicate(Exception):  # not a fault: it only rolls the transaction back
@@ -242,14 +248,16 @@ def _turn(
     )
 
 
-def _first(conn: sa.Connection, message: InboundMessage) -> Accepted | Rejected:
+def _first(
+    conn: sa.Connection, message: InboundMessage, files: tuple[AttachmentRef, ...]
+) -> Accepted | Rejected:
     """The turn of an event that was stored before, if it is the same person's."""
     who = sender(conn, message)
     if who is None:
         return STRANGER
     row = execute(
         conn,
-        "SELECT id, tenant_id, conversation_id FROM turns"
+        "SELECT id, tenant_id, conversation_id, text, attachments FROM turns"
         " WHERE event_id = :event AND tenant_id = :tenant AND user_id = :user",
         event=message.event_id,
         tenant=who[0].tenant_id,
@@ -257,6 +265,13 @@ def _first(conn: sa.Connection, message: InboundMessage) -> Accepted | Rejected:
     ).first()
     if row is None:
         return Rejected(code="event_taken", sentence="This event id was used by somebody else.")
+    same = (
+        text(row[3]) == message.text
+        and [ref["sha256"] for ref in json.loads(text(row[4]))] == [ref.sha256 for ref in files]
+        and message.conversation_id in (None, row[2])
+    )
+    if not same:
+        return _OTHER_MESSAGE
     return Accepted(
         turn_id=text(row[0]),
         tenant_id=text(row[1]),

@@ -42,6 +42,7 @@ _STATUSES: Final = {
     "unknown_person": HTTPStatus.FORBIDDEN,
     "not_found": HTTPStatus.NOT_FOUND,
     "event_taken": HTTPStatus.CONFLICT,
+    "idempotency_key_reused": HTTPStatus.CONFLICT,
 }
 
 

@@ -14,7 +14,7 @@ from bots.web import requests, server
 from bots.web.openapi import operation
 from bots.web.requests import prefers_json, read_body
 from bots.web.server import build, listening
-from tests.bots.api_kit import Api, open_api
+from tests.bots.api_kit import Api, attached, open_api
 
 
 @pytest.fixture
@@ -109,6 +109,25 @@ async def test_a_usual_accept_header_gets_json(api: Api) -> None:
         "POST", "/api/v1/agent/turns", {"text": "/whoami"}, Accept="application/json, */*"
     )
     assert (status, answer["outcome"]) == (200, "answered")
+
+
+async def test_a_key_belongs_to_its_message(api: Api) -> None:
+    """The same key with other words, files or another conversation is 409, not a wrong answer."""
+    same: dict[str, object] = {"text": "load?", "attachments": [attached("a.txt", b"one")]}
+    others: list[dict[str, object]] = [
+        {**same, "text": "disks?"},
+        {**same, "attachments": [attached("a.txt", b"two")]},
+        {"text": "load?"},
+        {**same, "conversation_id": (await api.ask("/whoami"))["conversation_id"]},
+    ]
+    headers = {"Accept": "application/json", "Idempotency-Key": "k1"}
+    _, first = await api.call("POST", "/api/v1/agent/turns", same, **headers)
+    for body in others:
+        status, problem = await api.call("POST", "/api/v1/agent/turns", body, **headers)
+        assert (status, problem["code"]) == (409, "idempotency_key_reused")
+    for again in (same, {**same, "conversation_id": first["conversation_id"]}):
+        status, answer = await api.call("POST", "/api/v1/agent/turns", again, **headers)
+        assert (status, answer) == (200, first)
 
 
 async def test_a_long_idempotency_key_is_refused(api: Api) -> None:
