@@ -153,14 +153,18 @@ async def _print_plain(
 ) -> Outcome | None:
     """The answer alone on the output; what happens meanwhile on the error output."""
     outcome = None
+    failures: dict[str, str] = {}
     async for event in events:
         match event:
             case Notice() | Reconnecting(attempt=1):
                 terminal.complain(event.text)
             case ToolFinished(ok=False):
-                terminal.complain(f"{event.tool} failed: {event.output[:200]}")
+                failures[event.call_id] = f"{event.tool} failed: {event.output[:200]}"
             case TurnCompleted():
                 outcome = event.outcome
+                for failure in failures.values():
+                    if failure.partition(": ")[2].strip() not in event.reply:  # said there
+                        terminal.complain(failure)
                 if event.reply.strip():
                     print(safe_text(event.reply).rstrip(), file=terminal.stdout, flush=True)
                 if event.notice:

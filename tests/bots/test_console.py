@@ -346,3 +346,15 @@ async def test_a_lost_answer_keeps_its_conversation(api: ConsoleApi, tmp_path: P
     assert "did not come back" in screen.out.getvalue()
     assert [post.get("conversation_id") for post in api.posts] == [None, "conv_1"]
     assert ["attachments" in post for post in api.posts] == [True, False]
+
+
+async def test_a_failed_tool_is_said_once(api: ConsoleApi) -> None:
+    """Without a terminal it is on the error output, unless the answer has it."""
+    failed: Step = (
+        "tool_finished",
+        {"call_id": "1", "tool": "disk", "ok": False, "output": "web-9 is unknown"},
+    )
+    api.scripts["told"] = [failed, completed("I cannot: web-9 is unknown.")]
+    api.scripts["untold"] = [failed, completed("Sorry.")]
+    assert await once(api, "told") == (0, "I cannot: web-9 is unknown.\n", "")
+    assert await once(api, "untold") == (0, "Sorry.\n", "disk failed: web-9 is unknown\n")
