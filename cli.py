@@ -6,6 +6,7 @@ import argparse
 import asyncio
 import json
 import os
+import shutil
 import sys
 from collections.abc import Callable, Coroutine, Sequence
 from pathlib import Path
@@ -154,7 +155,7 @@ def _serve(arguments: argparse.Namespace) -> int:
         print(f"Warning: {warning}", file=sys.stderr)
 
     def ready(process: Any) -> None:  # noqa: ANN401  # app.Running, imported late
-        print(ready_banner(process), flush=True)
+        print(as_invoked(ready_banner(process)), flush=True)
 
     return _run(serve(settings, role, ready))
 
@@ -248,8 +249,20 @@ def _run(work: Coroutine[Any, Any, int | None]) -> int:
 
 
 def _complain(sentence: str) -> int:
-    print(f"it0: {sentence}", file=sys.stderr)
+    print(f"it0: {as_invoked(sentence)}", file=sys.stderr)
     return 1
+
+
+def as_invoked(sentence: str, program: str | None = None) -> str:
+    """The sentence with its commands as they can be typed here.
+
+    After `make run` there is `.venv/bin/it0` and no `it0` on the PATH. ``program`` is the
+    command as it was invoked; the process's own when it is None.
+    """
+    program = sys.argv[0] if program is None else program
+    if Path(program).name != "it0" or shutil.which("it0") is not None:
+        return sentence
+    return sentence.replace("`it0 ", f"`{program} ").replace("  it0 chat ", f"  {program} chat ")
 
 
 if __name__ == "__main__":
