@@ -265,7 +265,8 @@ def _first(
     ).first()
     if row is None:
         return Rejected(code="event_taken", sentence="This event id was used by somebody else.")
-    same = (
+    erased = not text(row[3]) and text(row[4]) == "[]"  # no message is stored empty
+    same = erased or (
         text(row[3]) == message.text
         and [ref["sha256"] for ref in json.loads(text(row[4]))] == [ref.sha256 for ref in files]
         and message.conversation_id in (None, row[2])

@@ -160,7 +160,8 @@ def _beat(
 # Fair: the rank of a conversation is its tenant's running turns, in all workers, plus its place
 # among the tenant's ready ones. A tenant's limit counts this worker's slots. While nobody else
 # waits a tenant may go beyond it, but never into the last free slot: its turns may hang, and
-# another tenant that comes then still gets through. The LIMIT stays inside: behind the lock, the fair order would be lost.
+# another tenant that comes then still gets through. The LIMIT stays inside: behind the lock,
+# the fair order would be lost.
 # A ready time far ahead was written before the clock was set back. Without ``|| ''`` SQLite
 # would group by another index, and walk every conversation there ever was.
 _CLAIM = """

@@ -335,6 +335,19 @@ async def test_deleting_a_conversation_erases_it(api: Api) -> None:
     assert (await api.call("GET", "/api/v1/conversations"))[1] == {"conversations": []}
 
 
+async def test_a_redelivery_after_deletion_is_still_a_duplicate(
+    api: Api, fake: FakeAnthropic
+) -> None:
+    """The event id of an erased message is remembered: nothing runs again."""
+    events = [event async for event in api.stream("forget this", key="k9")]
+    turn = json.loads(events[0].data)
+    await api.call("DELETE", f"/api/v1/conversations/{turn['conversation_id']}")
+    again = [event async for event in api.stream("forget this", key="k9")]
+    assert again[-1].event == "completed"
+    assert "forget" not in again[-1].data
+    assert fake.count == 1
+
+
 async def test_health_ready_and_metrics_need_no_token(api: Api) -> None:
     """Probes and scrapes carry no credentials, and no text."""
     await api.ask("a canary in the metrics")
