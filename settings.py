@@ -102,7 +102,7 @@ VARIABLES: tuple[Variable, ...] = (
         purpose="the first admin, made on the first start; admin@localhost when unset",
     ),
     Variable(
-        name="IT0_TURN_SLOTS", purpose="turns that run at once in a process, 1 to 1000; default 64"
+        name="IT0_TURN_SLOTS", purpose="turns that run at once in a process, 1 to 1000; default 256"
     ),
     Variable(
         name="IT0_SHUTDOWN_GRACE_S",
@@ -341,7 +341,7 @@ class _Reader(Reader):
 
     def tuning(self) -> TuningSettings:
         return TuningSettings(
-            turn_slots=self.integer("IT0_TURN_SLOTS", 64, 1, 1000),
+            turn_slots=self.integer("IT0_TURN_SLOTS", 256, 1, 1000),
             shutdown_grace_s=self.seconds("IT0_SHUTDOWN_GRACE_S", 20.0, 0, 3600),
             model_timeout_s=self.seconds("IT0_MODEL_TIMEOUT_S", 60.0, 0.1, 3600),
             max_output_tokens=self.integer("IT0_MAX_OUTPUT_TOKENS", 8192, 1, 128_000),

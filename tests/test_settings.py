@@ -34,7 +34,7 @@ def test_an_empty_environment_is_a_working_installation() -> None:
     assert settings.model == "claude-sonnet-5-5"
     assert settings.admin_email == "admin@localhost"
     assert settings.log_format == "auto"
-    assert settings.tuning.turn_slots == 64
+    assert settings.tuning.turn_slots == 256
     assert settings.tuning.max_output_tokens == 8192
     assert settings.warnings == ()
     assert not any(line.configured for line in settings.describe())
