@@ -31,6 +31,7 @@ from core.delivery import Deliverer
 from core.engine_choice import Engines
 from core.engines.engine import Engine
 from core.engines.runbook import RunbookEngine
+from core.engines.runbook_words import WhyOffline
 from core.fleet.inventory import Inventory
 from core.fleet.local import LocalConnector, LocalHost
 from core.fleet.tools import fleet_tools
@@ -248,8 +249,11 @@ def _engines(
     parts: Parts,
     stack: AsyncExitStack,
 ) -> Engines:
-    engines: dict[str, Engine] = {"runbook": RunbookEngine(skills=skills, inventory=inventory)}
-    if settings.anthropic.api_key is not None:
+    key = settings.anthropic.api_key
+    why = WhyOffline.NO_KEY if key is None else WhyOffline.CHOSEN
+    runbook = RunbookEngine(skills=skills, inventory=inventory, why=why)
+    engines: dict[str, Engine] = {"runbook": runbook}
+    if key is not None:
         engines["claude_api"] = _claude(settings, stack)
     engines.update(parts.engines)
     return Engines(engines=engines, default=settings.default_engine, model=settings.model)
