@@ -73,6 +73,8 @@ def calls(text: str) -> list[tuple[str, dict[str, object]]]:
         ("why is web-4 so slow?", "system_load", {"server": "web-4"}),
         ("系统负载", "system_load", {}),
         ("who listens on 8080", "listening_ports", {"port": 8080}),
+        ("is anything listening on port 8080?", "listening_ports", {"port": 8080}),
+        ("is port 443 open?", "listening_ports", {"port": 443}),
         ("what's on port 443", "listening_ports", {"port": 443}),
         ("open ports on db", "listening_ports", {"server": "db-1"}),
         ("谁在监听8080端口", "listening_ports", {"port": 8080}),
