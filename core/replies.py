@@ -322,7 +322,8 @@ class Reply:
             with suppress(TimeoutError):
                 async with asyncio.timeout(pause):
                     await self._closing.wait()
-            await self._dirty.wait()
+            if not self._closing.is_set():  # a preview may have cleared what close() set
+                await self._dirty.wait()
 
     async def _preview_all(self, limits: SinkLimits) -> None:
         self._dirty.clear()

@@ -154,9 +154,11 @@ class TurnRunner:
         else:
             return ending
         finally:
-            await asyncio.gather(opening, return_exceptions=True)
-            if run.reply is not None:
-                await run.reply.close()
+            try:
+                await asyncio.gather(opening, return_exceptions=True)
+            finally:  # also when the lease is lost meanwhile: the previews must not outlive us
+                if run.reply is not None:
+                    await run.reply.close()
 
     async def _answer(self, run: _Run, *, stopped: bool) -> Ending:
         turn = run.turn

@@ -2,17 +2,20 @@
 
 from __future__ import annotations
 
+import asyncio
 import time
 from collections.abc import Callable
 from dataclasses import replace
 
+from core.control import Stop
 from core.conversations import MAX_TURNS, Conversations, Memory, PastTurn
 from core.replies import DeliveryFailed, Destination, SinkLimits
 from core.steps import Exchange
+from core.turn import TurnRunner
 from core.turnmeter import TurnMeter
 from tests.core.test_turnmeter import TURN, Answers
 from tests.fakes.scripted_engine import Pause, Say, ScriptedEngine
-from tests.support.core_kit import House, Site
+from tests.support.core_kit import House, Site, eventually
 
 
 class Sink:
@@ -111,6 +114,27 @@ async def test_a_slow_platform_does_not_delay_the_end_of_a_turn(site: Site) -> N
         waited = time.monotonic() - began
         slow = False
         assert waited < 20  # the platform's pause is 25 s: this is order, not speed
+        await house.crash()
+
+
+async def test_previews_end_with_a_turn_that_loses_its_lease_twice(site: Site) -> None:
+    """A thawed zombie finds out by itself and from its heartbeat in one moment: no task stays."""
+    sink = Sink()
+    async with site.open(ScriptedEngine([Pause(0.3), Say("x")]), sink=sink) as house:
+        await house.accepted("hi", platform="chat")
+        await eventually(lambda: bool(sink.calls))
+        scheduler = house.core.scheduler
+        (running,) = scheduler._running.values()
+
+        def lost() -> bool:
+            asyncio.get_running_loop().call_soon(running.control.stop, Stop.LOST)
+            return False
+
+        assert isinstance(scheduler.runner, TurnRunner)
+        scheduler.runner.still_leased = lost
+        await asyncio.wait([running.task], timeout=10)
+        names = {getattr(task.get_coro(), "__qualname__", "") for task in asyncio.all_tasks()}
+        assert "Reply._preview" not in names
         await house.crash()
 
 
