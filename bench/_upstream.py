@@ -30,7 +30,7 @@ class Upstream(FakeAnthropic):
         request["arrived"] = arrived
         return await super()._messages(request)
 
-    async def _stream(self, request, plan, answer, seen):  # type: ignore[no-untyped-def] # noqa: ANN001, ANN202
+    async def _stream(self, request, plan, answer, seen):  # type: ignore[no-untyped-def] # noqa: ANN001, ANN202  # the fake's own types
         self._arrivals[seen.prompt.split(None, 1)[0]] = request["arrived"]
         return await super()._stream(request, plan, answer, seen)
 

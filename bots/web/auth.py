@@ -27,7 +27,6 @@ from core.tenants import Role, User
 ALGORITHM = "HS256"
 OPERATOR_SECONDS = 30
 """Life of an operator token; the command line makes a new one for each request."""
-MAX_DAYS = 3650
 
 
 class TokenStore(Protocol):
