@@ -293,7 +293,22 @@ async def _provider_problem(settings: Settings) -> str:
     except TimeoutError:
         return f"{url} does not answer within {_PROVIDER_S:g} s."
     except (aiohttp.ClientError, OSError, ValueError) as error:
-        return f"{url} cannot be reached: {error}."
+        return f"{url} cannot be reached: {_reason(error)}."
+
+
+def _reason(error: Exception) -> str:
+    """What went wrong, without the library's own objects."""
+    match error:
+        case aiohttp.ClientConnectorCertificateError() | ssl.SSLCertVerificationError():
+            return "its certificate is not trusted (a private authority: IT0_ANTHROPIC_CA_FILE)"
+        case aiohttp.ClientConnectorSSLError() | ssl.SSLError():
+            return "TLS failed (the address, or the file in IT0_ANTHROPIC_CA_FILE)"
+        case aiohttp.ClientConnectorDNSError():
+            return "its name is not known"
+        case aiohttp.ClientConnectorError(os_error=OSError(errno=int(number))) if number > 0:
+            return os.strerror(number).lower()
+        case _:
+            return "what answers there does not speak HTTP, or closed the connection"
 
 
 async def _storage_state(settings: Settings) -> tuple[str, bool]:

@@ -19,7 +19,7 @@ from pathlib import Path
 import pytest
 
 import cli
-from tests.support.processes import Process
+from tests.support.processes import Process, free_port
 
 IT0 = [sys.executable, "-m", "cli"]
 ROOT = Path(__file__).parents[2]
@@ -287,6 +287,19 @@ def test_a_locked_database_is_said_and_nothing_is_lost(data_dir: Path) -> None:
             except urllib.error.HTTPError:
                 time.sleep(0.5)
         assert json.loads(events[-1][2])["outcome"] == "answered"
+
+
+def test_check_says_in_words_why_the_provider_is_out_of_reach(data_dir: Path) -> None:
+    """A refused connection is called that; no object of a library is shown."""
+    status, out, _ = it0(
+        data_dir,
+        "check",
+        ANTHROPIC_API_KEY="sk-ant-test",
+        ANTHROPIC_BASE_URL=f"http://127.0.0.1:{free_port()}",
+    )
+    assert status == 1
+    assert "cannot be reached: connection refused." in out
+    assert "object at" not in out
 
 
 def test_a_backup_restores_elsewhere(data_dir: Path, tmp_path: Path) -> None:
