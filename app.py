@@ -39,8 +39,9 @@ from core.inbox import Inbox
 from core.keys import Keys, WrongKey, load_or_make
 from core.prompts import SystemPrompt
 from core.protected import ProtectedPaths
-from core.replies import HOLD_MS, Sinks
+from core.replies import HOLD_MS
 from core.scheduling import Pace, Scheduler
+from core.sinks import Sinks
 from core.skills import BUILT_IN, SkillLibrary
 from core.streams import Streams
 from core.tenants import User
@@ -48,6 +49,7 @@ from core.toolrunner import ApprovalGate, NoApprovals, ToolRunner
 from core.tools import Tool
 from core.turn import TurnRunner
 from settings import Settings
+from storage.access import SqlGate
 from storage.audit import SqlAudit
 from storage.conversations import SqlConversations
 from storage.database import Database
@@ -233,7 +235,7 @@ async def _build(
     return Core(
         settings=settings,
         storage=storage,
-        inbox=Inbox(SqlInbox(db), scheduler),
+        inbox=Inbox(SqlInbox(db), SqlGate(db, storage.keys.derive("audit")), scheduler),
         scheduler=scheduler,
         streams=streams,
         conversations=conversations,

@@ -12,13 +12,16 @@ from core.clock import Clock
 from core.turns import Ending, Outcome, Turn
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
+@dataclass(frozen=True, slots=True)
 class Command:
     """``/word rest``."""
 
     word: str
-    rest: str
+    rest: str = ""
 
+
+HIDDEN = frozenset({"start", "welcome"})
+"""Commands that platforms send by themselves, or that follow a code."""
 
 HELP: Mapping[str, str] = {
     "help": "what I can do",
@@ -51,7 +54,7 @@ def parse_command(text: str) -> Command | None:
     word = first.partition("\n")[0].casefold()
     if not word.isalpha():
         return None
-    if word in HELP or difflib.get_close_matches(word, HELP, n=1, cutoff=_NEAR):
+    if word in HELP or word in HIDDEN or difflib.get_close_matches(word, HELP, n=1, cutoff=_NEAR):
         return Command(word=word, rest=rest.strip())
     return None
 

@@ -13,7 +13,8 @@ import structlog
 
 from core import telemetry
 from core.errors import Fenced, StorageFailure
-from core.replies import HOLD_MS, DeliveryFailed, Destination, PartLog, Reply, Sinks
+from core.replies import HOLD_MS, PartLog, Reply
+from core.sinks import DeliveryFailed, Destination, Sinks
 from core.turnlog import DeliveryLog
 
 SWEEP_LIMIT = 20

@@ -1,19 +1,38 @@
 """The inbox: an inbound message becomes a stored turn, once, before anything is acknowledged.
 
-Control commands (``/stop``) are carried out here, at ingest; they never wait in the queue
-of the conversation that they are meant to stop.
+Control commands (``/stop``), buttons, edits and codes of strangers are carried out here, at
+ingest; they never wait in the queue of the conversation that they are about.
 """
 
 from __future__ import annotations
 
 import asyncio
+import hashlib
+from collections.abc import Coroutine
 from dataclasses import dataclass, replace
-from typing import Protocol
+from enum import StrEnum
+from typing import Protocol, TypeVar
 
-from core.commands import CONTROL_COMMANDS, parse_command
+from core.access import Doorman, parse_code
+from core.buttons import Press
+from core.commands import CONTROL_COMMANDS, Command, parse_command
 from core.markdown import title_of
-from core.messages import MAX_TEXT_CHARS, InboundMessage, clean_text
+from core.messages import (
+    MAX_ATTACHMENTS,
+    MAX_TEXT_CHARS,
+    ConversationAddress,
+    InboundMessage,
+    Overlap,
+    clean_text,
+)
+from core.refusals import NOT_LINKED, STRANGER_CODES, Rejected
 from core.turns import Turn, TurnKind
+from core.words import sentence
+
+T = TypeVar("T")
+
+_DOOR = frozenset({"link", "start"})
+"""Commands by which strangers come in."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -32,22 +51,25 @@ class Accepted:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class ControlDone:
-    """A control command, carried out."""
+    """A control command or a button, carried out."""
 
     conversation_id: str
     reply: str
     stopped: tuple[str, ...] = ()
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Rejected:
-    """Not stored. ``code`` is stable; the sentence says what to do."""
-
-    code: str
-    sentence: str
-
-
 Acceptance = Accepted | ControlDone | Rejected
+
+
+class Edited(StrEnum):
+    """What became of the edit of a message."""
+
+    REPLACED = "replaced"
+    """It waits; now with the new text."""
+    TOO_LATE = "too_late"
+    """It is being answered."""
+    OVER = "over"
+    """It was answered, or never was ours."""
 
 
 class InboxStore(Protocol):
@@ -69,6 +91,31 @@ class InboxStore(Protocol):
 
     async def stop(self, message: InboundMessage) -> ControlDone | Rejected:
         """Ask every unfinished turn of the conversation to stop."""
+
+    async def press(self, press: Press) -> ControlDone | Rejected:
+        """Carry a button out, once a person and turn."""
+
+    async def edit(self, message: InboundMessage) -> Edited:
+        """Give a message that nobody began to answer its new text."""
+
+    async def retract(self, event_id: str) -> tuple[str, ...]:
+        """Stop the turn of a message that its writer deleted; the ids of what stops."""
+
+    async def move(self, old: ConversationAddress, new: ConversationAddress) -> None:
+        """A channel got another id: links, places and open turns follow."""
+
+
+class GateStore(Protocol):
+    """Who may come in; one transaction each."""
+
+    async def redeem(self, message: InboundMessage, code: str) -> Rejected | None:
+        """Use a one-time code for the message's sender and place; None when it was good."""
+
+    async def link_group(self, message: InboundMessage) -> Rejected | None:
+        """Link the message's group to the tenant of its sender, who must be an admin."""
+
+    async def ask_in(self, message: InboundMessage) -> str:
+        """Note that a stranger wants to be let in; return the code to show to an admin."""
 
 
 class Slots(Protocol):
@@ -94,11 +141,13 @@ class Slots(Protocol):
 class Inbox:
     """Accepts messages; the only way into the core."""
 
-    def __init__(self, store: InboxStore, slots: Slots) -> None:
-        """Wire the store and the scheduler."""
+    def __init__(self, store: InboxStore, gate: GateStore, slots: Slots) -> None:
+        """Wire the stores and the scheduler."""
         self._store = store
+        self._gate = gate
         self._slots = slots
-        self._tasks: set[asyncio.Task[Acceptance]] = set()
+        self._doorman = Doorman()
+        self._tasks: set[asyncio.Task[object]] = set()
 
     async def accept(self, message: InboundMessage) -> Acceptance:
         """Store the message and start it if a slot is free.
@@ -106,14 +155,42 @@ class Inbox:
         A caller that is cancelled does not take the transaction with it: the turn is stored
         and started, or neither. Raises ``StorageFailure`` when nothing was stored.
         """
-        task = asyncio.create_task(self._accept(message))
-        self._tasks.add(task)
-        task.add_done_callback(self._tasks.discard)
-        return await asyncio.shield(task)
+        return await self._shielded(self._accept(message))
+
+    async def edit(self, message: InboundMessage) -> Acceptance | None:
+        """A message was edited, as ``accept``; None when there is nothing to do about it.
+
+        One that waits gets the new text; of one that is being answered the new text joins the
+        turn; one that was answered stays answered.
+        """
+        return await self._shielded(self._edit(message))
+
+    async def retract(self, event_id: str) -> None:
+        """A message was deleted by its writer: what is not answered yet is not answered."""
+        self._slots.stop(await self._shielded(self._store.retract(_printable(event_id))))
+        self._slots.wake()
+
+    async def press(self, press: Press) -> ControlDone | Rejected:
+        """A button was pressed; its data has been checked by the edge (``core.buttons``)."""
+        done = await self._shielded(self._store.press(press))
+        if isinstance(done, ControlDone):
+            self._slots.stop(done.stopped)
+            self._slots.wake()
+        return done
+
+    async def move(self, old: ConversationAddress, new: ConversationAddress) -> None:
+        """A channel got another id, as a Telegram group that becomes a supergroup."""
+        await self._shielded(self._store.move(old, new))
 
     async def drain(self) -> None:
         """Wait for transactions whose callers have gone."""
         await asyncio.gather(*self._tasks, return_exceptions=True)
+
+    async def _shielded(self, work: Coroutine[object, object, T]) -> T:
+        task = asyncio.create_task(work)
+        self._tasks.add(task)
+        task.add_done_callback(self._tasks.discard)
+        return await asyncio.shield(task)
 
     async def _accept(self, message: InboundMessage) -> Acceptance:
         message = replace(
@@ -126,6 +203,36 @@ class Inbox:
         if problem:
             return problem
         command = parse_command(message.text)
+        if command is not None and command.word in _DOOR and command.rest:
+            return await self._redeem(message, command.rest)
+        if command is not None and command.word == "start":
+            message, command = replace(message, text="/help"), Command("help")
+        accepted = await self._let_in(message, command)
+        if not isinstance(accepted, Rejected) or accepted.code not in STRANGER_CODES:
+            return accepted
+        wants_link = command is not None and command.word == "link"
+        if accepted.code == NOT_LINKED and wants_link:
+            problem = await self._gate.link_group(message)
+            if problem is None:
+                return await self._welcome(message)
+        return await self._doorman.answer(message, accepted, self._gate.ask_in)
+
+    async def _redeem(self, message: InboundMessage, code: str) -> Acceptance:
+        """``/link CODE``: works for strangers, too."""
+        problem = self._doorman.too_many(message.actor)
+        if problem is not None:
+            return problem
+        problem = await self._gate.redeem(message, parse_code(code))
+        if problem is not None:
+            self._doorman.count_failure(message.actor)
+            return problem
+        return await self._welcome(message)
+
+    async def _welcome(self, message: InboundMessage) -> Acceptance:
+        """Answered as a turn, so that the answer is not lost; the code is not stored."""
+        return await self._let_in(replace(message, text="/welcome"), Command("welcome"))
+
+    async def _let_in(self, message: InboundMessage, command: Command | None) -> Acceptance:
         if command is not None and command.word in CONTROL_COMMANDS:
             done = await self._store.stop(message)
             if isinstance(done, ControlDone):
@@ -133,6 +240,24 @@ class Inbox:
             return done
         kind = TurnKind.MESSAGE if command is None else TurnKind.COMMAND
         return await self._store_turn(message, kind)
+
+    async def _edit(self, message: InboundMessage) -> Acceptance | None:
+        text = clean_text(message.text).strip()
+        message = replace(message, event_id=_printable(message.event_id), text=text)
+        if not text or _problem(message) or parse_command(text):
+            return None
+        if await self._store.edit(message) is not Edited.TOO_LATE:
+            return None
+        digest = hashlib.sha256(text.encode()).hexdigest()[:12]
+        joining = replace(
+            message,
+            event_id=f"{message.event_id}:edit:{digest}",
+            text=f"(I edited my message. It now reads:)\n{text}",
+            overlap=Overlap.STEER,
+            files=(),
+            attachments=(),
+        )
+        return await self._store_turn(joining, TurnKind.MESSAGE)
 
     async def _store_turn(self, message: InboundMessage, kind: TurnKind) -> Acceptance:
         worker = self._slots.reserve()
@@ -164,18 +289,28 @@ def _printable(name: str) -> str:
 def _problem(message: InboundMessage) -> Rejected | None:
     named = message.conversation_id
     if named is not None and not named.isprintable():
-        return Rejected(code="not_found", sentence="There is no such conversation.")
-    if not message.text and not message.attachments:
+        return Rejected(code="not_found", sentence=sentence("There is no such conversation."))
+    if len(message.attachments) + len(message.files) > MAX_ATTACHMENTS:
+        return Rejected(
+            code="too_many_files",
+            sentence=sentence(
+                "At most {most} files fit one message. Send the others in another one.",
+                most=MAX_ATTACHMENTS,
+            ),
+        )
+    if not message.text and not message.attachments and not message.files:
         return Rejected(
             code="empty_message",
-            sentence="The message is empty. Write a question, or attach a file.",
+            sentence=sentence("The message is empty. Write a question, or attach a file."),
         )
     if len(message.text) > MAX_TEXT_CHARS:
         return Rejected(
             code="message_too_long",
-            sentence=(
-                f"The message has {len(message.text):,} characters; at most "
-                f"{MAX_TEXT_CHARS:,} are accepted. Attach the text as a file instead."
+            sentence=sentence(
+                "The message has {length:,} characters; at most {most:,} are accepted. "
+                "Attach the text as a file instead.",
+                length=len(message.text),
+                most=MAX_TEXT_CHARS,
             ),
         )
     return None

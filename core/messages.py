@@ -44,6 +44,10 @@ class Actor:
     platform: str
     workspace: str
     external_id: str
+    name: str = ""
+    """How the platform shows the person; for an admin who lets a stranger in."""
+    language: str = ""
+    """The language the platform gives them, as an IETF tag (``en``, ``zh-hans``), if it does."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -66,11 +70,24 @@ class AttachmentRef:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
+class RemoteFile:
+    """A file that is still at the platform; the turn fetches it."""
+
+    ref: str
+    """What the platform's ``FileSource`` needs to find it; opaque to the core."""
+    name: str
+    media_type: str
+    """As the platform claims; ``audio/...`` is a voice note, which is transcribed."""
+    size: int = 0
+    """Bytes as the platform claims; 0 when it does not say."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
 class InboundMessage:
     """One message from a platform.
 
-    ``event_id`` is the platform's own id with the platform as prefix
-    (``slack:T1:Ev9``): a second delivery with the same id changes nothing.
+    ``event_id`` is the message's identity on its platform with the platform as prefix
+    (``slack:T1:C1:1700000000.000100``): a second delivery with the same id changes nothing.
     """
 
     event_id: str
@@ -82,6 +99,15 @@ class InboundMessage:
     """An explicit conversation, which must belong to the actor; else the address decides."""
     engine: str | None = None
     overlap: Overlap = Overlap.QUEUE
+    files: tuple[RemoteFile, ...] = ()
+    """Files by reference, at most ``MAX_ATTACHMENTS`` with the others."""
+    group: str | None = None
+    """The shared place whose link decides the tenant: a Slack workspace, a Telegram group.
+
+    None where the person alone does: private chats, the API, the terminal.
+    """
+    source_ref: str = ""
+    """The platform's id of this message, which replies can point to."""
 
 
 def clean_text(text: str) -> str:

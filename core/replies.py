@@ -12,7 +12,7 @@ from __future__ import annotations
 import asyncio
 import hashlib
 import time
-from collections.abc import Awaitable, Callable, Mapping
+from collections.abc import Awaitable, Callable
 from contextlib import suppress
 from dataclasses import dataclass
 from typing import Protocol
@@ -20,10 +20,9 @@ from typing import Protocol
 import structlog
 
 from core import telemetry
-from core.errors import Fenced, It0Error, StorageFailure
+from core.errors import Fenced, StorageFailure
 from core.markdown import split_markdown
-from core.messages import ConversationAddress
-from core.turns import Turn
+from core.sinks import DeliveryFailed, Destination, ReplySink, SinkLimits, Throttled, View
 
 PLACEHOLDER = "…"
 MAX_TRIES = 4
@@ -32,69 +31,6 @@ MAX_PATIENCE_S = 30.0
 
 _log = structlog.get_logger()
 
-
-class DeliveryFailed(It0Error):
-    """The platform did not take a message."""
-
-    code = "delivery_failed"
-
-    def __init__(self, sentence: str, *, retry_after_s: float | None, permanent: bool) -> None:
-        """``permanent``: asking again cannot help (blocked, deleted, revoked)."""
-        super().__init__(sentence)
-        self.retry_after_s = retry_after_s
-        self.permanent = permanent
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class SinkLimits:
-    """What a platform allows."""
-
-    max_chars: int
-    """Longest message, in the units of ``measure``."""
-    edit_interval_s: float
-    """Least time between two edits of one reply."""
-    measure: Callable[[str], int] = len
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Destination:
-    """Where a reply goes, and whose it is."""
-
-    tenant_id: str
-    turn_id: str
-    event_id: str
-    address: ConversationAddress
-
-
-def destination(turn: Turn) -> Destination:
-    """Where a turn's reply goes."""
-    return Destination(
-        tenant_id=turn.tenant_id, turn_id=turn.id, event_id=turn.event_id, address=turn.address
-    )
-
-
-class ReplySink(Protocol):
-    """A platform, as the core sees it. Text is Markdown; the adapter renders it.
-
-    Raises ``DeliveryFailed``.
-    """
-
-    @property
-    def limits(self) -> SinkLimits:
-        """What the platform allows."""
-
-    async def post(self, to: Destination, part: int, text: str) -> str:
-        """Post a new message that carries (turn, part) where possible; return its id."""
-
-    async def edit(self, to: Destination, ref: str, text: str) -> None:
-        """Make the message show this text; doing it twice shows the same."""
-
-    async def find(self, to: Destination, part: int) -> str | None:
-        """The id of a part posted before a crash, if the platform can tell."""
-
-
-Sinks = Mapping[str, ReplySink]
-"""The platforms that show messages; on others (API, terminal) the stream is the reply."""
 
 Hold = Callable[[], Awaitable[bool]]
 """Renews a delivery's hold; False when another worker delivers the reply now."""
@@ -153,6 +89,8 @@ class Reply:
         """Parts that were posted, or perhaps posted, and whose id is not committed."""
         self._adopted = False
         self._text = ""
+        self._status = ""
+        self._drafting = False
         self._dirty = asyncio.Event()
         self._closing = asyncio.Event()
         self._pump: asyncio.Task[None] | None = None
@@ -160,7 +98,7 @@ class Reply:
         self._held_at = 0.0
 
     async def open(self, *, first_attempt: bool) -> None:
-        """Show that work began: post the placeholder and commit its id, then preview.
+        """Show that work began: a draft, or the placeholder with its id committed; then preview.
 
         One try, so that a slow platform does not hold up the turn's end: when it is refused
         for now, ``DeliveryFailed`` is raised and the previews go on trying.
@@ -169,7 +107,9 @@ class Reply:
             await self._adopt()
         try:
             if 1 not in self._parts:
-                await self._post(1, PLACEHOLDER)
+                self._drafting = await self._sink.draft(self._to, View(text=""))
+                if not self._drafting:
+                    await self._post(1, View(text=PLACEHOLDER))
         except DeliveryFailed as failure:
             if not failure.permanent:
                 self._dirty.set()
@@ -179,7 +119,12 @@ class Reply:
 
     def show(self, text: str) -> None:
         """The answer so far; it is shown when the platform's pace allows."""
-        self._text = text
+        self._text, self._status = text, ""
+        self._dirty.set()
+
+    def status(self, line: str) -> None:
+        """What is being done just now; shown under the answer so far, until text follows."""
+        self._status = line
         self._dirty.set()
 
     async def close(self) -> None:
@@ -206,24 +151,25 @@ class Reply:
         if not self._parts:
             await self._patiently(self._adopt)
         if 1 not in self._parts:  # a crash may then leave a second "…", never a second answer
-            await self._show_part(1, PLACEHOLDER)
+            await self._show_part(1, View(text=PLACEHOLDER))
         if self._adopted:  # the worker before us may have changed what we showed since
             self._parts = {number: _unknown(part) for number, part in self._parts.items()}
         limits = self._sink.limits
         texts = split_markdown(text, limits.max_chars, measure=limits.measure) or (PLACEHOLDER,)
         for number, part_text in enumerate(texts, start=1):
-            await self._show_part(number, part_text)
+            view = View(text=part_text, final=True, last=number == len(texts))
+            await self._show_part(number, view)
         for number in sorted(self._parts):
             if number > len(texts):  # a preview was longer than the final text
-                await self._show_part(number, "(see above)")
+                await self._show_part(number, View(text="(see above)", final=True, last=False))
 
-    async def _show_part(self, number: int, text: str) -> None:
+    async def _show_part(self, number: int, view: View) -> None:
         part = self._parts.get(number)
         if part is None:
-            await self._patiently(lambda: self._post(number, text))
-        elif part.digest != _digest(text):
-            await self._patiently(lambda: self._edit(part, text))
-            await self._save(Part(number=number, ref=part.ref, digest=_digest(text)))
+            await self._patiently(lambda: self._post(number, view))
+        elif part.digest != _digest(view):
+            await self._patiently(lambda: self._edit(part, view))
+            await self._save(Part(number=number, ref=part.ref, digest=_digest(view)))
 
     async def _patiently(self, send: Callable[[], Awaitable[None]]) -> None:
         """Send, and again after what the platform asks for, a bounded number of times."""
@@ -245,35 +191,35 @@ class Reply:
             raise Fenced("Another worker delivers this reply now.")
         self._held_at = time.monotonic()
 
-    async def _post(self, number: int, text: str) -> None:
+    async def _post(self, number: int, view: View) -> None:
         self._require_lease()
         ref = await self._sink.find(self._to, number) if number in self._doubtful else None
         digest = ""
         if ref is not None:
             telemetry.ADOPTED_POSTS.inc()
         else:
-            ref, digest = await self._post_once(number, text), _digest(text)
+            ref, digest = await self._post_once(number, view), _digest(view)
         await self._save(Part(number=number, ref=ref, digest=digest))
         if not digest:
-            await self._show_part(number, text)
+            await self._show_part(number, view)
 
-    async def _post_once(self, number: int, text: str) -> str:
+    async def _post_once(self, number: int, view: View) -> str:
         self._doubtful.add(number)
         try:
-            return await self._sink.post(self._to, number, text)
+            return await self._sink.post(self._to, number, view)
         except DeliveryFailed as failure:
             if failure.permanent or failure.retry_after_s is not None:
                 self._doubtful.discard(number)  # refused: nothing was posted
             raise
 
-    async def _edit(self, part: Part, text: str) -> None:
+    async def _edit(self, part: Part, view: View) -> None:
         """Edit; an edit that came too late is made good by delivering the final text again.
 
         A process that was frozen while it sent may so have overwritten the answer of the
         worker that took the turn over.
         """
         self._require_lease()
-        await self._sink.edit(self._to, part.ref, text)
+        await self._sink.edit(self._to, part.ref, view)
         if not self._leased():
             _log.warning("reply.late_edit", turn=self._to.turn_id)
             await self._log.redeliver(self._to)
@@ -304,12 +250,13 @@ class Reply:
         while not self._closing.is_set():
             pause = limits.edit_interval_s
             try:
-                if 1 not in self._parts:
-                    await self._post(1, PLACEHOLDER)
+                if not self._drafting and 1 not in self._parts:
+                    await self._post(1, View(text=PLACEHOLDER))
                 await self._preview_all(limits)
             except DeliveryFailed as failure:
                 # Previews are worth nothing compared to the final text: wait, or give up.
-                telemetry.DELIVERY_ERRORS.labels("preview").inc()
+                if not isinstance(failure, Throttled):
+                    telemetry.DELIVERY_ERRORS.labels("preview").inc()
                 if failure.permanent:
                     return
                 pause = failure.retry_after_s or max(pause, 0.5)
@@ -327,20 +274,30 @@ class Reply:
 
     async def _preview_all(self, limits: SinkLimits) -> None:
         self._dirty.clear()
-        if not self._text:
+        status = self._status
+        if not self._text and not status:
             return
-        texts = split_markdown(self._text, limits.max_chars, measure=limits.measure)
+        texts = split_markdown(self._text, limits.max_chars, measure=limits.measure) or ("",)
+        if self._drafting:  # a draft shows where the answer stands: its end
+            view = View(text=texts[-1], status=status)
+            if self._closing.is_set() or await self._sink.draft(self._to, view):
+                return
+            self._drafting = False  # the platform changed its mind: messages from here on
+            await self._post(1, View(text=PLACEHOLDER))
         for number, text in enumerate(texts, start=1):
+            last = number == len(texts)
             if not self._closing.is_set():
-                await self._show_preview(number, text)
+                await self._show_preview(
+                    number, View(text=text, status=status if last else "", last=last)
+                )
 
-    async def _show_preview(self, number: int, text: str) -> None:
+    async def _show_preview(self, number: int, view: View) -> None:
         part = self._parts.get(number)
         if part is None:
-            await self._post(number, text)
-        elif part.digest != _digest(text):
-            await self._edit(part, text)
-            self._parts[number] = Part(number=number, ref=part.ref, digest=_digest(text))
+            await self._post(number, view)
+        elif part.digest != _digest(view):
+            await self._edit(part, view)
+            self._parts[number] = Part(number=number, ref=part.ref, digest=_digest(view))
 
 
 def _unknown(part: Part) -> Part:
@@ -348,5 +305,6 @@ def _unknown(part: Part) -> Part:
     return Part(number=part.number, ref=part.ref, digest="")
 
 
-def _digest(text: str) -> str:
-    return hashlib.sha256(text.encode("utf-8", "replace")).hexdigest()[:16]
+def _digest(view: View) -> str:
+    shown = f"{view.final:d}{view.last:d}{view.status}\0{view.text}"
+    return hashlib.sha256(shown.encode("utf-8", "replace")).hexdigest()[:16]

@@ -41,7 +41,8 @@ from core.events import (
 )
 from core.messages import clean_text
 from core.metering import Meter, Settlement
-from core.replies import DeliveryFailed, Destination, PartLog, Reply, Sinks, destination
+from core.replies import PartLog, Reply
+from core.sinks import DeliveryFailed, Destination, Sinks, destination
 from core.steps import dump_usage
 from core.streams import LiveTurn, Streams, encode
 from core.toolrunner import ToolRunner
@@ -274,15 +275,19 @@ class TurnRunner:
                 known = tool if tool in self.tools.tools else "unknown"
                 telemetry.TOOL_CALLS.labels(known, "ok" if ok else "error").inc()
             case ToolStarted() | Notice() | EngineSession():
-                pass
+                ...
         self._emit(run, event)
 
     def _emit(self, run: _Run, event: TurnEvent) -> None:
         encoded = encode(event)
         if encoded is not None:
             run.live.emit(*encoded)
-        if run.reply is not None and isinstance(event, TextDelta | TextReset):
+        if run.reply is None:
+            return
+        if isinstance(event, TextDelta | TextReset):
             run.reply.show(run.text)
+        elif isinstance(event, ToolStarted):
+            run.reply.status(event.summary)
 
     def _announce(self, run: _Run) -> None:
         turn = run.turn

@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import Protocol
 
 from core.metering import Settlement
-from core.replies import Destination
+from core.sinks import Destination
 from core.steps import Step
 from core.streams import StreamEvent
 from core.turns import Ending, Turn

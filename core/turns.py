@@ -5,7 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 from enum import StrEnum
 
-from core.messages import AttachmentRef, ConversationAddress, Overlap
+from core.messages import AttachmentRef, ConversationAddress, Overlap, RemoteFile
 from core.tenants import User
 
 
@@ -67,6 +67,14 @@ class Turn:
     cancelled: bool
     """Somebody stopped it before it began."""
     created_at_ms: int
+    sender: str = ""
+    """The platform's id of the person who wrote (``Actor.external_id``)."""
+    source_ref: str = ""
+    """The platform's id of the message."""
+    language: str = ""
+    """The language of the person's choice, else the platform's; ``core.words`` knows which."""
+    files: tuple[RemoteFile, ...] = ()
+    """Files that were not fetched yet."""
     crowded: int = 0
     """Attempts in a row without progress whose worker died with other turns too: which one
     killed it is not known."""

@@ -1,54 +1,167 @@
-"""Control commands, carried out at ingest: ``/stop``, and the stop that INTERRUPT implies."""
+"""What is carried out at ingest: ``/stop``, buttons, edits and deletions of messages."""
 
 from __future__ import annotations
 
 import sqlalchemy as sa
 
-from core.inbox import ControlDone, Rejected
+from core.buttons import Action, Press
+from core.inbox import ControlDone, Edited
 from core.messages import InboundMessage
+from core.refusals import NO_CONVERSATION, Rejected
+from core.tenants import Role, User
+from core.words import Words, sentence
 from storage.database import execute
-from storage.places import NO_CONVERSATION, STRANGER, find, sender
+from storage.places import find, sender
 from storage.rows import text
 
 
 def stop(conn: sa.Connection, message: InboundMessage) -> ControlDone | Rejected:
     """Ask every unfinished turn of the conversation to stop, once per event."""
-    who = sender(conn, message)
-    if who is None:
-        return STRANGER
-    user = who[0]
-    before = execute(
-        conn,
-        "SELECT conversation_id, reply FROM controls WHERE event_id = :event"
-        " AND tenant_id = :tenant AND user_id = :user",
-        event=message.event_id,
-        tenant=user.tenant_id,
-        user=user.id,
-    ).first()
+    who = sender(conn, message.actor, message.group)
+    if isinstance(who, Rejected):
+        return who
+    before = _done_before(conn, who.user, message.event_id)
     if before is not None:
-        return ControlDone(conversation_id=text(before[0]), reply=text(before[1]))
-    conversation_id = find(conn, user, message)
+        return before
+    conversation_id = find(conn, who.user, message)
     if conversation_id is None:
         return NO_CONVERSATION
     stopped = cancel_before(conn, conversation_id, 2**62)
+    words = Words(who.language)
     match len(stopped):
         case 0:
-            reply = "Nothing is running in this conversation."
+            reply = words("Nothing is running in this conversation.")
         case 1:
-            reply = "Stopped."
+            reply = words("Stopped.")
         case count:
-            reply = f"Stopped, with {count - 1} waiting message{'s' * (count > 2)}."  # noqa: PLR2004
+            reply = words("Stopped, with {waiting} more that waited.", waiting=count - 1)
+    _done(conn, who.user, message.event_id, conversation_id, reply)
+    return ControlDone(conversation_id=conversation_id, reply=reply, stopped=stopped)
+
+
+def press(conn: sa.Connection, pressed: Press) -> ControlDone | Rejected:
+    """Carry a button out. Only the tenant's own people can, whoever the button is shown to."""
+    who = sender(conn, pressed.actor, pressed.group)
+    if isinstance(who, Rejected):
+        return who
+    user, words = who.user, Words(who.language)
+    before = _done_before(conn, user, pressed.event_id)
+    if before is not None:
+        return before
+    row = execute(
+        conn,
+        "SELECT conversation_id, user_id FROM turns WHERE id = :id AND tenant_id = :tenant",
+        id=pressed.turn_id,
+        tenant=user.tenant_id,
+    ).first()
+    if row is None:
+        return NO_CONVERSATION
+    stopped: tuple[str, ...] = ()
+    if pressed.action is not Action.STOP:
+        _rate(conn, user, pressed)
+        reply = words("Thank you.")
+    elif text(row[1]) != user.id and not user.role.includes(Role.OPERATOR):
+        return Rejected(
+            code="not_allowed",
+            sentence=sentence("Only its writer, an operator or an admin may stop this."),
+        )
+    else:
+        stopped = _cancel(conn, "id = :id AND tenant_id = :tenant", pressed.turn_id, user.tenant_id)
+        reply = words("Stopped.") if stopped else words("This is over already.")
+    _done(conn, user, pressed.event_id, text(row[0]), reply)
+    return ControlDone(conversation_id=text(row[0]), reply=reply, stopped=stopped)
+
+
+def edit(conn: sa.Connection, message: InboundMessage) -> Edited:
+    """Replace the text of a message that waits. Only its own writer edits a message."""
+    who = sender(conn, message.actor, message.group)
+    if isinstance(who, Rejected):
+        return Edited.OVER
+    row = execute(
+        conn,
+        "SELECT id, conversation_id FROM turns WHERE event_id = :event AND tenant_id = :tenant"
+        " AND user_id = :user AND kind = 'message'",
+        event=message.event_id,
+        tenant=who.user.tenant_id,
+        user=who.user.id,
+    ).first()
+    if row is None:
+        return Edited.OVER
+    # The conversation before the turn, as everywhere: no deadlock, and no claim in between.
+    execute(conn, "SELECT 1 FROM conversations WHERE id = :id{row}", id=text(row[1])).first()
+    status = execute(
+        conn, "SELECT status, text FROM turns WHERE id = :id{row}", id=text(row[0])
+    ).one()
+    if text(status[1]) == message.text or status[0] not in {"queued", "running"}:
+        return Edited.OVER
+    if status[0] == "running":
+        return Edited.TOO_LATE
+    execute(
+        conn, "UPDATE turns SET text = :text WHERE id = :id", text=message.text, id=text(row[0])
+    )
+    return Edited.REPLACED
+
+
+def retract(conn: sa.Connection, event_id: str) -> tuple[str, ...]:
+    """Stop the unfinished turn of an event. The platform vouches that its writer deleted it."""
+    return _cancel(conn, "event_id = :id AND CAST(:tenant AS TEXT) IS NULL", event_id, None)
+
+
+def _done_before(conn: sa.Connection, user: User, event_id: str) -> ControlDone | None:
+    row = execute(
+        conn,
+        "SELECT conversation_id, reply FROM controls WHERE event_id = :event"
+        " AND tenant_id = :tenant AND user_id = :user",
+        event=event_id,
+        tenant=user.tenant_id,
+        user=user.id,
+    ).first()
+    return None if row is None else ControlDone(conversation_id=text(row[0]), reply=text(row[1]))
+
+
+def _done(conn: sa.Connection, user: User, event_id: str, conversation_id: str, reply: str) -> None:
     execute(
         conn,
         "INSERT INTO controls (event_id, tenant_id, conversation_id, user_id, reply, created_at)"
         " VALUES (:event, :tenant, :cid, :user, :reply, {now}) ON CONFLICT DO NOTHING",
-        event=message.event_id,
+        event=event_id,
         tenant=user.tenant_id,
         cid=conversation_id,
         user=user.id,
         reply=reply,
     )
-    return ControlDone(conversation_id=conversation_id, reply=reply, stopped=stopped)
+
+
+def _rate(conn: sa.Connection, user: User, pressed: Press) -> None:
+    execute(
+        conn,
+        "INSERT INTO feedback (turn_id, user_id, tenant_id, good, created_at)"
+        " VALUES (:turn, :user, :tenant, :good, {now})"
+        " ON CONFLICT (turn_id, user_id) DO UPDATE SET good = excluded.good",
+        turn=pressed.turn_id,
+        user=user.id,
+        tenant=user.tenant_id,
+        good=int(pressed.action is Action.GOOD),
+    )
+
+
+def _cancel(conn: sa.Connection, which: str, turn: str, tenant_id: str | None) -> tuple[str, ...]:
+    rows = execute(
+        conn,
+        f"UPDATE turns SET cancel_at = {{now}} WHERE {which}"
+        " AND status IN ('queued', 'running') AND cancel_at IS NULL RETURNING id",
+        id=turn,
+        tenant=tenant_id,
+    ).all()
+    return _tell(conn, tuple(text(row[0]) for row in rows))
+
+
+def _tell(conn: sa.Connection, stopped: tuple[str, ...]) -> tuple[str, ...]:
+    """Let the processes know that run them."""
+    if conn.dialect.name == "postgresql":
+        for turn_id in stopped:
+            execute(conn, "SELECT pg_notify('stop', CAST(:id AS TEXT))", id=turn_id)
+    return stopped
 
 
 def cancel_before(conn: sa.Connection, conversation_id: str, seq: int) -> tuple[str, ...]:
@@ -61,7 +174,4 @@ def cancel_before(conn: sa.Connection, conversation_id: str, seq: int) -> tuple[
         cid=conversation_id,
         seq=seq,
     ).all()
-    if conn.dialect.name == "postgresql":
-        for row in rows:
-            execute(conn, "SELECT pg_notify('stop', CAST(:id AS TEXT))", id=text(row[0]))
-    return tuple(text(row[0]) for row in rows)
+    return _tell(conn, tuple(text(row[0]) for row in rows))

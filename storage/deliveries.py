@@ -7,7 +7,9 @@ import sqlalchemy as sa
 from core.delivery import DueReply
 from core.errors import Fenced
 from core.messages import ConversationAddress
-from core.replies import Destination, Part
+from core.private import is_private
+from core.replies import Part
+from core.sinks import Destination
 from core.turns import Ending, Outcome, Turn
 from storage.database import Database, execute, now_ms
 from storage.rows import integer, text
@@ -172,7 +174,7 @@ def _claim_undelivered(
         f" (SELECT id FROM turns WHERE {_DUE} AND platform IN ({names})"
         " ORDER BY finished_at LIMIT :n{lock})"
         " RETURNING id, tenant_id, event_id, platform, workspace, channel, thread, outcome,"
-        " reply, notice, finished_at",
+        " reply, notice, finished_at, sender, source_ref, language, kind, text",
         me=worker,
         hold=hold_ms,
         n=limit,
@@ -191,6 +193,10 @@ def _claim_undelivered(
                     channel=text(row[5]),
                     thread=text(row[6]),
                 ),
+                sender=text(row[11]),
+                source_ref=text(row[12]),
+                language=text(row[13]),
+                private=row[14] == "command" and is_private(text(row[15])),
             ),
             text=Ending(
                 outcome=Outcome(text(row[7])), reply=text(row[8]), notice=text(row[9])

@@ -98,7 +98,7 @@ def erase(
     execute(
         conn,
         # Nothing is left to deliver: a reply that did not arrive yet must not be posted empty.
-        "UPDATE turns SET text = '', attachments = '[]', reply = '', notice = '',"
+        "UPDATE turns SET text = '', attachments = '[]', files = '[]', reply = '', notice = '',"
         " delivered_at = COALESCE(delivered_at, {now})"
         " WHERE conversation_id = :cid AND id <> :own",
         cid=conversation_id,

@@ -8,15 +8,17 @@ from dataclasses import asdict, dataclass, replace
 
 import sqlalchemy as sa
 
+from core.buttons import Press
 from core.ids import new_id
-from core.inbox import Accepted, ControlDone, Rejected
-from core.messages import AttachmentRef, InboundMessage, Overlap
+from core.inbox import Accepted, ControlDone, Edited
+from core.messages import AttachmentRef, ConversationAddress, InboundMessage, Overlap
+from core.refusals import NO_CONVERSATION, Rejected
 from core.tenants import User
 from core.turns import Turn, TurnKind
-from storage import files
-from storage.controls import cancel_before, stop
+from storage import controls, files
+from storage.controls import cancel_before
 from storage.database import Database, execute
-from storage.places import NO_CONVERSATION, STRANGER, create, find, sender, where
+from storage.places import Sender, create, find, move, sender, where
 from storage.rows import integer, text
 
 
@@ -48,7 +50,23 @@ class SqlInbox:
 
     async def stop(self, message: InboundMessage) -> ControlDone | Rejected:
         """See the port."""
-        return await self._db.transaction(stop, message)
+        return await self._db.transaction(controls.stop, message)
+
+    async def press(self, press: Press) -> ControlDone | Rejected:
+        """See the port."""
+        return await self._db.transaction(controls.press, press)
+
+    async def edit(self, message: InboundMessage) -> Edited:
+        """See the port."""
+        return await self._db.transaction(controls.edit, message)
+
+    async def retract(self, event_id: str) -> tuple[str, ...]:
+        """See the port."""
+        return await self._db.transaction(controls.retract, event_id)
+
+    async def move(self, old: ConversationAddress, new: ConversationAddress) -> None:
+        """See the port."""
+        await self._db.transaction(move, old, new)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -75,14 +93,14 @@ def _references(message: InboundMessage) -> tuple[AttachmentRef, ...]:
 
 
 def _accept(conn: sa.Connection, message: InboundMessage, offer: _Offer) -> Accepted | Rejected:
-    who = sender(conn, message)
-    if who is None:
-        return STRANGER
-    user, tenant_engine = who
+    who = sender(conn, message.actor, message.group)
+    if isinstance(who, Rejected):
+        return who
+    user = who.user
     position = _enter(conn, user, message, offer)
     if position is None:
         return NO_CONVERSATION
-    inserted = _insert(conn, user, message, offer, position)
+    inserted = _insert(conn, who, message, offer, position)
     if inserted is None:
         raise _Duplicate
     turn_id, created_at = inserted
@@ -92,8 +110,8 @@ def _accept(conn: sa.Connection, message: InboundMessage, offer: _Offer) -> Acce
     full = None
     if position.leased:
         full = replace(
-            _turn(turn_id, user, message, offer, position),
-            engine=message.engine or tenant_engine,
+            _turn(turn_id, who, message, offer, position),
+            engine=message.engine or who.engine,
             created_at_ms=created_at,
         )
     return Accepted(
@@ -179,20 +197,22 @@ WHERE id = :cid AND deleted_at IS NULL RETURNING last_seq, done_seq, lease_owner
 
 def _insert(
     conn: sa.Connection,
-    user: User,
+    who: Sender,
     message: InboundMessage,
     offer: _Offer,
     position: _Position,
 ) -> tuple[str, int] | None:
+    user = who.user
     files.store(conn, user.tenant_id, zip(offer.files, message.attachments, strict=True))
     row = execute(
         conn,
         """
         INSERT INTO turns (id, tenant_id, conversation_id, seq, user_id, event_id, kind, overlap,
                            engine, platform, workspace, channel, thread, text, attachments,
-                           status, attempt, created_at)
+                           status, attempt, sender, source_ref, language, files, created_at)
         VALUES (:id, :tenant, :cid, :seq, :user, :event, :kind, :overlap, :engine, :platform,
-                :workspace, :channel, :thread, :text, :attachments, :status, :attempt, {now})
+                :workspace, :channel, :thread, :text, :attachments, :status, :attempt,
+                :sender, :source, :language, :files, {now})
         ON CONFLICT (event_id) DO NOTHING RETURNING id, created_at
         """,
         id=new_id("turn"),
@@ -208,6 +228,10 @@ def _insert(
         attachments=json.dumps([asdict(ref) for ref in offer.files]),
         status="running" if position.leased else "queued",
         attempt=1 if position.leased else 0,
+        sender=message.actor.external_id,
+        source=message.source_ref,
+        language=who.language,
+        files=json.dumps([asdict(file) for file in message.files]),
         **where(message.address),
     ).first()
     if row is None:
@@ -225,11 +249,11 @@ def _interrupt(
 
 
 def _turn(
-    turn_id: str, user: User, message: InboundMessage, offer: _Offer, position: _Position
+    turn_id: str, who: Sender, message: InboundMessage, offer: _Offer, position: _Position
 ) -> Turn:
     return Turn(
         id=turn_id,
-        tenant_id=user.tenant_id,
+        tenant_id=who.user.tenant_id,
         conversation_id=position.conversation_id,
         seq=position.seq,
         epoch=position.epoch,
@@ -237,7 +261,7 @@ def _turn(
         failures=0,
         kind=offer.kind,
         event_id=message.event_id,
-        user=user,
+        user=who.user,
         address=message.address,
         text=message.text,
         attachments=offer.files,
@@ -245,6 +269,10 @@ def _turn(
         overlap=message.overlap,
         cancelled=False,
         created_at_ms=0,
+        sender=message.actor.external_id,
+        source_ref=message.source_ref,
+        language=who.language,
+        files=message.files,
     )
 
 
@@ -252,24 +280,27 @@ def _first(
     conn: sa.Connection, message: InboundMessage, files: tuple[AttachmentRef, ...]
 ) -> Accepted | Rejected:
     """The turn of an event that was stored before, if it is the same person's."""
-    who = sender(conn, message)
-    if who is None:
-        return STRANGER
+    who = sender(conn, message.actor, message.group)
+    if isinstance(who, Rejected):
+        return who
     row = execute(
         conn,
         "SELECT id, tenant_id, conversation_id, text, attachments FROM turns"
         " WHERE event_id = :event AND tenant_id = :tenant AND user_id = :user",
         event=message.event_id,
-        tenant=who[0].tenant_id,
-        user=who[0].id,
+        tenant=who.user.tenant_id,
+        user=who.user.id,
     ).first()
     if row is None:
         return Rejected(code="event_taken", sentence="This event id was used by somebody else.")
     erased = not text(row[3]) and text(row[4]) == "[]"  # no message is stored empty
     same = erased or (
-        text(row[3]) == message.text
-        and [ref["sha256"] for ref in json.loads(text(row[4]))] == [ref.sha256 for ref in files]
-        and message.conversation_id in (None, row[2])
+        message.files  # their hashes are not known; the platform's own id vouches for them
+        or (
+            text(row[3]) == message.text
+            and [ref["sha256"] for ref in json.loads(text(row[4]))] == [ref.sha256 for ref in files]
+            and message.conversation_id in (None, row[2])
+        )
     )
     if not same:
         return _OTHER_MESSAGE

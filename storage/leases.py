@@ -9,7 +9,7 @@ import sqlalchemy as sa
 import structlog
 
 from core.errors import Fenced, It0Error
-from core.messages import AttachmentRef, ConversationAddress, Overlap
+from core.messages import AttachmentRef, ConversationAddress, Overlap, RemoteFile
 from core.metering import Settlement
 from core.scheduling import Beat
 from core.tenants import Role, User
@@ -189,7 +189,8 @@ _TAKE = """
 UPDATE turns SET status = 'running', attempt = attempt + 1
 WHERE conversation_id = :cid AND seq = :seq
 RETURNING id, tenant_id, attempt, failures, kind, event_id, user_id, platform, workspace,
-          channel, thread, text, attachments, engine, overlap, cancel_at, created_at, crowded
+          channel, thread, text, attachments, engine, overlap, cancel_at, created_at, crowded,
+          sender, source_ref, language, files
 """
 
 
@@ -256,6 +257,10 @@ def _take(conn: sa.Connection, conversation_id: str, seq: int, epoch: int) -> Tu
         cancelled=row[15] is not None,
         created_at_ms=integer(row[16]),
         crowded=integer(row[17]),
+        sender=text(row[18]),
+        source_ref=text(row[19]),
+        language=text(row[20]),
+        files=tuple(RemoteFile(**file) for file in json.loads(text(row[21]))),
     )
 
 

@@ -2,44 +2,54 @@
 
 from __future__ import annotations
 
+from dataclasses import dataclass
+
 import sqlalchemy as sa
 
 from core.ids import new_id
-from core.inbox import Rejected
-from core.messages import ConversationAddress, InboundMessage
+from core.messages import Actor, ConversationAddress, InboundMessage
+from core.refusals import STRANGER, UNLINKED, Rejected
 from core.tenants import Role, User
 from storage.database import execute
 from storage.rows import optional_text, text
 
 _WHO = """
-SELECT u.id, u.tenant_id, u.email, u.name, u.role, t.engine
+SELECT u.id, u.tenant_id, u.email, u.name, u.role, t.engine, u.language
 FROM identities i JOIN users u ON u.id = i.user_id JOIN tenants t ON t.id = u.tenant_id
 WHERE i.platform = :platform AND i.workspace = :workspace AND i.external_id = :external_id
-  AND u.disabled_at IS NULL
+  AND (CAST(:tenant AS TEXT) IS NULL OR i.tenant_id = :tenant) AND u.disabled_at IS NULL
+ORDER BY i.chosen_at DESC, i.created_at, i.tenant_id LIMIT 1
 """
 
-STRANGER = Rejected(
-    code="unknown_person",
-    sentence="I do not know you yet. Ask an admin of your team to invite you.",
-)
-NO_CONVERSATION = Rejected(
-    code="not_found",
-    sentence="There is no such conversation. List yours with /sessions.",
-)
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Sender:
+    """Who wrote, as the message's tenant knows them."""
+
+    user: User
+    engine: str | None
+    """The tenant's default engine."""
+    language: str
+    """Their choice, else what their platform says, else empty."""
 
 
-def sender(conn: sa.Connection, message: InboundMessage) -> tuple[User, str | None] | None:
-    """The person who wrote, and the engine of the tenant; None for a stranger."""
-    actor = message.actor
+def sender(conn: sa.Connection, actor: Actor, group: str | None) -> Sender | Rejected:
+    """The person who wrote: in a linked group its tenant's user, else of the tenant they chose."""
+    tenant: str | None = None
+    if group is not None:
+        tenant = linked_tenant(conn, actor.platform, group)
+        if tenant is None:
+            return UNLINKED
     row = execute(
         conn,
         _WHO,
         platform=actor.platform,
         workspace=actor.workspace,
         external_id=actor.external_id,
+        tenant=tenant,
     ).first()
     if row is None:
-        return None
+        return STRANGER
     user = User(
         id=text(row[0]),
         tenant_id=text(row[1]),
@@ -47,7 +57,48 @@ def sender(conn: sa.Connection, message: InboundMessage) -> tuple[User, str | No
         name=text(row[3]),
         role=Role(text(row[4])),
     )
-    return user, optional_text(row[5])
+    language = optional_text(row[6]) or actor.language
+    return Sender(user=user, engine=optional_text(row[5]), language=language)
+
+
+def linked_tenant(conn: sa.Connection, platform: str, group: str) -> str | None:
+    """The tenant that a shared place belongs to."""
+    row = execute(
+        conn,
+        "SELECT tenant_id FROM links WHERE platform = :platform AND group_id = :group",
+        platform=platform,
+        group=group,
+    ).first()
+    return None if row is None else text(row[0])
+
+
+_MOVE_LINK = """
+UPDATE links SET group_id = :new WHERE platform = :platform AND group_id = :old AND NOT EXISTS
+ (SELECT 1 FROM links n WHERE n.platform = :platform AND n.group_id = :new)
+"""
+_MOVE_PLACES = """
+UPDATE places SET channel = :new
+WHERE platform = :platform AND workspace = :workspace AND channel = :old AND NOT EXISTS
+ (SELECT 1 FROM places n WHERE n.tenant_id = places.tenant_id AND n.platform = :platform
+  AND n.workspace = :workspace AND n.channel = :new AND n.thread = places.thread)
+"""
+_MOVE_TURNS = """
+UPDATE turns SET channel = :new WHERE platform = :platform AND workspace = :workspace
+ AND channel = :old AND (status <> 'done' OR delivered_at IS NULL)
+"""
+
+
+def move(conn: sa.Connection, old: ConversationAddress, new: ConversationAddress) -> None:
+    """A channel got another id. What stands at the new one already stays."""
+    for statement in (_MOVE_LINK, _MOVE_PLACES, _MOVE_TURNS):
+        execute(
+            conn,
+            statement,
+            platform=old.platform,
+            workspace=old.workspace,
+            old=old.channel,
+            new=new.channel,
+        )
 
 
 def find(conn: sa.Connection, user: User, message: InboundMessage) -> str | None:

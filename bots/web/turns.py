@@ -21,7 +21,7 @@ from bots.web.problems import Problem
 from bots.web.requests import idempotency_key, prefers_json, read_body
 from core.attachments import check_in_background
 from core.ids import new_id
-from core.inbox import Accepted, ControlDone, Inbox, Rejected
+from core.inbox import Accepted, ControlDone, Inbox
 from core.messages import (
     MAX_ATTACHMENT_BYTES,
     MAX_ATTACHMENTS,
@@ -30,6 +30,7 @@ from core.messages import (
     ConversationAddress,
     InboundMessage,
 )
+from core.refusals import Rejected
 from core.streams import START, EventId, StreamEvent, Streams
 from core.tenants import User
 

@@ -10,7 +10,7 @@ import pytest
 import app
 from core.errors import Fenced
 from core.metering import CallRequest
-from core.replies import Destination
+from core.sinks import Destination, View
 from core.steps import ModelStep, ToolCall, ToolStep
 from core.turns import Ending, Outcome, Turn
 from storage.leases import SqlLeases
@@ -97,11 +97,11 @@ class Held(Hooked):
         self.reached = asyncio.Event()
         self.go_on = asyncio.Event()
 
-    async def edit(self, to: Destination, ref: str, text: str) -> None:
+    async def edit(self, to: Destination, ref: str, view: View) -> None:
         """Wait, then edit."""
         self.reached.set()
         await self.go_on.wait()
-        await super().edit(to, ref, text)
+        await super().edit(to, ref, view)
 
 
 async def test_a_later_turn_knows_that_an_earlier_one_was_given_up(site: Site) -> None:

@@ -24,9 +24,9 @@ from core.errors import StorageFailure
 from core.inbox import Accepted, Inbox
 from core.logs import configure_logs
 from core.messages import Actor, ConversationAddress, InboundMessage
-from core.replies import Destination, SinkLimits
 from core.risk import Level
 from core.scheduling import Pace
+from core.sinks import Destination, SinkLimits, View
 from core.tools import Arguments, Param, Tool, ToolContext, ToolResult, ToolSpec
 from settings import Settings
 from storage.database import Database, execute
@@ -52,17 +52,21 @@ class DoomedSink:
         """The sink's own."""
         return self.sink.limits
 
-    async def post(self, to: Destination, part: int, text: str) -> str:
+    async def draft(self, to: Destination, view: View) -> bool:
+        """This platform has no drafts."""
+        return False
+
+    async def post(self, to: Destination, part: int, view: View) -> str:
         """Post, and perhaps die before anybody hears the id."""
-        ref = await self.sink.post(to, part, text)
+        ref = await self.sink.post(to, part, view)
         self.points.reach(Point.POSTED if part == 1 else Point.PART_POSTED)
         return ref
 
-    async def edit(self, to: Destination, ref: str, text: str) -> None:
+    async def edit(self, to: Destination, ref: str, view: View) -> None:
         """Edit, and perhaps die before it is noted."""
-        await self.sink.edit(to, ref, text)
+        await self.sink.edit(to, ref, view)
         self.points.reach(Point.PREVIEWED)
-        if not text.endswith("…"):
+        if view.final:
             self.points.reach(Point.DELIVERED)
 
     async def find(self, to: Destination, part: int) -> str | None:

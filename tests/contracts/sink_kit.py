@@ -12,7 +12,7 @@ from contextlib import AbstractAsyncContextManager, asynccontextmanager
 from dataclasses import dataclass, field
 from typing import Protocol
 
-from core.replies import Destination, ReplySink, SinkLimits
+from core.sinks import Destination, ReplySink, SinkLimits, View
 from tests.fakes.platform import FakePlatform, HttpSink
 
 
@@ -123,15 +123,19 @@ class Hooked:
         """The sink's own."""
         return self.sink.limits
 
-    async def post(self, to: Destination, part: int, text: str) -> str:
-        """Post."""
-        return await self.sink.post(to, part, text)
+    async def draft(self, to: Destination, view: View) -> bool:
+        """This platform has no drafts."""
+        return False
 
-    async def edit(self, to: Destination, ref: str, text: str) -> None:
+    async def post(self, to: Destination, part: int, view: View) -> str:
+        """Post."""
+        return await self.sink.post(to, part, view)
+
+    async def edit(self, to: Destination, ref: str, view: View) -> None:
         """Edit, then let it happen."""
-        await self.sink.edit(to, ref, text)
+        await self.sink.edit(to, ref, view)
         for happens in self.after_edit:
-            happens(text)
+            happens(view.text)
 
     async def find(self, to: Destination, part: int) -> str | None:
         """Look up."""

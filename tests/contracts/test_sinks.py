@@ -11,7 +11,8 @@ from dataclasses import dataclass
 import pytest
 
 from core.errors import Fenced, StorageFailure
-from core.replies import PLACEHOLDER, DeliveryFailed, Destination, Reply, ReplySink, destination
+from core.replies import PLACEHOLDER, Reply
+from core.sinks import DeliveryFailed, Destination, ReplySink, destination
 from core.turns import Ending, Outcome, Turn
 from storage.deliveries import SqlDeliveries
 from storage.leases import SqlLeases

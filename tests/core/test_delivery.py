@@ -9,7 +9,7 @@ from dataclasses import replace
 
 from core.control import Stop
 from core.conversations import MAX_TURNS, Conversations, Memory, PastTurn
-from core.replies import DeliveryFailed, Destination, SinkLimits
+from core.sinks import DeliveryFailed, Destination, SinkLimits, View
 from core.steps import Exchange
 from core.turn import TurnRunner
 from core.turnmeter import TurnMeter
@@ -33,19 +33,23 @@ class Sink:
         """Small parts, quick edits."""
         return SinkLimits(max_chars=100, edit_interval_s=0.01)
 
-    async def post(self, to: Destination, part: int, text: str) -> str:
+    async def draft(self, to: Destination, view: View) -> bool:
+        """This platform has no drafts."""
+        return False
+
+    async def post(self, to: Destination, part: int, view: View) -> str:
         """Keep a message."""
         self.on_post(part)
         ref = f"{to.turn_id}/{part}/{len(self.calls)}"
-        self.calls.append(("post", part, text))
-        self.shown[ref] = text
+        self.calls.append(("post", part, view.text))
+        self.shown[ref] = view.text
         return ref
 
-    async def edit(self, to: Destination, ref: str, text: str) -> None:
+    async def edit(self, to: Destination, ref: str, view: View) -> None:
         """Change a message."""
-        self.on_edit(text)
-        self.calls.append(("edit", ref, text))
-        self.shown[ref] = text
+        self.on_edit(view.text)
+        self.calls.append(("edit", ref, view.text))
+        self.shown[ref] = view.text
 
     async def find(self, to: Destination, part: int) -> str | None:
         """This platform cannot tell."""

@@ -5,8 +5,9 @@ from __future__ import annotations
 import asyncio
 from dataclasses import replace
 
-from core.inbox import Accepted, ControlDone, Rejected
+from core.inbox import Accepted, ControlDone
 from core.messages import MAX_TEXT_CHARS, Actor
+from core.refusals import Rejected
 from core.tenants import Role
 from tests.fakes.scripted_engine import Say, ScriptedEngine
 from tests.support.core_kit import Site

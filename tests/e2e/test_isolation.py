@@ -27,8 +27,8 @@ from bots.web.server import listening
 from core.errors import NotFound
 from core.inbox import Accepted
 from core.messages import Attachment
-from core.replies import Destination, SinkLimits
 from core.risk import Level
+from core.sinks import Destination, SinkLimits, View
 from core.tenants import User
 from core.tools import Arguments, Tool, ToolContext, ToolResult, ToolSpec
 from tests.fakes.anthropic import FakeAnthropic
@@ -79,14 +79,18 @@ class WatchedSink:
         default_factory=lambda: SinkLimits(max_chars=500, edit_interval_s=0.01)
     )
 
-    async def post(self, to: Destination, part: int, text: str) -> str:
+    async def draft(self, to: Destination, view: View) -> bool:
+        """This platform has no drafts."""
+        return False
+
+    async def post(self, to: Destination, part: int, view: View) -> str:
         """A new message."""
-        self.watch.saw("post", self.watch.owners[to.tenant_id], text)
+        self.watch.saw("post", self.watch.owners[to.tenant_id], view.text)
         return f"m{next(self.ids)}"
 
-    async def edit(self, to: Destination, ref: str, text: str) -> None:
+    async def edit(self, to: Destination, ref: str, view: View) -> None:
         """A changed one."""
-        self.watch.saw("edit", self.watch.owners[to.tenant_id], text)
+        self.watch.saw("edit", self.watch.owners[to.tenant_id], view.text)
 
     async def find(self, to: Destination, part: int) -> str | None:
         """This platform cannot be asked."""

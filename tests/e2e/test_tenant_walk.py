@@ -13,7 +13,8 @@ from core.errors import Fenced, NotFound
 from core.ids import new_id
 from core.messages import Attachment, ConversationAddress, Overlap
 from core.metering import CallRequest
-from core.replies import Destination, Part
+from core.replies import Part
+from core.sinks import Destination
 from core.steps import SteerStep, ToolCall
 from core.streams import START, EventId, StreamEvent
 from core.tenants import Role, User

@@ -19,7 +19,7 @@ from typing import Self
 import aiohttp
 from aiohttp import web
 
-from core.replies import DeliveryFailed, Destination, SinkLimits
+from core.sinks import DeliveryFailed, Destination, SinkLimits, View
 
 MAX_CHARS = 400
 """Short, so that long replies need parts."""
@@ -251,20 +251,24 @@ class HttpSink:
         """Close the connections."""
         await self._session.close()
 
-    async def post(self, to: Destination, part: int, text: str) -> str:
+    async def draft(self, to: Destination, view: View) -> bool:
+        """This platform has no drafts."""
+        return False
+
+    async def post(self, to: Destination, part: int, view: View) -> str:
         """Post a message that carries its turn and part."""
         body: dict[str, str | int] = {
             "conversation": to.address.thread,
             "turn": to.turn_id,
             "part": part,
-            "text": text,
+            "text": view.text,
         }
         answer = await self.call("/post", body)
         return str(answer["id"])
 
-    async def edit(self, to: Destination, ref: str, text: str) -> None:
+    async def edit(self, to: Destination, ref: str, view: View) -> None:
         """Replace a message's text."""
-        await self.call("/edit", {"id": ref, "text": text})
+        await self.call("/edit", {"id": ref, "text": view.text})
 
     async def find(self, to: Destination, part: int) -> str | None:
         """Look a post up; None also where the platform cannot."""

@@ -12,7 +12,8 @@ from core.inbox import Accepted
 from core.keys import Keys, load_or_make
 from core.messages import Actor, Attachment, ConversationAddress, InboundMessage
 from core.metering import CallRequest, Settlement, Usage
-from core.replies import Part, destination
+from core.replies import Part
+from core.sinks import destination
 from core.steps import ModelStep, ToolStep
 from core.streams import EventId, StreamEvent
 from core.tenants import User

@@ -9,7 +9,8 @@ import pytest
 import sqlalchemy as sa
 
 from core.messages import Attachment, InboundMessage
-from core.replies import destination
+from core.refusals import NO_CONVERSATION
+from core.sinks import destination
 from core.turns import Turn
 from storage.conversations import SqlConversations
 from storage.database import Database, execute
@@ -17,7 +18,6 @@ from storage.deliveries import SqlDeliveries
 from storage.erasure import erase
 from storage.files import reference
 from storage.inbox import _accept, _Offer
-from storage.places import NO_CONVERSATION
 from storage.postgres import PostgresDatabase
 from tests.storage.kit import WORKER, accept, answer, install, message
 from tests.storage.racing import (

@@ -34,7 +34,7 @@ from tests.support.postgres import PostgresServer
 
 Work = Callable[[sa.Connection], Any]
 
-INSTALLATION_WIDE = {"installation", "workers", "tenants"}
+INSTALLATION_WIDE = {"installation", "workers", "tenants", "pairings", "installs"}
 
 
 class Bench:

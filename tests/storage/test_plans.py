@@ -7,7 +7,7 @@ from pathlib import Path
 import sqlalchemy as sa
 
 from core.messages import Attachment, Overlap
-from core.replies import Destination, destination
+from core.sinks import Destination, destination
 from core.streams import START
 from core.turns import Turn
 from storage.conversations import SqlConversations

@@ -11,7 +11,7 @@ import sqlalchemy as sa
 from core.errors import Fenced
 from core.messages import Overlap
 from core.metering import CallRequest
-from core.replies import destination
+from core.sinks import destination
 from core.steps import ToolStep
 from core.streams import START, EventId, StreamEvent
 from core.turns import Turn

@@ -24,9 +24,9 @@ import app
 from core.errors import StorageUnreachable
 from core.inbox import Acceptance, Accepted
 from core.messages import Actor, Attachment, ConversationAddress, InboundMessage, Overlap
-from core.replies import ReplySink
 from core.risk import Level
 from core.scheduling import Pace
+from core.sinks import ReplySink
 from core.streams import START, EventId, StreamEvent
 from core.tenants import Role, Tenant, User
 from core.toolrunner import ApprovalGate, NoApprovals

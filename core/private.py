@@ -1,0 +1,14 @@
+"""Which command turns are answered for the sender's eyes only."""
+
+from __future__ import annotations
+
+PRIVATE_WORDS = frozenset(
+    {"delete", "invite", "language", "link", "resume", "sessions", "tenant", "welcome", "whoami"}
+)
+"""Their answers hold codes, addresses or titles of conversations that are nobody else's."""
+
+
+def is_private(command_text: str) -> bool:
+    """Whether the answer to ``/word rest`` must not be shown in a channel or group."""
+    word = command_text.removeprefix("/").split(maxsplit=1)
+    return bool(word) and word[0].casefold() in PRIVATE_WORDS
