@@ -43,7 +43,8 @@ _HEADER_LEVELS = ("h1", "h2")
 """Slack has one size of header; deeper headings are bold."""
 _MAX_INDENT = 8
 _DEEPEST = 19
-"""Nesting at which the parser begins to leave text out."""
+_CONTAINERS = ("blockquote_open", "list_item_open")
+"""The parser leaves out what is in a container at this level (its ``maxNesting`` is 20)."""
 _PARAGRAPH_GAP = "\n\n"
 _RULE = "───"
 _CUT = "…"
@@ -77,7 +78,7 @@ def blocks(markdown: str) -> list[Block]:
     if not text.strip():
         return []
     tokens = parser().parse(text)
-    if all(token.level < _DEEPEST for token in tokens):
+    if not any(token.type in _CONTAINERS and token.level >= _DEEPEST for token in tokens):
         tree = SyntaxTreeNode(tokens)
         for form in _FORMS:
             made = _Message(form).write(tree)
