@@ -13,7 +13,7 @@ import asyncio
 import json
 from collections.abc import Awaitable, Callable
 from contextlib import aclosing
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, field
 
 import structlog
 
@@ -22,6 +22,7 @@ from core.clock import Clock
 from core.commands import Commands
 from core.control import Control, Stop
 from core.conversations import Conversations, Memory
+from core.endings import EMPTY, STOPPED, STOPPED_EARLY, given_up, presentable, refused
 from core.engine_choice import Engines
 from core.engines.engine import Engine, EngineRequest
 from core.engines.replies import joined_text
@@ -39,8 +40,9 @@ from core.events import (
     ToolStarted,
     TurnEvent,
 )
-from core.messages import clean_text
+from core.intake import Intake
 from core.metering import Meter, Settlement
+from core.refusals import Rejected
 from core.replies import PartLog, Reply
 from core.sinks import DeliveryFailed, Destination, Sinks, destination
 from core.steps import dump_usage
@@ -90,6 +92,7 @@ class TurnRunner:
     delivery: DeliveryLog
     parts: PartLog
     conversations: Conversations
+    intake: Intake
     engines: Engines
     commands: Commands
     tools: ToolRunner
@@ -145,7 +148,7 @@ class TurnRunner:
                 return Ending(
                     outcome=Outcome.CANCELLED,
                     reply=run.text,
-                    notice="Stopped.",
+                    notice=STOPPED,
                     engine=run.engine,
                 )
             if control.reason is Stop.HAND_BACK:
@@ -165,15 +168,20 @@ class TurnRunner:
         turn = run.turn
         if turn.cancelled or stopped:
             text = await self._shown_before(turn)
-            notice = "Stopped." if text else "Stopped before it was answered."
+            notice = STOPPED if text else STOPPED_EARLY
             return Ending(outcome=Outcome.CANCELLED, reply=text, notice=notice)
         if turn.failures >= MAX_FAILURES or turn.crowded >= MAX_CROWDED:
-            return _given_up(turn, await self._shown_before(turn))
+            return given_up(turn, await self._shown_before(turn))
         if turn.kind is TurnKind.COMMAND:
             return await self.commands.run(turn)
         engine = self.engines.choose(turn.engine)
         if isinstance(engine, str):
             return Ending(outcome=Outcome.REFUSED, reply=engine, failure="engine_unavailable")
+        if turn.files:
+            brought = await self.intake.bring(turn)
+            if isinstance(brought, Rejected):
+                return refused(brought)
+            run.turn = brought
         return await self._answer_with(engine, run)
 
     async def _shown_before(self, turn: Turn) -> str:
@@ -209,7 +217,7 @@ class TurnRunner:
         completed = run.completed or Completed()
         refused = completed.stop_reason is StopReason.REFUSED
         if not run.text and not completed.notice:
-            completed = Completed(notice="The model returned an empty answer. Ask again.")
+            completed = Completed(notice=EMPTY)
         return Ending(
             outcome=Outcome.REFUSED if refused else Outcome.ANSWERED,
             reply=run.text,
@@ -319,8 +327,7 @@ class TurnRunner:
         turn = run.turn
         if not run.live.events:
             self._announce(run)
-        # No database takes a NUL or a lone surrogate, and a model may say one.
-        ending = replace(ending, reply=clean_text(ending.reply), notice=clean_text(ending.notice))
+        ending = presentable(ending, turn.language)
         final = await self.log.finish(
             turn,
             ending,
@@ -382,20 +389,6 @@ class TurnRunner:
             _log.warning("placeholder.failed", permanent=failure.permanent)
         if run.text:
             run.reply.show(run.text)
-
-
-def _given_up(turn: Turn, text: str) -> Ending:
-    crashes = turn.failures + turn.crowded
-    return Ending(
-        outcome=Outcome.FAILED,
-        reply=text,
-        notice=(
-            f"I gave up on this message: IT0 crashed or was killed {crashes} times while it "
-            "worked on it. Changes that had begun are in the audit log; nothing was run "
-            f"twice. Ask again in other words, or show an admin the turn id {turn.id}."
-        ),
-        failure="poisoned",
-    )
 
 
 def _uncancel() -> None:

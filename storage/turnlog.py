@@ -91,7 +91,7 @@ def _append_step(conn: sa.Connection, turn: Turn, step: Step) -> None:
     kind, payload = dump_step(step)
     # The row lock, taken in a statement of its own, makes steps that end side by side (two
     # tools of one answer) queue for their numbers: the next statement sees what was committed.
-    _hold(conn, turn)
+    hold(conn, turn)
     execute(
         conn,
         "INSERT INTO turn_steps (turn_id, n, tenant_id, attempt, kind, payload, created_at)"
@@ -111,7 +111,7 @@ HELD = "lease_epoch = :epoch AND done_seq < :seq"
 """The fence of a turn's writes: this worker's lease, and the turn has not ended under it."""
 
 
-def _hold(conn: sa.Connection, turn: Turn, lock: str = "{row}") -> None:
+def hold(conn: sa.Connection, turn: Turn, lock: str = "{row}") -> None:
     """Lock the turn's conversation to the end of the transaction, or raise ``Fenced``."""
     row = execute(
         conn,
@@ -126,7 +126,7 @@ def _hold(conn: sa.Connection, turn: Turn, lock: str = "{row}") -> None:
 
 
 def _save_events_fenced(conn: sa.Connection, turn: Turn, events: tuple[StreamEvent, ...]) -> None:
-    _hold(conn, turn, "{share}")
+    hold(conn, turn, "{share}")
     _save_events(conn, turn, events)
 
 
@@ -170,7 +170,7 @@ def _steering_waits(conn: sa.Connection, turn: Turn) -> bool:
 
 def _absorb(conn: sa.Connection, turn: Turn) -> tuple[str, ...]:
     """Merge the contiguous run of steering messages behind the turn and its merged ones."""
-    _hold(conn, turn)
+    hold(conn, turn)
     following = _last_merged(conn, turn) + 1
     taken: list[str] = []
     for row in execute(conn, _STEERERS, **_behind(turn)).all():
@@ -210,7 +210,7 @@ def _finish(
 ) -> StreamEvent:
     if conn.dialect.name == "postgresql":
         # An absorb may be on its way: the statements behind the lock see what it merged.
-        _hold(conn, turn)
+        hold(conn, turn)
     # Without a delivery the lease ends here; with one it ends when the reply is delivered.
     row = execute(
         conn,

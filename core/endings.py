@@ -1,0 +1,45 @@
+"""The endings of turns that no engine and no command words."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+
+from core.messages import clean_text
+from core.refusals import Rejected
+from core.turns import Ending, Outcome, Turn
+from core.words import Words, sentence
+
+STOPPED = sentence("Stopped.")
+STOPPED_EARLY = sentence("Stopped before it was answered.")
+EMPTY = sentence("The model returned an empty answer. Ask again.")
+
+
+def given_up(turn: Turn, text: str) -> Ending:
+    """The turn crashed too often."""
+    return Ending(
+        outcome=Outcome.FAILED,
+        reply=text,
+        notice=sentence(
+            "I gave up on this message: IT0 crashed or was killed {crashes} times while it "
+            "worked on it. Changes that had begun are in the audit log; nothing was run "
+            "twice. Ask again in other words, or show an admin the turn id {turn}.",
+            crashes=turn.failures + turn.crowded,
+            turn=turn.id,
+        ),
+        failure="poisoned",
+    )
+
+
+def refused(rejected: Rejected) -> Ending:
+    """The message cannot be taken as it is."""
+    return Ending(outcome=Outcome.REFUSED, reply=rejected.sentence, failure=rejected.code)
+
+
+def presentable(ending: Ending, language: str) -> Ending:
+    """In the reader's language, and storable: no database takes a NUL or a lone surrogate."""
+    words = Words(language)
+    return replace(
+        ending,
+        reply=clean_text(words.of(ending.reply)),
+        notice=clean_text(words.of(ending.notice)),
+    )
