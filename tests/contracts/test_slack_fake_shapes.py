@@ -1,0 +1,135 @@
+"""The payload files have the shapes of the real Slack, and the fake sends the same ones."""
+
+from __future__ import annotations
+
+import json
+import urllib.parse
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import pytest
+from slack_bolt.request.async_request import AsyncBoltRequest
+from slack_sdk.web.async_client import AsyncWebClient
+
+from tests.fakes.slack import SlackFake, Team, User, pings, plain_text
+
+PAYLOADS = Path(__file__).parent.parent / "payloads" / "slack"
+NAMES = sorted(path.stem for path in PAYLOADS.glob("*.json"))
+OUTER = {
+    "token",
+    "team_id",
+    "context_team_id",
+    "context_enterprise_id",
+    "api_app_id",
+    "event",
+    "type",
+    "event_id",
+    "event_time",
+    "authorizations",
+    "is_ext_shared_channel",
+    "event_context",
+}
+
+
+def payload(name: str) -> dict[str, Any]:
+    """One payload file."""
+    found: dict[str, Any] = json.loads((PAYLOADS / f"{name}.json").read_text("utf-8"))
+    return found
+
+
+def _voice(team: Team, ann: User) -> None:
+    clip = ann.file("audio_message.webm", "audio/webm", b"x", subtype="slack_audio")
+    ann.say(team.dm(ann), "", files=[clip])
+
+
+def test_every_kind_of_payload_is_there() -> None:
+    """The directory is complete, as translate-in tests need it."""
+    kinds = [(payload(name).get("event") or payload(name)).get("type", name) for name in NAMES]
+    assert len(NAMES) >= 25
+    assert set(kinds) >= {
+        "agent_session_stopped",
+        "app_home_opened",
+        "app_mention",
+        "app_uninstalled",
+        "assistant_thread_started",
+        "block_actions",
+        "message",
+        "slash_command",
+        "tokens_revoked",
+        "url_verification",
+    }
+
+
+@pytest.mark.parametrize("name", [name for name in NAMES if name != "url_verification"])
+def test_bolt_finds_its_way_in_every_payload(name: str) -> None:
+    """The real Bolt reads workspace, channel and user; no payload leads to a real machine."""
+    body = payload(name)
+    if "event" in body:
+        assert set(body) == OUTER
+        text, kind = json.dumps(body), "application/json"
+    else:
+        form = {"payload": json.dumps(body)} if "actions" in body else body
+        text, kind = urllib.parse.urlencode(form), "application/x-www-form-urlencoded"
+    request = AsyncBoltRequest(body=text, headers={"content-type": kind})
+    assert request.body == body
+    assert request.context.team_id == "T061EG9R6"
+    place = request.context.channel_id or request.context.user_id
+    assert place or name in {"app_uninstalled", "tokens_revoked"}
+    assert "127.0.0.1" not in text
+
+
+@pytest.mark.parametrize(
+    ("name", "act"),
+    [
+        ("message_im", lambda team, ann: ann.say(team.dm(ann), "hi")),
+        ("message_voice_clip", _voice),
+        ("app_home_opened_messages", lambda team, ann: ann.opens_home("messages")),
+        ("message_channel_join", lambda team, ann: ann.join(team.channel("ops"))),
+        ("bot_message", lambda team, ann: team.bot_message(team.channel("ops"), "x")),
+        ("assistant_thread_started", lambda team, ann: ann.starts_assistant_thread()),
+    ],
+)
+async def test_the_fake_sends_what_the_files_show(
+    name: str, act: Callable[[Team, User], object]
+) -> None:
+    """Every key the fake sends is in the file; only the file may know more."""
+    async with SlackFake() as slack:
+        team = slack.team("acme")
+        act(team, team.user("ann"))
+        (delivery,) = slack.outbox.deliveries
+        assert set(delivery.payload["event"]) <= set(payload(name)["event"])
+        assert set(delivery.payload) == OUTER
+
+
+async def test_the_visible_text_and_the_pings_of_blocks_are_told() -> None:
+    """Blocks hide the fallback; lists, tables and mentions are read as people see them."""
+    async with SlackFake() as slack:
+        team = slack.team("acme")
+        ann, ops = team.user("ann"), team.channel("ops")
+        client = AsyncWebClient(token=team.bot_token, base_url=slack.api_url)
+        items = [
+            {"type": "rich_text_section", "elements": [{"type": "text", "text": word}]}
+            for word in ("a", "b")
+        ]
+        listing = {"type": "rich_text_list", "style": "ordered", "elements": items}
+        table = {"type": "table", "rows": [[{"type": "raw_text", "text": word} for word in "xy"]]}
+        await client.chat_postMessage(
+            channel=ops.id,
+            text="fallback",
+            blocks=[
+                _rich({"type": "user", "user_id": ann.id}, {"type": "text", "text": " <!here>"}),
+                {"type": "rich_text", "elements": [listing]},
+                table,
+            ],
+        )
+        (message,) = slack.bot_messages(ops)
+        assert plain_text(message) == f"<@{ann.id}> <!here>\n1. a\n2. b\nx\ty"
+        assert pings(message) == {f"@{ann.id}"}
+        await client.chat_postMessage(channel=ops.id, text="<!here> hi")
+        assert pings(slack.bot_messages(ops)[1]) == {"!here"}
+
+
+def _rich(*leaves: dict[str, Any]) -> dict[str, Any]:
+    section = {"type": "rich_text_section", "elements": list(leaves)}
+    return {"type": "rich_text", "elements": [section]}
