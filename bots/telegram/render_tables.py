@@ -80,8 +80,8 @@ def _padded(text: str, columns: int, *, right: bool) -> str:
 def surplus(text: str) -> int:
     """About how many more units the tables of ``text`` need than their source has.
 
-    Never shrinks by more than ``text`` grows. It may be wrong (an escaped bar, a row without
-    bars): then the table is written without padding, which needs no more than its source.
+    Never shrinks by more than ``text`` grows. It may be too small (a row without bars): then the
+    table is written without padding, which needs no more than its source.
     """
     if "|" not in text:
         return 0
@@ -94,8 +94,9 @@ def _surplus_of(match: re.Match[str]) -> int:
     rows = [_cells(row) for row in match["rows"].split("\n")[1:]]
     widths = [width(cell) for cell in head]
     for row in rows:
+        beyond = sum(width(cell) + 1 for cell in row[len(head) :])
         for index, cell in enumerate(row[: len(head)]):
-            widths[index] = max(widths[index], width(cell))
+            widths[index] = max(widths[index], width(cell) + beyond)
     columns = total_width(widths)
     needed = (min(columns, WIDEST) + 1) * (len(rows) + 2)
     if columns > WIDEST or "](" in source:

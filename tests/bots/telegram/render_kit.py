@@ -39,10 +39,17 @@ def styled(text: str, entities: Sequence[MessageEntity]) -> list[tuple[str, str]
 
 
 def problems(text: str, entities: Sequence[MessageEntity]) -> list[str]:
-    """Everything that Telegram would refuse, change or drop."""
+    """Everything that Telegram would refuse, change or drop.
+
+    Blanks at the start of a code block stay (TDLib trims up to the first entity).
+    """
     found = [*_text_problems(text, entities), *_order_problems(entities)]
+    code = {entity.offset for entity in entities if entity.type == "pre"}
     for entity in entities:
         found += _entity_problems(text, entity)
+        inner = piece(text, entity)
+        if inner != inner.rstrip() or (inner != inner.lstrip() and entity.offset not in code):
+            found.append(f"blanks around {inner!r}")
     for place, outer in enumerate(entities):
         for inner in entities[place + 1 :]:
             found += _pair_problems(outer, inner)
@@ -64,7 +71,7 @@ def mentions(text: str, entities: Sequence[MessageEntity]) -> list[str]:
 
 
 def _text_problems(text: str, entities: Sequence[MessageEntity]) -> Iterator[str]:
-    code_first = bool(entities) and entities[0].type == "pre" and entities[0].offset == 0
+    code_first = any(entity.type == "pre" and not entity.offset for entity in entities)
     if text != text.rstrip() or (text != text.lstrip() and not code_first):
         yield "blanks around the text"
     if REMOVED_BY_SERVER.search(text):
@@ -84,9 +91,6 @@ def _entity_problems(text: str, entity: MessageEntity) -> Iterator[str]:
         yield f"kind {entity.type}"
     if entity.length <= 0 or entity.offset < 0 or entity.offset + entity.length > utf16(text):
         yield f"outside: {entity.offset}+{entity.length}"
-    inner = piece(text, entity)
-    if inner != inner.rstrip() or (inner != inner.lstrip() and entity.type != "pre"):
-        yield f"blanks around {inner!r}"
     if (entity.url is not None) != (entity.type == "text_link"):
         yield f"URL of a {entity.type}"
     if entity.language is not None and (entity.type != "pre" or not entity.language):
@@ -101,7 +105,9 @@ def _is_link(url: str) -> bool:
         return parts.netloc.lower() not in ("", "user")
     port = parts.port  # raises for a wrong one
     plain = url.isascii() and not re.search(r"\s", url)
-    return parts.scheme in ("http", "https") and "." in (parts.hostname or "") and port != 0 and plain
+    return (
+        parts.scheme in ("http", "https") and "." in (parts.hostname or "") and port != 0 and plain
+    )
 
 
 def _pair_problems(first: MessageEntity, second: MessageEntity) -> Iterator[str]:
@@ -142,7 +148,9 @@ def _words(*, markdown_inline: Sequence[object] | None) -> str:
     words = []
     for child in markdown_inline or ():
         children = getattr(child, "children", None)
-        words.append(_words(markdown_inline=children) if children else getattr(child, "content", ""))
+        words.append(
+            _words(markdown_inline=children) if children else getattr(child, "content", "")
+        )
     return " ".join(words)
 
 
