@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import asyncio
+import json
 from collections.abc import AsyncIterator, Awaitable, Callable
+from pathlib import Path
 
 import aiohttp
 import pytest
@@ -14,6 +16,7 @@ from telegram import (
     InlineKeyboardButton,
     InlineKeyboardMarkup,
     Message,
+    Update,
 )
 from telegram.error import (
     BadRequest,
@@ -25,6 +28,7 @@ from telegram.error import (
 )
 
 from tests.fakes.telegram import Chat, TelegramFake
+from tests.fakes.telegram_text import utf16_len
 
 KEYS = InlineKeyboardMarkup([[InlineKeyboardButton("Yes", callback_data="y:1")]])
 Act = Callable[[Bot, Chat], Awaitable[object]]
@@ -339,3 +343,42 @@ async def test_a_bot_leaves(telegram: TelegramFake, bot: Bot) -> None:
     assert [update.message for update in await bot.get_updates()] == [None]
     with pytest.raises(Forbidden, match="not a member of the supergroup"):
         await bot.send_message(group.id, "hi")
+
+
+PAYLOADS = sorted((Path(__file__).parents[1] / "payloads" / "telegram").glob("*.json"))
+
+
+@pytest.mark.parametrize("path", PAYLOADS, ids=lambda path: path.stem)
+def test_recorded_updates_are_read_by_the_library(path: Path) -> None:
+    """Each holds one kind of update, and entities that lie inside of their text."""
+    given = json.loads(path.read_text(encoding="utf-8"))
+    update = Update.de_json(given, None)
+    (kind,) = given.keys() - {"update_id"}
+    assert getattr(update, kind) is not None
+    assert not update.api_kwargs
+    message = update.effective_message
+    for entity in getattr(message, "entities", ()):
+        assert 0 < entity.length <= utf16_len(given[kind]["text"]) - entity.offset
+
+
+def test_updates_of_the_fake_have_the_recorded_shape() -> None:
+    """Every field that a recorded message of a kind always has is there."""
+    telegram = TelegramFake()
+    chat = telegram.private(7, username="ann")
+    forum = telegram.supergroup("Ops", [chat.user], forum=True)
+    topic = forum.topic("Disks", by=chat.user)
+    optional = {"link_preview_options", "caption_entities", "caption"}
+    made = {
+        "private_text": chat.say(chat.user, "see https://a.org"),
+        "forum_topic_message": forum.say(chat.user, "@it0_bot", topic=topic),
+        "photo_with_caption": chat.photo(chat.user, b"x", caption="#c"),
+        "album_first": chat.album(chat.user, [b"x"], caption="c")[0],
+        "document_log": chat.document(chat.user, "a.log", b"x"),
+        "voice": chat.voice(chat.user, b"x"),
+        "sticker": chat.sticker(chat.user),
+    }
+    recorded = {
+        path.stem: json.loads(path.read_text())["message"] for path in PAYLOADS if path.stem in made
+    }
+    for name, message in made.items():
+        assert recorded[name].keys() - optional == message.json().keys() - optional, name

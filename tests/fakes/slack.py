@@ -190,9 +190,12 @@ class SlackFake:
         return [item for item in channel.messages.values() if item.deleted_at is None]
 
     def bot_messages(self, channel: Channel, thread_ts: str | None = None) -> list[Message]:
-        """The same, of this app's bot only."""
-        found = self.messages(channel, thread_ts)
-        return [item for item in found if item.app_id == self.app.id and item.user]
+        """The same, of this app's bot only, without the invisible root of an assistant thread."""
+        return [
+            item
+            for item in self.messages(channel, thread_ts)
+            if item.app_id == self.app.id and item.subtype != "assistant_app_thread"
+        ]
 
     def texts(self, channel: Channel, thread_ts: str | None = None) -> list[str]:
         """The visible texts of the bot's messages."""

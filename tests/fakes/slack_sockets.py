@@ -74,11 +74,10 @@ class Sockets:
     async def send(self, envelope: Json, timeout_s: float) -> tuple[int, str]:
         """Send one envelope; (200, payload of the ack) or (0, ""). Events wait for a connection."""
         event_id = str(envelope["payload"].get("event_id", ""))
-        while not (ready := [item for item in self.open if not item.leaving]):
+        while not (ready := self._ready()):
             if not event_id:
                 return 0, ""
-            await self._app.watch.until(lambda: self.open, 3600)
-            await asyncio.sleep(0)
+            await self._app.watch.until(self._ready, 3600)
         others = [item for item in ready if item.number != self._last.get(event_id)]
         socket = min(others or ready, key=lambda item: item.received)
         self._last[event_id] = socket.number
@@ -115,6 +114,9 @@ class Sockets:
         """Close them all."""
         for socket in list(self.open):
             await socket.ws.close()
+
+    def _ready(self) -> list[Socket]:
+        return [item for item in self.open if not item.leaving]
 
     def _hello(self) -> Json:
         return {

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import re
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 
 from tests.fakes.telegram_errors import ApiError, Json, unparsable
 from tests.fakes.telegram_text import Formatted, in_order, utf16_len
@@ -29,6 +29,8 @@ _KIND_OF = {
 }
 _REFERENCE = re.compile(r"&(?:#x([0-9a-fA-F]{1,6})|#([0-9]{1,7})|(lt|gt|amp|quot)(?![A-Za-z]));?")
 _NAMED = {"lt": "<", "gt": ">", "amp": "&", "quot": '"'}
+_SIMPLE = re.compile(r"<(/?)([a-z]+)>")
+"""A tag without attributes: nearly all of them, so they are read without much ado."""
 _PLAIN = re.compile(r"[^<&]+")
 _NAME = re.compile(r"[^\s>]*")
 _ATTRIBUTE = re.compile(r"[^\s=>/\"']*")
@@ -43,7 +45,6 @@ class _Open:
     tag: str
     attributes: dict[str, str]
     offset: int
-    entity: Json = field(default_factory=dict)
 
 
 def parse_html(source: str) -> Formatted:
@@ -92,6 +93,10 @@ class _Parser:
         self._at = self._at + 1 if match is None else match.end()
 
     def _tag(self) -> None:
+        match = _SIMPLE.match(self._source, self._at)
+        if match is not None and self._simple_tag(*match.groups()):
+            self._at = match.end()
+            return
         begin = self._at
         self._at += 1
         if self._source.startswith("/", self._at):
@@ -99,6 +104,20 @@ class _Parser:
             self._end_tag(begin)
         else:
             self._start_tag(begin)
+
+    def _simple_tag(self, slash: str, tag: str) -> bool:
+        """Open or close it if nothing can be wrong with it."""
+        if slash:
+            if not self._open or self._open[-1].tag != tag:
+                return False
+            opened = self._open.pop()
+            if self._length > opened.offset:
+                self._close(opened)
+            return True
+        if tag not in _KIND_OF or tag == "span":
+            return False
+        self._open.append(_Open(tag=tag, attributes={}, offset=self._length))
+        return True
 
     def _start_tag(self, begin: int) -> None:
         tag = self._take(_NAME).lower()
