@@ -7,9 +7,9 @@ from __future__ import annotations
 
 import asyncio
 import signal
-from collections.abc import AsyncGenerator, Callable, Mapping
+from collections.abc import AsyncGenerator, Callable, Mapping, Sequence
 from contextlib import AsyncExitStack, asynccontextmanager, suppress
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from enum import StrEnum
 from functools import partial
 from pathlib import Path
@@ -17,6 +17,7 @@ from pathlib import Path
 import structlog
 from aiohttp import web
 
+from assembly import make_engines, make_tools, server_names
 from bots.web.auth import Authenticator, identity_proof
 from bots.web.health import HealthRoutes
 from bots.web.people import PeopleRoutes
@@ -25,20 +26,15 @@ from bots.web.team import TeamRoutes
 from bots.web.turns import TurnRoutes
 from core import telemetry
 from core.clock import SystemClock
-from core.commands import Commands, ServerNames
+from core.commands import Commands
 from core.conversations import Conversations
 from core.delivery import Deliverer
 from core.engine_choice import Engines
 from core.engines.engine import Engine
-from core.engines.runbook import RunbookEngine
-from core.engines.runbook_words import WhyOffline
-from core.fleet.inventory import Inventory
-from core.fleet.local import LocalConnector, LocalHost
-from core.fleet.tools import fleet_tools
 from core.inbox import Inbox
+from core.intake import FileSource, Intake, NoTranscriber, Transcriber
 from core.keys import Keys, WrongKey, load_or_make
 from core.prompts import SystemPrompt
-from core.protected import ProtectedPaths
 from core.replies import HOLD_MS
 from core.scheduling import Pace, Scheduler
 from core.sinks import Sinks
@@ -48,6 +44,7 @@ from core.tenants import User
 from core.toolrunner import ApprovalGate, NoApprovals, ToolRunner
 from core.tools import Tool
 from core.turn import TurnRunner
+from platforms import Platforms, open_platforms
 from settings import Settings
 from storage.access import SqlGate
 from storage.audit import SqlAudit
@@ -56,6 +53,7 @@ from storage.database import Database
 from storage.deliveries import SqlDeliveries
 from storage.inbox import SqlInbox
 from storage.installation import SqlInstallation
+from storage.intake import SqlIntake
 from storage.leases import SqlLeases
 from storage.lock import DataDirectoryLock
 from storage.metering import RecordingMeter
@@ -77,6 +75,10 @@ class Role(StrEnum):
 
     UP = "up"
     """Everything, in one process."""
+    SLACK = "slack"
+    """Listens to Slack (Socket Mode); the turns run in workers."""
+    TELEGRAM = "telegram"
+    """Listens to Telegram (long polling, or the webhook's registration); as above."""
     SERVE = "serve"
     """The HTTP edge; its own turns run here."""
     WORKER = "worker"
@@ -94,6 +96,9 @@ class Parts:
     pace: Pace = field(default_factory=Pace)
     tenant_slots: int | None = None
     """Most turns of one tenant at once in this process; default three quarters of all slots."""
+    sources: Mapping[str, FileSource] = field(default_factory=dict)
+    """Where the files of each platform's messages are."""
+    transcriber: Transcriber = field(default_factory=NoTranscriber)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -214,15 +219,16 @@ async def _build(
     )
     log = SqlTurnLog(db, storage.keys.derive("audit"), scheduler.worker)
     streams = Streams(SqlStreamLog(db))
-    engines = _engines(settings, skills, storage.people, parts, stack)
+    engines = make_engines(settings, skills, storage.people, parts.engines, stack)
     scheduler.runner = TurnRunner(
         log=log,
         delivery=deliveries,
         parts=deliveries,
         conversations=Conversations(conversations),
+        intake=Intake(sources=parts.sources, log=SqlIntake(db), transcriber=parts.transcriber),
         engines=engines,
-        commands=Commands(conversations, _names(storage.people), SystemClock()),
-        tools=ToolRunner(_tools(settings, storage.people, parts), log, parts.gate),
+        commands=Commands(conversations, server_names(storage.people), SystemClock()),
+        tools=ToolRunner(make_tools(settings, storage.people, parts.tools), log, parts.gate),
         meter=RecordingMeter(db),
         streams=streams,
         sinks=sinks,
@@ -242,60 +248,6 @@ async def _build(
         engines=engines,
         skills=skills,
     )
-
-
-def _engines(
-    settings: Settings,
-    skills: SkillLibrary,
-    inventory: Inventory,
-    parts: Parts,
-    stack: AsyncExitStack,
-) -> Engines:
-    key = settings.anthropic.api_key
-    why = WhyOffline.NO_KEY if key is None else WhyOffline.CHOSEN
-    runbook = RunbookEngine(skills=skills, inventory=inventory, why=why)
-    engines: dict[str, Engine] = {"runbook": runbook}
-    if key is not None:
-        engines["claude_api"] = _claude(settings, stack)
-    engines.update(parts.engines)
-    return Engines(engines=engines, default=settings.default_engine, model=settings.model)
-
-
-def _claude(settings: Settings, stack: AsyncExitStack) -> Engine:
-    from core.engines.claude_api import (  # noqa: PLC0415  # only where it is configured
-        ClaudeApiConfig,
-        ClaudeApiEngine,
-    )
-
-    engine = ClaudeApiEngine(
-        ClaudeApiConfig(
-            api_key=settings.anthropic.api_key or "",
-            base_url=settings.anthropic.base_url,
-            ca_file=settings.anthropic.ca_file,
-            stall_timeout_s=settings.tuning.model_timeout_s,
-        )
-    )
-    stack.push_async_callback(engine.aclose)
-    return engine
-
-
-def _tools(settings: Settings, people: SqlPeople, parts: Parts) -> dict[str, Tool]:
-    own = [settings.data_dir, Path.cwd() / ".env"]
-    if settings.database_path is not None:
-        own.append(settings.database_path)
-    protected = ProtectedPaths.of(*own)
-    tools = (
-        *fleet_tools(people, LocalConnector(host=LocalHost(protected)), protected),
-        *parts.tools,
-    )
-    return {tool.spec.name: tool for tool in tools}
-
-
-def _names(people: SqlPeople) -> ServerNames:
-    async def names(tenant_id: str) -> list[str]:
-        return [server.name for server in await people.servers(tenant_id)]
-
-    return names
 
 
 async def _keep_house(operations: SqlOperations) -> None:
@@ -328,8 +280,8 @@ async def _listen(db: Database, scheduler: Scheduler) -> None:
 # -- the HTTP edge ------------------------------------------------------------------------
 
 
-def build_web(core: Core) -> web.Application:
-    """The API, its streams, health and metrics."""
+def build_web(core: Core, hooks: Sequence[web.RouteDef] = ()) -> web.Application:
+    """The API, its streams, health and metrics; ``hooks`` are the platforms' own routes."""
     people = core.storage.people
     auth = Authenticator(key=core.storage.keys.derive("tokens"), store=people)
     team = SqlTeam(core.storage.db, core.storage.keys.derive("audit"))
@@ -341,6 +293,7 @@ def build_web(core: Core) -> web.Application:
             *PeopleRoutes(people, team, team, auth).routes(),
             *HealthRoutes(core.storage.operations, core.scheduler, identity).routes(),
         ],
+        hooks=hooks,
         version=VERSION,
     )
 
@@ -352,6 +305,23 @@ class Running:
     core: Core
     url: str | None
     admin: User
+    platforms: tuple[str, ...] = ()
+    """The chat platforms that are configured."""
+
+
+_LISTENS = {
+    Role.UP: ("slack", "telegram"),
+    Role.SLACK: ("slack",),
+    Role.TELEGRAM: ("telegram",),
+}
+
+
+def _with_platforms(parts: Parts, platforms: Platforms) -> Parts:
+    return replace(
+        parts,
+        sinks={**platforms.sinks, **parts.sinks},
+        sources={**platforms.sources, **parts.sources},
+    )
 
 
 @asynccontextmanager
@@ -364,17 +334,26 @@ async def running(
         admin = await storage.people.install(
             tenant_name="My team", admin_email=settings.admin_email
         )
-        core = await stack.enter_async_context(open_core(settings, storage, parts))
+        platforms = await stack.enter_async_context(
+            open_platforms(settings, storage.db, storage.keys)
+        )
+        parts = _with_platforms(parts or Parts(), platforms)
+        listens = _LISTENS.get(role, ())
+        core = await stack.enter_async_context(
+            open_core(settings, storage, parts, run_turns=not listens or role is Role.UP)
+        )
         url = None
-        if role is not Role.WORKER:
+        if role in {Role.UP, Role.SERVE}:
             chosen = settings.http.port if port is None else port
+            application = build_web(core, platforms.routes(core.inbox))
             url = await stack.enter_async_context(
-                listening(build_web(core), settings.http.host, chosen)
+                listening(application, settings.http.host, chosen)
             )
             if storage.lock is not None:
                 storage.lock.announce(url)
+        await stack.enter_async_context(platforms.listening(core.inbox, listens))
         try:
-            yield Running(core=core, url=url, admin=admin)
+            yield Running(core=core, url=url, admin=admin, platforms=tuple(platforms.members))
         finally:
             # Before the HTTP edge closes, so that whoever listens hears the end of their turn.
             await core.scheduler.drain(settings.tuning.shutdown_grace_s)

@@ -50,6 +50,8 @@ def build_parser() -> argparse.ArgumentParser:
     for role, text in (
         ("up", "run everything in one process"),
         ("serve", "run the HTTP edge alone (PostgreSQL)"),
+        ("slack", "listen to Slack alone (PostgreSQL)"),
+        ("telegram", "listen to Telegram alone (PostgreSQL)"),
         ("worker", "run turns alone (PostgreSQL)"),
     ):
         commands.add_parser(role, help=text).set_defaults(handler=_serve)

@@ -16,7 +16,8 @@ from typing import ClassVar, Literal, Self, cast
 from urllib.parse import SplitResult, parse_qsl, quote, urlencode, urlsplit
 
 from core.emails import EMAIL
-from environment import Reader, Variable, split_url
+from environment import Reader, split_url
+from variables import VARIABLES
 
 LogFormat = Literal["auto", "console", "json"]
 
@@ -48,80 +49,6 @@ class SettingsError(Exception):
         return "\n".join(self.problems)
 
 
-VARIABLES: tuple[Variable, ...] = (
-    Variable(
-        name="IT0_DATA_DIR",
-        purpose="where the database, the keys and the backups live; ./data when unset",
-    ),
-    Variable(
-        name="IT0_DATABASE_URL",
-        purpose="postgresql://USER:PASSWORD@HOST/NAME; SQLite in the data directory when unset",
-        secret=True,
-    ),
-    Variable(
-        name="IT0_REDIS_URL",
-        purpose="redis://HOST:6379/0, the event bus between processes; in process when unset",
-        secret=True,
-    ),
-    Variable(name="IT0_HTTP_HOST", purpose="address to listen on; 127.0.0.1 when unset"),
-    Variable(name="IT0_HTTP_PORT", purpose="port to listen on; 8080 when unset, 0 for any free"),
-    Variable(
-        name="IT0_PUBLIC_URL",
-        purpose="how browsers reach IT0 behind a proxy; the listening address when unset",
-    ),
-    Variable(
-        name="IT0_SECRET_KEY",
-        purpose="key for stored secrets and tokens; made in the data directory on SQLite,"
-        " required with PostgreSQL",
-        secret=True,
-    ),
-    Variable(
-        name="IT0_ENGINE",
-        purpose="claude_api or runbook; when unset claude_api with an API key, else runbook",
-    ),
-    Variable(name="IT0_MODEL", purpose="the model; claude-sonnet-5-5 when unset"),
-    Variable(
-        name="IT0_LOG_FORMAT",
-        purpose="console, json or auto; auto (console on a terminal, else json) when unset",
-    ),
-    Variable(
-        name="ANTHROPIC_API_KEY",
-        purpose="the provider's API key; without it the offline engine (runbook) answers",
-        secret=True,
-    ),
-    Variable(
-        name="ANTHROPIC_BASE_URL",
-        purpose="another address for the provider's API; the SDK's own when unset",
-    ),
-    Variable(
-        name="IT0_ANTHROPIC_CA_FILE",
-        purpose="PEM file of a private CA for that address; the system's CAs when unset",
-    ),
-    Variable(
-        name="IT0_ADMIN_EMAIL",
-        purpose="the first admin, made on the first start; admin@localhost when unset",
-    ),
-    Variable(
-        name="IT0_TURN_SLOTS", purpose="turns that run at once in a process, 1 to 1000; default 256"
-    ),
-    Variable(
-        name="IT0_SHUTDOWN_GRACE_S",
-        purpose="seconds a SIGTERM leaves running turns to finish, 0 to 3600; default 20",
-    ),
-    Variable(
-        name="IT0_MODEL_TIMEOUT_S",
-        purpose="seconds without a byte from the provider until a call counts as stalled,"
-        " 0.1 to 3600; default 60",
-    ),
-    Variable(
-        name="IT0_MAX_OUTPUT_TOKENS",
-        purpose="longest answer of one model call in tokens, 1 to 128000; default 8192",
-    ),
-)
-
-NAMES = frozenset(variable.name for variable in VARIABLES)
-
-
 @dataclass(frozen=True, slots=True, kw_only=True)
 class HttpSettings:
     """Where the HTTP edge listens and how it is reached."""
@@ -148,6 +75,35 @@ class AnthropicSettings:
     api_key: str | None = field(repr=False)
     base_url: str | None
     ca_file: Path | None
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class SlackSettings:
+    """How Slack is reached; ``configured`` when there is a way in."""
+
+    bot_token: str | None = field(repr=False)
+    app_token: str | None = field(repr=False)
+    signing_secret: str | None = field(repr=False)
+    client_id: str | None
+    client_secret: str | None = field(repr=False)
+    api_url: str | None
+
+    @property
+    def configured(self) -> bool:
+        """Whether there is a token, or a way to get one, and a way for events to come in."""
+        return bool(self.bot_token or self.client_id) and bool(
+            self.app_token or self.signing_secret
+        )
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class TelegramSettings:
+    """How Telegram is reached; off without a token."""
+
+    token: str | None = field(repr=False)
+    webhook_secret: str | None = field(repr=False)
+    api_url: str | None
+    file_url: str | None
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -187,6 +143,8 @@ class Settings:
     model: str
     log_format: LogFormat
     anthropic: AnthropicSettings
+    slack: SlackSettings
+    telegram: TelegramSettings
     admin_email: str
     tuning: TuningSettings
     warnings: tuple[str, ...]
@@ -216,6 +174,8 @@ class Settings:
                 base_url=reader.base_url(),
                 ca_file=reader.ca_file(),
             ),
+            slack=reader.slack(),
+            telegram=reader.telegram(),
             admin_email=reader.text(
                 "IT0_ADMIN_EMAIL", "admin@localhost", EMAIL, "an address such as me@example.com"
             ).casefold(),
@@ -338,6 +298,43 @@ class _Reader(Reader):
         if b"-----BEGIN CERTIFICATE-----" not in content:
             self.refuse(name, "a PEM file with at least one certificate; this one has none")
         return path
+
+    def slack(self) -> SlackSettings:
+        for name, prefix in (("SLACK_BOT_TOKEN", "xoxb-"), ("SLACK_APP_TOKEN", "xapp-")):
+            if not (self.value(name) or prefix).startswith(prefix):
+                self.refuse(name, f"a token that begins with {prefix}")
+        slack = SlackSettings(
+            bot_token=self.value("SLACK_BOT_TOKEN"),
+            app_token=self.value("SLACK_APP_TOKEN"),
+            signing_secret=self.value("SLACK_SIGNING_SECRET"),
+            client_id=self.value("SLACK_CLIENT_ID"),
+            client_secret=self.value("SLACK_CLIENT_SECRET"),
+            api_url=self.url("IT0_SLACK_API_URL", ("https", "http")),
+        )
+        if bool(slack.client_id) != bool(slack.client_secret):
+            self.problems.append("SLACK_CLIENT_ID and SLACK_CLIENT_SECRET are needed together.")
+        given = [slack.bot_token, slack.app_token, slack.signing_secret, slack.client_id]
+        if any(given) and not slack.configured:
+            self.problems.append(
+                "Slack is configured by half. It needs SLACK_BOT_TOKEN (or SLACK_CLIENT_ID and"
+                " SLACK_CLIENT_SECRET), and SLACK_APP_TOKEN (Socket Mode) or SLACK_SIGNING_SECRET."
+            )
+        return slack
+
+    def telegram(self) -> TelegramSettings:
+        token = self.value("TELEGRAM_BOT_TOKEN")
+        if token is not None and not re.fullmatch(r"[0-9]+:[A-Za-z0-9_-]+", token):
+            self.refuse("TELEGRAM_BOT_TOKEN", "123456:ABC..., as @BotFather gives it")
+        secret = self.value("TELEGRAM_WEBHOOK_SECRET")
+        if secret is not None and not re.fullmatch(r"[A-Za-z0-9_-]{1,256}", secret):
+            accepted = "1 to 256 characters of A-Z, a-z, 0-9, _ and - (Bot API, setWebhook)"
+            self.refuse("TELEGRAM_WEBHOOK_SECRET", accepted)
+        return TelegramSettings(
+            token=token,
+            webhook_secret=secret,
+            api_url=self.url("IT0_TELEGRAM_API_URL", ("https", "http")),
+            file_url=self.url("IT0_TELEGRAM_FILE_URL", ("https", "http")),
+        )
 
     def tuning(self) -> TuningSettings:
         return TuningSettings(

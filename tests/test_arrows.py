@@ -15,10 +15,23 @@ import pytest
 
 ROOT = Path(__file__).parent.parent
 OURS = frozenset(
-    {"app", "bots", "cli", "core", "environment", "operate", "reach", "settings", "storage"}
+    {
+        "app",
+        "assembly",
+        "bots",
+        "cli",
+        "core",
+        "environment",
+        "operate",
+        "platforms",
+        "reach",
+        "settings",
+        "storage",
+        "variables",
+    }
 )
 
-_CORE = {"structlog", "markdown_it", "cryptography", "PIL", "yaml", "prometheus_client"}
+_CORE = {"structlog", "markdown_it", "cryptography", "PIL", "yaml", "prometheus_client", "babel"}
 
 THIRD_PARTY: dict[str, set[str]] = {
     "core": _CORE | {"wcwidth"},
@@ -27,24 +40,32 @@ THIRD_PARTY: dict[str, set[str]] = {
     "bots.console": {"structlog", "markdown_it", "prompt_toolkit", "rich", "wcwidth", "aiohttp"},
     "bots.operator": {"aiohttp"},
     "bots.web": {"structlog", "aiohttp", "pydantic", "jwt", "prometheus_client"},
+    "bots.slack": {"structlog", "markdown_it", "aiohttp", "slack_bolt", "slack_sdk"},
+    "bots.telegram": {"structlog", "markdown_it", "aiohttp", "telegram"},
     "storage": {"structlog", "sqlalchemy", "alembic", "asyncpg", "cryptography"},
     "app": {"structlog", "aiohttp", "prometheus_client"},
+    "assembly": set(),
+    "platforms": {"structlog", "aiohttp"},
     "cli": set(),
     "operate": {"aiohttp"},
     "reach": {"aiohttp"},
     "environment": {"dotenv"},
     "settings": set(),
+    "variables": set(),
 }
 OWN: dict[str, set[str]] = {
     "core": {"core"},
     "bots": {"bots", "core"},
     "storage": {"storage", "core"},
-    "app": {"app", "bots", "core", "settings", "storage"},
+    "app": {"app", "assembly", "bots", "core", "platforms", "settings", "storage"},
+    "assembly": {"core", "settings", "storage"},
+    "platforms": {"bots", "core", "settings", "storage"},
     "cli": {"app", "core", "operate", "settings"},
     "operate": {"app", "bots", "core", "reach", "settings", "storage"},
     "reach": {"app", "bots", "core", "settings", "storage"},
     "environment": set(),
-    "settings": {"core", "environment"},
+    "settings": {"core", "environment", "variables"},
+    "variables": {"environment"},
 }
 
 

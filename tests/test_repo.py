@@ -15,7 +15,7 @@ from typing import cast
 import pytest
 import yaml
 
-from settings import NAMES
+from variables import NAMES
 
 ROOT = Path(__file__).parent.parent
 LOCKS = ("requirements.lock", "requirements-dev.lock")

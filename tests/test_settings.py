@@ -7,7 +7,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from settings import NAMES, VARIABLES, Settings, SettingsError
+from settings import Settings, SettingsError
+from variables import NAMES, VARIABLES
 
 SECRET = "s3cr3t-" * 6
 PEM = "-----BEGIN CERTIFICATE-----\nMIIB\n-----END CERTIFICATE-----\n"

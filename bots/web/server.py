@@ -26,15 +26,20 @@ class CannotListen(It0Error):
     code = "cannot_listen"
 
 
-def build(routes: Sequence[web.RouteDef], *, version: str) -> web.Application:
-    """An application with these routes and their description at ``/openapi.json``."""
+def build(
+    routes: Sequence[web.RouteDef], *, hooks: Sequence[web.RouteDef] = (), version: str
+) -> web.Application:
+    """An application with these routes and their description at ``/openapi.json``.
+
+    ``hooks`` are called by other services in their own form; they are not described.
+    """
     application = web.Application(middlewares=[problems], client_max_size=MAX_BODY)
 
     async def openapi(_request: web.Request) -> web.Response:
         # Made on request: few ask, and at start it would cost everybody.
         return web.json_response(document(routes, version=version))
 
-    application.add_routes([*routes, web.get("/openapi.json", openapi, allow_head=False)])
+    application.add_routes([*routes, *hooks, web.get("/openapi.json", openapi, allow_head=False)])
     return application
 
 

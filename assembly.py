@@ -1,0 +1,79 @@
+"""Engines and tools of an installation, made from its settings."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from contextlib import AsyncExitStack
+from pathlib import Path
+
+from core.commands import ServerNames
+from core.engine_choice import Engines
+from core.engines.engine import Engine
+from core.engines.runbook import RunbookEngine
+from core.engines.runbook_words import WhyOffline
+from core.fleet.inventory import Inventory
+from core.fleet.local import LocalConnector, LocalHost
+from core.fleet.tools import fleet_tools
+from core.protected import ProtectedPaths
+from core.skills import SkillLibrary
+from core.tools import Tool
+from settings import Settings
+from storage.people import SqlPeople
+
+
+def make_engines(
+    settings: Settings,
+    skills: SkillLibrary,
+    inventory: Inventory,
+    added: Mapping[str, Engine],
+    stack: AsyncExitStack,
+) -> Engines:
+    """The configured engines, those that were added, and the default."""
+    key = settings.anthropic.api_key
+    why = WhyOffline.NO_KEY if key is None else WhyOffline.CHOSEN
+    runbook = RunbookEngine(skills=skills, inventory=inventory, why=why)
+    engines: dict[str, Engine] = {"runbook": runbook}
+    if key is not None:
+        engines["claude_api"] = _claude(settings, stack)
+    engines.update(added)
+    return Engines(engines=engines, default=settings.default_engine, model=settings.model)
+
+
+def _claude(settings: Settings, stack: AsyncExitStack) -> Engine:
+    from core.engines.claude_api import (  # noqa: PLC0415  # only where it is configured
+        ClaudeApiConfig,
+        ClaudeApiEngine,
+    )
+
+    engine = ClaudeApiEngine(
+        ClaudeApiConfig(
+            api_key=settings.anthropic.api_key or "",
+            base_url=settings.anthropic.base_url,
+            ca_file=settings.anthropic.ca_file,
+            stall_timeout_s=settings.tuning.model_timeout_s,
+        )
+    )
+    stack.push_async_callback(engine.aclose)
+    return engine
+
+
+def make_tools(settings: Settings, people: SqlPeople, added: tuple[Tool, ...]) -> dict[str, Tool]:
+    """The fleet's tools and those that were added, by name."""
+    own = [settings.data_dir, Path.cwd() / ".env"]
+    if settings.database_path is not None:
+        own.append(settings.database_path)
+    protected = ProtectedPaths.of(*own)
+    tools = (
+        *fleet_tools(people, LocalConnector(host=LocalHost(protected)), protected),
+        *added,
+    )
+    return {tool.spec.name: tool for tool in tools}
+
+
+def server_names(people: SqlPeople) -> ServerNames:
+    """How the commands learn the names of a tenant's servers."""
+
+    async def names(tenant_id: str) -> list[str]:
+        return [server.name for server in await people.servers(tenant_id)]
+
+    return names

@@ -1,0 +1,119 @@
+"""Every environment variable that IT0 reads, with its line for the operator."""
+
+from __future__ import annotations
+
+from environment import Variable
+
+VARIABLES: tuple[Variable, ...] = (
+    Variable(
+        name="IT0_DATA_DIR",
+        purpose="where the database, the keys and the backups live; ./data when unset",
+    ),
+    Variable(
+        name="IT0_DATABASE_URL",
+        purpose="postgresql://USER:PASSWORD@HOST/NAME; SQLite in the data directory when unset",
+        secret=True,
+    ),
+    Variable(
+        name="IT0_REDIS_URL",
+        purpose="redis://HOST:6379/0, the event bus between processes; in process when unset",
+        secret=True,
+    ),
+    Variable(name="IT0_HTTP_HOST", purpose="address to listen on; 127.0.0.1 when unset"),
+    Variable(name="IT0_HTTP_PORT", purpose="port to listen on; 8080 when unset, 0 for any free"),
+    Variable(
+        name="IT0_PUBLIC_URL",
+        purpose="how browsers reach IT0 behind a proxy; the listening address when unset",
+    ),
+    Variable(
+        name="IT0_SECRET_KEY",
+        purpose="key for stored secrets and tokens; made in the data directory on SQLite,"
+        " required with PostgreSQL",
+        secret=True,
+    ),
+    Variable(
+        name="IT0_ENGINE",
+        purpose="claude_api or runbook; when unset claude_api with an API key, else runbook",
+    ),
+    Variable(name="IT0_MODEL", purpose="the model; claude-sonnet-5-5 when unset"),
+    Variable(
+        name="IT0_LOG_FORMAT",
+        purpose="console, json or auto; auto (console on a terminal, else json) when unset",
+    ),
+    Variable(
+        name="ANTHROPIC_API_KEY",
+        purpose="the provider's API key; without it the offline engine (runbook) answers",
+        secret=True,
+    ),
+    Variable(
+        name="ANTHROPIC_BASE_URL",
+        purpose="another address for the provider's API; the SDK's own when unset",
+    ),
+    Variable(
+        name="IT0_ANTHROPIC_CA_FILE",
+        purpose="PEM file of a private CA for that address; the system's CAs when unset",
+    ),
+    Variable(
+        name="SLACK_BOT_TOKEN",
+        purpose="xoxb-..., the app's token in one workspace; others install with SLACK_CLIENT_ID",
+        secret=True,
+    ),
+    Variable(
+        name="SLACK_APP_TOKEN",
+        purpose="xapp-..., for Socket Mode: Slack without a public address",
+        secret=True,
+    ),
+    Variable(
+        name="SLACK_SIGNING_SECRET",
+        purpose="checks what Slack sends to /slack/events, when there is a public address",
+        secret=True,
+    ),
+    Variable(
+        name="SLACK_CLIENT_ID", purpose="the app's id, for installing it in several workspaces"
+    ),
+    Variable(name="SLACK_CLIENT_SECRET", purpose="the secret that belongs to that id", secret=True),
+    Variable(
+        name="IT0_SLACK_API_URL",
+        purpose="another address for Slack's Web API, ending in /api; Slack's own when unset",
+    ),
+    Variable(
+        name="TELEGRAM_BOT_TOKEN",
+        purpose="123456:ABC..., from @BotFather; Telegram is off when unset",
+        secret=True,
+    ),
+    Variable(
+        name="TELEGRAM_WEBHOOK_SECRET",
+        purpose="with an https IT0_PUBLIC_URL: updates come by webhook instead of long polling",
+        secret=True,
+    ),
+    Variable(
+        name="IT0_TELEGRAM_API_URL",
+        purpose="another address for the Bot API, such as a local server; Telegram's when unset",
+    ),
+    Variable(
+        name="IT0_TELEGRAM_FILE_URL",
+        purpose="another address for its files; that of the Bot API when unset",
+    ),
+    Variable(
+        name="IT0_ADMIN_EMAIL",
+        purpose="the first admin, made on the first start; admin@localhost when unset",
+    ),
+    Variable(
+        name="IT0_TURN_SLOTS", purpose="turns that run at once in a process, 1 to 1000; default 256"
+    ),
+    Variable(
+        name="IT0_SHUTDOWN_GRACE_S",
+        purpose="seconds a SIGTERM leaves running turns to finish, 0 to 3600; default 20",
+    ),
+    Variable(
+        name="IT0_MODEL_TIMEOUT_S",
+        purpose="seconds without a byte from the provider until a call counts as stalled,"
+        " 0.1 to 3600; default 60",
+    ),
+    Variable(
+        name="IT0_MAX_OUTPUT_TOKENS",
+        purpose="longest answer of one model call in tokens, 1 to 128000; default 8192",
+    ),
+)
+
+NAMES = frozenset(variable.name for variable in VARIABLES)
