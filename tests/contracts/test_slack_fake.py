@@ -201,7 +201,7 @@ async def test_the_sdk_streams_and_nothing_edits_an_open_stream(
     assert await refused(client, "chat.appendStream", **open_one, markdown_text="x") == (
         "message_not_in_streaming_state"
     )
-    await client.chat_update(**open_one, text="three", blocks=[])
+    await client.chat_update(channel=ops.id, ts=message.ts, text="three", blocks=[])
     assert plain_text(message) == "three"
     assert [text for _, text in message.shown][-1] == "three"
 

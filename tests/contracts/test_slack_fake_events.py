@@ -335,8 +335,11 @@ async def test_a_connection_is_refreshed_or_cut_and_the_client_comes_back(
     ears = Ears(slack, team)
     async with ears.over_sockets(slack):
         await slack.outbox.sockets.refresh()
-        ann.say(team.dm(ann), "hi")
+        ann.say(team.dm(ann), "one")
         await slack.wait_for(lambda: ears.types() == ["message"])
+        slack.outbox.sockets.cut()
+        ann.say(team.dm(ann), "two")
+        await slack.wait_for(lambda: ears.types() == ["message", "message"])
 
 
 @pytest.mark.filterwarnings("ignore:BasicAuth is deprecated")  # the SDK's own, under aiohttp 3.14

@@ -133,3 +133,85 @@ async def test_the_visible_text_and_the_pings_of_blocks_are_told() -> None:
 def _rich(*leaves: dict[str, Any]) -> dict[str, Any]:
     section = {"type": "rich_text_section", "elements": list(leaves)}
     return {"type": "rich_text", "elements": [section]}
+
+
+TEXT = {"type": "mrkdwn", "text": "a"}
+PLAIN = {"type": "plain_text", "text": "a", "emoji": True}
+OPTION = {"text": PLAIN, "value": "1"}
+CONFIRM = {"title": PLAIN, "text": TEXT, "confirm": PLAIN, "deny": PLAIN}
+BUTTON = {"type": "button", "action_id": "b", "text": PLAIN, "style": "danger", "confirm": CONFIRM}
+SIDE = {"text": PLAIN, "value": "1"}
+FEEDBACK = {
+    "type": "feedback_buttons",
+    "action_id": "f",
+    "positive_button": SIDE,
+    "negative_button": SIDE,
+}
+ICON = {"type": "icon_button", "icon": "trash", "text": PLAIN, "action_id": "i"}
+LEAVES = (
+    {"type": "text", "text": "a", "style": {"bold": True, "code": True}},
+    {"type": "link", "url": "https://a.example", "text": "a"},
+    {"type": "emoji", "name": "wave"},
+    {"type": "channel", "channel_id": "C1"},
+    {"type": "date", "timestamp": 1, "format": "{date}", "fallback": "then"},
+)
+CODE = {"type": "rich_text_preformatted", "elements": [LEAVES[0]], "language": "python"}
+QUOTE = {"type": "rich_text_quote", "elements": list(LEAVES)}
+SECTION = {"type": "rich_text_section", "elements": list(LEAVES)}
+LIST = {"type": "rich_text_list", "style": "bullet", "indent": 1, "elements": [SECTION]}
+GOOD = [
+    {"type": "section", "text": TEXT, "accessory": BUTTON},
+    {"type": "section", "fields": [TEXT, PLAIN]},
+    {"type": "header", "text": PLAIN},
+    {"type": "divider"},
+    {"type": "context", "elements": [TEXT, PLAIN]},
+    {"type": "actions", "elements": [BUTTON, {"type": "overflow", "options": [OPTION]}]},
+    {"type": "context_actions", "elements": [FEEDBACK, ICON]},
+    {"type": "markdown", "text": "# a"},
+    {"type": "image", "image_url": "https://a.example/a.png", "alt_text": "a"},
+    {"type": "rich_text", "elements": [SECTION, LIST, CODE, QUOTE]},
+    {
+        "type": "table",
+        "rows": [[{"type": "raw_text", "text": "a"}, {"type": "rich_text", "elements": [SECTION]}]],
+        "column_settings": [{"align": "right"}, {"is_wrapped": True}],
+    },
+]
+
+
+@pytest.mark.parametrize("block", GOOD, ids=lambda block: block["type"])
+async def test_good_blocks_are_taken(block: dict[str, Any]) -> None:
+    """The fake refuses nothing that the Block Kit reference allows."""
+    async with SlackFake() as slack:
+        team = slack.team("acme")
+        client = AsyncWebClient(token=team.bot_token, base_url=slack.api_url)
+        ops = team.channel("ops")
+        await client.chat_postMessage(channel=ops.id, text="x", blocks=[block])
+        assert slack.bot_messages(ops)[0].blocks[0].items() >= block.items()
+
+
+async def test_the_app_hears_only_what_it_subscribed_to_where_it_is() -> None:
+    """Outside its channels a public mention alone is told; inside, what it subscribed to."""
+    async with SlackFake() as slack:
+        team = slack.team("acme")
+        ann, away = team.user("ann"), team.channel("away", member=False)
+        ann.say(away, f"{team.mention} hi")
+        ann.say(team.channel("secret", member=False, private=True), f"{team.mention} hi")
+        slack.app.subscriptions = frozenset({"app_mention"})
+        ann.say(team.channel("ops"), f"{team.mention} hi")
+        ann.say(team.dm(ann), "hi")
+        assert [item.event_type for item in slack.deliveries()] == ["app_mention"] * 2
+
+
+async def test_the_status_line_goes_when_the_bot_answers() -> None:
+    """Slack removes "is thinking..." with the app's next message in the thread."""
+    async with SlackFake() as slack:
+        team = slack.team("acme")
+        client = AsyncWebClient(token=team.bot_token, base_url=slack.api_url)
+        ann = team.user("ann")
+        dm, root = team.dm(ann), ann.say(team.dm(ann), "hi")
+        await client.assistant_threads_setStatus(
+            channel_id=dm.id, thread_ts=root.ts, status="is thinking..."
+        )
+        assert team.status_now == {(dm.id, root.ts): "is thinking..."}
+        await client.chat_postMessage(channel=dm.id, thread_ts=root.ts, text="done")
+        assert team.status_now == {}

@@ -32,6 +32,7 @@ def _set_status(call: ApiCall) -> Json:
     if not isinstance(loading, list) or len(loading) > 10:
         raise SlackError("invalid_arguments", "at most 10 loading_messages")
     call.team.statuses.append((time.monotonic(), channel.id, thread, call.text("status")))
+    call.team.status_now[channel.id, thread] = call.text("status")
     call.app.watch.changed()
     return {}
 

@@ -17,6 +17,7 @@ _LEAF_TEXT = {
     "date": "{fallback}",
 }
 _PING = re.compile(r"<(@[UW][A-Z0-9]+|!here|!channel|!everyone|!subteam\^[A-Z0-9]+)(?:\|[^>]*)?>")
+_NAME = re.compile(r"(?<!\w)@(here|channel|everyone)\b")
 _LINK = re.compile(r"<((?:https?|mailto|tel):[^|>]*)(?:\|([^>]*))?>")
 
 
@@ -41,9 +42,12 @@ def blocks_text(blocks: list[Json]) -> str:
 def pings(message: Message) -> set[str]:
     """Whom the message notifies: ``@U...`` and ``!here`` and their like."""
     found: set[str] = set()
-    if not message.blocks:
+    stream_blocks = message.stream.blocks if message.stream else []
+    if not message.blocks or message.stream is not None:
         found.update(_PING.findall(message.text))
-    for item in _walk(message.blocks):
+        if message.options.get("parse") == "full" or message.options.get("link_names"):
+            found.update(f"!{name}" for name in _NAME.findall(message.text))
+    for item in _walk([*stream_blocks, *message.blocks]):
         match item.get("type"):
             case "mrkdwn" | "markdown":
                 found.update(_PING.findall(item["text"]))

@@ -46,6 +46,8 @@ class Team:
         self.triggers: dict[str, float] = {}
         self.statuses: list[tuple[float, str, str, str]] = []
         """(time, channel, thread, status): assistant statuses and agent session statuses."""
+        self.status_now: dict[tuple[str, str], str] = {}
+        """The "is thinking..." line of each thread; the bot's next message in it removes it."""
         self.titles: dict[tuple[str, str], str] = {}
         self.prompts: dict[tuple[str, str], list[Json]] = {}
         self.sessions: dict[tuple[str, str], str] = {}
@@ -120,6 +122,8 @@ class Team:
         message.shown.append((time.monotonic(), plain_text(message)))
         channel.messages[message.ts] = message
         channel.members.add(message.user)
+        if message.app_id == self.app.id:
+            self.status_now.pop((channel.id, message.thread_ts or ""), None)
         self.app.watch.changed()
         if message.bot_id is not None and message.app_id == self.app.id and not self.app.echo:
             return message
