@@ -41,10 +41,12 @@ Slack refuses more than about 13,200 of them together, containers included, as
 _MAX_HEADER = 150
 _HEADER_LEVELS = ("h1", "h2")
 """Slack has one size of header; deeper headings are bold."""
-_MAX_INDENT = 8
 _DEEPEST = 19
 _CONTAINERS = ("blockquote_open", "list_item_open")
-"""The parser leaves out what is in a container at this level (its ``maxNesting`` is 20)."""
+"""The parser leaves out what is in a container at this level (its ``maxNesting`` is 20).
+
+Lists so nest nine deep at most, and nine steps of ``indent``, 0 to 8, are what Slack takes.
+"""
 _PARAGRAPH_GAP = "\n\n"
 _RULE = "───"
 _CUT = "…"
@@ -215,7 +217,7 @@ class _Flow:
                 element: Block = {
                     "type": "rich_text_list",
                     "style": "ordered" if ordered else "bullet",
-                    "indent": min(indent, _MAX_INDENT),
+                    "indent": indent,
                     "elements": items,
                 }
                 if ordered and number > 1:

@@ -137,7 +137,7 @@ class Run:
 
 def is_link(url: str) -> bool:
     """Whether Slack takes this address for a link."""
-    if len(url) > _MAX_URL or not url.isascii():
+    if len(url) > _MAX_URL:
         return False
     try:
         parts = urlsplit(url)

@@ -12,9 +12,8 @@ from bots.slack.render_elements import Block, Run, plain_text
 
 _MAX_ROWS = 100
 _MAX_COLUMNS = 20
-_MAX_CELL_CHARS = 10_000
-"""Slack's limits, the last summed over all cells (docs.slack.dev/reference/block-kit/blocks/
-table-block)."""
+"""Slack's limits (docs.slack.dev/reference/block-kit/blocks/table-block); the third, 10,000
+characters in all cells, is above what a whole message may hold."""
 
 _MAX_ALIGNED_WIDTH = 100
 """Columns of a line; a wider one is folded by Slack, and then alignment only costs room."""
@@ -33,12 +32,7 @@ class Table:
 
     def fits(self) -> bool:
         """Whether Slack takes it as a ``table`` block."""
-        texts = [plain_text(cell) or " " for row in self.rows for cell in row]
-        return (
-            len(self.rows) <= _MAX_ROWS
-            and len(self.aligns) <= _MAX_COLUMNS
-            and sum(map(len, texts)) <= _MAX_CELL_CHARS
-        )
+        return len(self.rows) <= _MAX_ROWS and len(self.aligns) <= _MAX_COLUMNS
 
     def block(self) -> Block:
         """The ``table`` block."""

@@ -182,6 +182,12 @@ def test_an_address_that_slack_refuses_is_shown(target: str) -> None:
     assert _run(f"[x]({target}) y") == [_text(f"x ({target}) y")]
 
 
+@pytest.mark.parametrize("text", ["see https://?x", "https://:80", "http://[x y"])
+def test_a_broken_bare_address_is_text(text: str) -> None:
+    """What only looks like an address would make Slack refuse the message."""
+    assert _run(text) == [_text(text)]
+
+
 def test_code_has_no_links() -> None:
     """Code is copied, so nothing in it is changed."""
     assert _run("`curl https://a.example`") == [_text("curl https://a.example", "code")]
@@ -311,6 +317,15 @@ def test_a_table_too_wide_to_align() -> None:
     assert shown(made[1]).split("\n") == ["a | b", "x" * 120 + " | y"]
 
 
+def test_a_table_whose_padding_would_fill_the_message() -> None:
+    """One long cell among many rows is not worth a hundred rows of blanks."""
+    line = "| x | y |\n"
+    made = blocks(line + "|---|---|\n| " + "x" * 95 + " | y |\n" + line * 110)
+
+    check(made)
+    assert shown(made).split("\n")[-1] == "x | y"
+
+
 def test_display_width() -> None:
     """Wide characters take two columns, accents that combine and joiners none."""
     assert display_width("ab") == 2
@@ -353,6 +368,13 @@ def test_a_text_that_was_not_split_is_cut() -> None:
 
     check(made)
     assert shown(made).rstrip().endswith("…")
+
+
+def test_an_element_holds_no_more_than_slack_documents() -> None:
+    """Paragraphs in a row are one element only as long as that is short enough."""
+    elements = _run("a" * 2_000 + "\n\n" + "b" * 2_000)
+
+    assert [len(element["text"]) for element in elements] == [2_002, 2_000]
 
 
 def test_parts_keep_their_formatting() -> None:
