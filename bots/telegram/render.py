@@ -20,7 +20,7 @@ from core.messages import clean_text
 MAX = int(MessageLimit.MAX_TEXT_LENGTH)
 """Longest message, in UTF-16 units."""
 
-_UNITS_PER_ENTITY = MAX // MAX_ENTITIES + 1
+_UNITS_PER_LINK = MAX // MAX_ENTITIES + 1
 
 
 @dataclass(frozen=True, slots=True)
@@ -54,11 +54,10 @@ def measure(markdown: str) -> int:
     """At least the units that ``render`` needs; never less for a longer text.
 
     Markup counts like text. Tabs in code become blanks, an ``@`` may need a word joiner, and
-    tables need padding. A text with very many links or mentions counts as longer than it is,
-    so that each part has entities for them all. Costs a few passes in C, and a closer look
+    tables need padding. A text with very many links counts as longer than it is, so that each
+    part has entities for them all. Costs a few passes in C, and a closer look
     at the tables of the first ``MAX`` characters only, beyond which no part can reach.
     """
-    ats = markdown.count("@")
-    length = units(markdown) + ats + (TAB_WIDTH - 1) * markdown.count("\t")
+    length = units(markdown) + markdown.count("@") + (TAB_WIDTH - 1) * markdown.count("\t")
     links = markdown.count("](") + markdown.count("][")
-    return max(length + surplus(markdown[:MAX]), (links + ats) * _UNITS_PER_ENTITY)
+    return max(length + surplus(markdown[:MAX]), links * _UNITS_PER_LINK)

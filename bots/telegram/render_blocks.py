@@ -16,6 +16,9 @@ from core.markdown import parser
 
 RULE = "———"
 BULLET = "•"
+_DEEPEST = 19
+"""The parser leaves out what is nested deeper; such a text is shown as it was written."""
+
 NO_TEXT = "↗"
 """What a link without a text shows where its URL would take too much room."""
 
@@ -51,7 +54,12 @@ def write_markdown(text: str, fit: Fit) -> Writer:
     lines = text.split("\n")
     for line in text_definitions(text):
         lines[line] = lines[line].replace("[", "\\[", 1)
-    return _Blocks(lines, fit).write(parser().parse("\n".join(lines)))
+    tokens = parser().parse("\n".join(lines))
+    if any(token.level >= _DEEPEST and token.nesting > 0 for token in tokens):
+        writer = Writer()
+        writer.write(text)
+        return writer
+    return _Blocks(lines, fit).write(tokens)
 
 
 class _Blocks:
@@ -286,13 +294,17 @@ class _Inline:
     def _close_link(self) -> None:
         """End a link; Telegram shows no URL that it does not take, so that goes into the text."""
         out, link = self._out, self._links.pop()
-        url = shown(link.url, shortest=self._fit is Fit.BARE)
         empty = out.length == link.start
         if linkable(link.url):
             if empty:
-                out.write(url if self._fit is Fit.LOOSE else NO_TEXT)
+                out.write(self._shown(link) if self._fit is Fit.LOOSE else NO_TEXT)
             out.close()
         elif empty:
-            out.write(url)
-        elif url and not link.written and out.text[link.start :].strip() != url:
-            out.write(f" ({url})")
+            out.write(self._shown(link))
+        elif not link.written:
+            url = self._shown(link)
+            if url and out.text[link.start :].strip() != url:
+                out.write(f" ({url})")
+
+    def _shown(self, link: _Link) -> str:
+        return shown(link.url, shortest=self._fit is Fit.BARE)

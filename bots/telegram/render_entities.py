@@ -51,7 +51,8 @@ def finish(text: str, spans: Iterable[Span]) -> tuple[str, tuple[MessageEntity, 
     text, kept = _trimmed(text, spans)
     if "@" in text:
         mentions = sum(1 for _ in _MENTION.finditer(text))
-        kept = _most_important(kept, MAX_ENTITIES - min(mentions, _ROOM_FOR_MENTIONS))
+        rest = max(0, MAX_ENTITIES - sum(span.kind is LINK for span in kept))
+        kept = _most_important(kept, MAX_ENTITIES - min(mentions, rest, _ROOM_FOR_MENTIONS))
         text, kept = _without_mentions(text, kept)
     return text, _entities(text, _most_important(kept, MAX_ENTITIES))
 

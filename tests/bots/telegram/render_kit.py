@@ -47,9 +47,11 @@ def problems(text: str, entities: Sequence[MessageEntity]) -> list[str]:
     code = {entity.offset for entity in entities if entity.type == "pre"}
     for entity in entities:
         found += _entity_problems(text, entity)
-        inner = piece(text, entity)
-        if inner != inner.rstrip() or (inner != inner.lstrip() and entity.offset not in code):
-            found.append(f"blanks around {inner!r}")
+        covered = piece(text, entity)
+        if covered != covered.rstrip() or (
+            covered != covered.lstrip() and entity.offset not in code
+        ):
+            found.append(f"blanks around {covered!r}")
     for place, outer in enumerate(entities):
         for inner in entities[place + 1 :]:
             found += _pair_problems(outer, inner)

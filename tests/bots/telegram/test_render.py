@@ -229,6 +229,20 @@ def test_something_visible_is_not_empty(markdown: str) -> None:
     assert render(markdown).text.strip()
 
 
+@pytest.mark.parametrize("mark", ["> ", "- "])
+def test_text_in_very_deep_nesting_is_shown_as_written(mark: str) -> None:
+    """The parser gives up at some depth; the text does not get lost."""
+    source = mark * 30 + "deep\n\nafter"
+    assert render(source).text == source
+
+
+def test_links_come_before_mentions() -> None:
+    """A text full of links keeps them all; its mentions are broken without an entity."""
+    rendered = render("[x](https://a.bc) @foo " * 99)
+    assert [str(entity.type) for entity in rendered.entities].count("text_link") == 99
+    assert problems(rendered.text, rendered.entities) == []
+
+
 def test_a_code_block_that_is_cut_stays_code() -> None:
     """Both parts of a cut code block are code with its language, and no line is lost."""
     lines = [f"{number:05} kernel: oom-killer invoked by @cron" for number in range(200)]
