@@ -140,8 +140,9 @@ def test_a_header_is_measured_as_slack_does() -> None:
 
 
 def test_lines_and_paragraphs() -> None:
-    """Line breaks stay, paragraphs are a blank line apart."""
+    """Line breaks stay, paragraphs are a blank line apart, lists as in Slack's composer."""
     assert _run("a\nb  \nc\n\nd") == [_text("a\nb\nc\n\nd")]
+    assert [shown(element) for element in _rich("a\n- b\n\nc")] == ["a\n", "b", "\nc"]
 
 
 def test_links() -> None:
