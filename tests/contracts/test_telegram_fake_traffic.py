@@ -5,12 +5,14 @@ from __future__ import annotations
 import asyncio
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
+from typing import Any
 
 import aiohttp
 import pytest
 from aiohttp import web
-from telegram import Bot
+from telegram import Bot, Update
 from telegram.error import BadRequest, Conflict
+from telegram.ext import ApplicationBuilder, CallbackContext, MessageHandler, Updater, filters
 
 from tests.fakes.telegram import ANONYMOUS_ADMIN, FloodLimits, TelegramFake
 from tests.fakes.telegram_flood import ALL_CHATS, FloodModel
@@ -187,6 +189,19 @@ async def test_what_a_webhook_did_not_take_waits_for_polling(
     assert [update.update_id for update in await bot.get_updates()] == [number]
 
 
+async def test_a_webhook_that_is_away_gets_its_updates_later(
+    telegram: TelegramFake, bot: Bot, unused_tcp_port: int
+) -> None:
+    """A refused connection is a failed delivery, which is told and tried again."""
+    chat = telegram.private(7)
+    await bot.set_webhook(f"http://127.0.0.1:{unused_tcp_port}/hook")
+    number = chat.say(chat.user, "hello").update_id
+    await telegram.wait_for(lambda: len(telegram.updates.deliveries) > 2)
+    assert {(item.update_id, item.status) for item in telegram.updates.deliveries} == {(number, 0)}
+    info = await bot.get_webhook_info()
+    assert (info.pending_update_count, info.last_error_message) == (1, "Connection refused")
+
+
 async def test_a_webhook_must_be_sound(bot: Bot) -> None:
     """HTTPS off loopback, and a secret of plain characters."""
     with pytest.raises(BadRequest, match="an https url must be provided"):
@@ -228,6 +243,31 @@ async def test_a_webhook_sees_ids_fall(telegram: TelegramFake, bot: Bot) -> None
         await telegram.wait_for(lambda: len(hook.got) == 4)
         assert [number for _, number in hook.got] == [*ids, ids[0]]
         assert ids == sorted(ids, reverse=True)
+
+
+async def test_the_library_runs_its_loop_against_it(telegram: TelegramFake) -> None:
+    """An application polls, handles and answers; what it handled is confirmed when it stops."""
+
+    async def echo(update: Update, _context: CallbackContext[Any, Any, Any, Any]) -> None:
+        assert update.effective_message is not None
+        await update.effective_message.reply_text(f"You said {update.effective_message.text}")
+
+    chat = telegram.private(7)
+    chat.say(chat.user, "before")
+    application = (
+        ApplicationBuilder().token(telegram.token).base_url(telegram.base_url).updater(None).build()
+    )
+    application.add_handler(MessageHandler(filters.TEXT, echo))
+    async with application, Updater(application.bot, application.update_queue) as updater:
+        await application.start()
+        await updater.start_polling()
+        await telegram.wait_for(chat.texts)
+        chat.say(chat.user, "after")
+        await telegram.wait_for(lambda: len(chat.texts()) == 2)
+        await updater.stop()
+        await application.stop()
+    assert chat.texts() == ["You said before", "You said after"]
+    assert not telegram.updates.pending
 
 
 # -- who sees what -----------------------------------------------------------------------

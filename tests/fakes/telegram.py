@@ -134,7 +134,9 @@ class TelegramFake:
         language_code: str = "en",
         username: str = "",
     ) -> Chat:
-        """Someone who has started the bot, and their chat with it."""
+        """Someone who has started the bot, and their chat with it; the same one if asked again."""
+        if user_id in self.hub.chats:
+            return self.hub.chats[user_id]
         person = self.person(
             user_id, first_name=first_name, language_code=language_code, username=username
         )

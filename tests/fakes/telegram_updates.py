@@ -50,6 +50,8 @@ class Updates:
     changed: Callable[[], None]
     retry_s: float = 0.1
     """The first pause of the webhook after an update failed twice; each next one doubles."""
+    retry_max_s: float = 5.0
+    """The longest pause; the real one doubles up to minutes."""
     timeout_s: float = 10.0
     webhook: Webhook | None = None
     allowed: frozenset[str] | None = None
@@ -215,7 +217,8 @@ class Updates:
         while queue:
             fails = 0
             while not await self._deliver(queue[0]):
-                await asyncio.sleep(min(60.0, self.retry_s * 2 ** (fails - 1)) if fails else 0)
+                pause_s = min(self.retry_max_s, self.retry_s * 2 ** (fails - 1))
+                await asyncio.sleep(pause_s if fails else 0)
                 fails += 1
             self.pending.pop(queue.popleft()["update_id"], None)
             self.changed()
