@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import json
 import urllib.parse
 from collections.abc import Callable
@@ -215,3 +216,38 @@ async def test_the_status_line_goes_when_the_bot_answers() -> None:
         assert team.status_now == {(dm.id, root.ts): "is thinking..."}
         await client.chat_postMessage(channel=dm.id, thread_ts=root.ts, text="done")
         assert team.status_now == {}
+
+
+async def test_a_worker_that_dies_before_the_answer_has_still_posted_once() -> None:
+    """An effect stays when its caller is gone; the fake serves the next caller."""
+    async with SlackFake(max_delay_s=0.05) as slack:
+        team = slack.team("acme")
+        ops = team.channel("ops")
+        body = urllib.parse.urlencode({"channel": ops.id, "text": "once", "token": team.bot_token})
+        host, port = slack.url.removeprefix("http://").split(":")
+        _, writer = await asyncio.open_connection(host, int(port))
+        head = "POST /api/chat.postMessage HTTP/1.1\r\nHost: x\r\nContent-Length: "
+        kind = "Content-Type: application/x-www-form-urlencoded"
+        writer.write(f"{head}{len(body)}\r\n{kind}\r\n\r\n{body}".encode())
+        await slack.wait_for(lambda: slack.texts(ops))
+        writer.transport.abort()
+        client = AsyncWebClient(token=team.bot_token, base_url=slack.api_url)
+        await client.chat_postMessage(channel=ops.id, text="twice")
+        assert slack.texts(ops) == ["once", "twice"]
+
+
+async def test_a_stream_has_no_metadata_until_it_stops() -> None:
+    """``chat.startStream`` takes none, so an open stream cannot be found by it."""
+    async with SlackFake() as slack:
+        team = slack.team("acme")
+        client = AsyncWebClient(token=team.bot_token, base_url=slack.api_url)
+        dm = team.dm(team.user("ann"))
+        root = team.user("ann").say(dm, "hi")
+        metadata = {"event_type": "it0_reply", "event_payload": {}}
+        begun = await client.chat_startStream(
+            channel=dm.id, thread_ts=root.ts, markdown_text="a", metadata=metadata
+        )
+        (message,) = slack.bot_messages(dm)
+        assert message.metadata is None
+        await client.chat_stopStream(channel=dm.id, ts=begun["ts"], metadata=metadata)
+        assert [item.metadata for item in slack.bot_messages(dm)] == [metadata]

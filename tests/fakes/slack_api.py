@@ -48,7 +48,11 @@ class Api:
     async def handle(self, request: web.Request) -> web.Response:
         """One call, from the request to the answer."""
         name = request.match_info["method"]
-        args, body_token = await _arguments(request)
+        try:
+            args, body_token = await _arguments(request)
+        except ValueError:
+            self._note(name, {}, None, 200, "invalid_json")
+            return web.json_response({"ok": False, "error": "invalid_json"})
         header = request.headers.get("Authorization", "")
         token = header.removeprefix("Bearer ") if header.startswith("Bearer ") else body_token
         team = next((item for item in self.teams.values() if token in item.tokens), None)

@@ -46,13 +46,20 @@ def respond(team: Team, responses: ResponseUrl, body: Json) -> None:
     responses.posts.append(body)
     channel, original = responses.channel, responses.message
     if body.get("delete_original") and original is not None:
-        team.remove(channel, original)
+        if original.ephemeral_to is None:
+            team.remove(channel, original)
+        else:
+            channel.ephemerals.remove(original)
         return
     if body.get("replace_original") and original is not None:
         previous = message_json(original)
         original.text, original.blocks = text, blocks
         responses.shown.append(plain_text(original))
-        team.changed(channel, original, previous, show=True)
+        if original.ephemeral_to is None:
+            team.changed(channel, original, previous, show=True)
+        else:
+            original.shown.append((time.monotonic(), plain_text(original)))
+            team.app.watch.changed()
         return
     in_channel = body.get("response_type") == "in_channel"
     message = Message(

@@ -32,6 +32,7 @@ def _start(call: ApiCall) -> Json:
         raise SlackError("invalid_arguments", "task_display_mode: timeline or plan")
     now = time.monotonic()
     message = bot_message(call, channel, "", [])
+    message.metadata = None  # chat.startStream has no such argument; only chat.stopStream has
     message.stream = Stream(
         state="open",
         mode="",
