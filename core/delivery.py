@@ -6,6 +6,7 @@ parts that exist are edited, missing ones are posted, so nothing is said twice.
 
 from __future__ import annotations
 
+import asyncio
 from dataclasses import dataclass
 from typing import Protocol
 
@@ -17,7 +18,12 @@ from core.replies import HOLD_MS, PartLog, Reply
 from core.sinks import DeliveryFailed, Destination, Sinks
 from core.turnlog import DeliveryLog
 
-SWEEP_LIMIT = 20
+SWEEP_LIMIT = 40
+AT_ONCE = 8
+PATIENCE_S = 2.0
+"""Longer pauses are not waited for here: the reply is put off, and others get the place."""
+PUT_OFF_S = 15.0
+"""When the platform does not say for how long."""
 GIVE_UP_MS = 24 * 3600 * 1000
 """A platform that refuses for a day will not take the reply any more."""
 
@@ -42,7 +48,10 @@ class DueReplies(Protocol):
         """Claim replies on these platforms whose deliverer is dead or silent for too long."""
 
     async def renew(self, to: Destination, worker: str, hold_ms: int) -> bool:
-        """Keep a claim; False when it is another worker's, or the reply is delivered."""
+        """Keep a claim for so long; False when it is another worker's, or delivered."""
+
+    async def put_off(self, to: Destination, worker: str, pause_ms: int) -> None:
+        """Give a claim up, and let nobody try before the pause is over."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -55,28 +64,34 @@ class Deliverer:
     sinks: Sinks
 
     async def sweep(self, worker: str) -> int:
-        """Deliver what is due now, one reply at a time; returns how many were tried."""
+        """Deliver what is due now, a few replies side by side; returns how many were tried."""
         platforms = tuple(self.sinks)
         tried = 0
         while platforms and tried < SWEEP_LIMIT:
             batch = await self.due.claim_undelivered(
-                worker, platforms=platforms, hold_ms=HOLD_MS, limit=1
+                worker, platforms=platforms, hold_ms=HOLD_MS, limit=AT_ONCE
             )
             if not batch:
                 break
-            tried += 1
-            await self._try(batch[0], worker)
+            tried += len(batch)
+            results = await asyncio.gather(
+                *(self._try(due, worker) for due in batch), return_exceptions=True
+            )
+            for result in results:
+                if isinstance(result, BaseException):
+                    raise result
         return tried
 
     async def _try(self, due: DueReply, worker: str) -> None:
         """One reply's trouble must not hold up the others."""
         gone = due.finished_ms_ago > GIVE_UP_MS
-        problem = ""
+        problem, pause_s = "", PUT_OFF_S
         try:
             await self._deliver(due, worker)
         except DeliveryFailed as failure:
             gone = gone or failure.permanent
             problem = failure.sentence
+            pause_s = failure.retry_after_s or PUT_OFF_S
         except Fenced:
             return
         except StorageFailure:
@@ -89,10 +104,13 @@ class Deliverer:
             _log.warning("delivery.failed", turn=due.to.turn_id, permanent=gone)
         if gone or not problem:
             await self.log.delivered(due.to, epoch=None, problem=problem)
+        else:
+            await self.due.put_off(due.to, worker, int(pause_s * 1000))
 
     async def _deliver(self, due: DueReply, worker: str) -> None:
         async def hold() -> bool:
             return await self.due.renew(due.to, worker, HOLD_MS)
 
         sink = self.sinks[due.to.address.platform]
-        await Reply(sink, self.parts, due.to, None).deliver(due.text, hold)
+        reply = Reply(sink, self.parts, due.to, None, patience_s=PATIENCE_S)
+        await reply.deliver(due.text, hold)

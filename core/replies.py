@@ -73,6 +73,7 @@ class Reply:
         epoch: int | None,
         *,
         leased: Callable[[], bool] = lambda: True,
+        patience_s: float = MAX_PATIENCE_S,
     ) -> None:
         """``epoch`` is None when the turn is over and only delivery remains.
 
@@ -80,6 +81,7 @@ class Reply:
         is begun when it is not.
         """
         self._leased = leased
+        self._patience_s = patience_s
         self._sink = sink
         self._log = log
         self._to = to
@@ -179,7 +181,7 @@ class Reply:
                 return await send()
             except DeliveryFailed as failure:
                 pause = failure.retry_after_s if failure.retry_after_s is not None else 0.5
-                if failure.permanent or not tries_left or pause > MAX_PATIENCE_S:
+                if failure.permanent or not tries_left or pause > self._patience_s:
                     raise
                 await asyncio.sleep(pause)
         return None

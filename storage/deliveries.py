@@ -54,6 +54,22 @@ class SqlDeliveries:
         """See the port."""
         return await self._db.transaction(_renew, to, worker, hold_ms)
 
+    async def put_off(self, to: Destination, worker: str, pause_ms: int) -> None:
+        """See the port."""
+        await self._db.transaction(_put_off, to, worker, pause_ms)
+
+
+def _put_off(conn: sa.Connection, to: Destination, worker: str, pause_ms: int) -> None:
+    execute(
+        conn,
+        "UPDATE turns SET deliverer = NULL, deliver_until = {now} + :pause WHERE id = :id"
+        " AND tenant_id = :tenant AND deliverer = :me AND delivered_at IS NULL",
+        id=to.turn_id,
+        tenant=to.tenant_id,
+        me=worker,
+        pause=pause_ms,
+    )
+
 
 def _parts(conn: sa.Connection, tenant_id: str, turn_id: str) -> tuple[Part, ...]:
     rows = execute(

@@ -59,6 +59,16 @@ def test_every_value_reaches_its_place(tmp_path: Path) -> None:
         ANTHROPIC_API_KEY="sk-ant-1",
         ANTHROPIC_BASE_URL="https://gateway.example.com",
         IT0_ANTHROPIC_CA_FILE=str(ca_file),
+        SLACK_BOT_TOKEN="xoxb-1",
+        SLACK_APP_TOKEN="xapp-1",
+        SLACK_SIGNING_SECRET="signing",
+        SLACK_CLIENT_ID="1.2",
+        SLACK_CLIENT_SECRET="client",
+        IT0_SLACK_API_URL="http://127.0.0.1:1/api/",
+        TELEGRAM_BOT_TOKEN="123:ABC_d-e",
+        TELEGRAM_WEBHOOK_SECRET="hook_1-2",
+        IT0_TELEGRAM_API_URL="http://127.0.0.1:2",
+        IT0_TELEGRAM_FILE_URL="http://127.0.0.1:3/files",
         IT0_ADMIN_EMAIL="me@example.com",
         IT0_TURN_SLOTS="8",
         IT0_SHUTDOWN_GRACE_S="1.5",
@@ -78,12 +88,46 @@ def test_every_value_reaches_its_place(tmp_path: Path) -> None:
     assert settings.anthropic.api_key == "sk-ant-1"
     assert settings.anthropic.base_url == "https://gateway.example.com"
     assert settings.anthropic.ca_file == ca_file
+    slack = settings.slack
+    assert (slack.bot_token, slack.app_token, slack.signing_secret) == (
+        "xoxb-1",
+        "xapp-1",
+        "signing",
+    )
+    assert (slack.client_id, slack.client_secret) == ("1.2", "client")
+    assert slack.api_url == "http://127.0.0.1:1/api"
+    assert slack.configured
+    telegram = settings.telegram
+    assert (telegram.token, telegram.webhook_secret) == ("123:ABC_d-e", "hook_1-2")
+    assert telegram.api_url == "http://127.0.0.1:2"
+    assert telegram.file_url == "http://127.0.0.1:3/files"
     assert settings.admin_email == "me@example.com"
     assert settings.tuning.turn_slots == 8
     assert settings.tuning.shutdown_grace_s == 1.5
     assert settings.tuning.model_timeout_s == 30
     assert settings.tuning.max_output_tokens == 1000
     assert all(line.configured for line in settings.describe())
+
+
+@pytest.mark.parametrize(
+    ("values", "named"),
+    [
+        ({"SLACK_BOT_TOKEN": "xoxb-1"}, "Slack is configured by half"),
+        ({"SLACK_SIGNING_SECRET": "s"}, "Slack is configured by half"),
+        ({"SLACK_CLIENT_ID": "1.2", "SLACK_APP_TOKEN": "xapp-1"}, "needed together"),
+        ({"SLACK_BOT_TOKEN": "xapp-1", "SLACK_APP_TOKEN": "xapp-1"}, "begins with xoxb-"),
+        ({"TELEGRAM_BOT_TOKEN": "ABC"}, "@BotFather"),
+        ({"TELEGRAM_WEBHOOK_SECRET": "no spaces"}, "setWebhook"),
+    ],
+)
+def test_a_platform_that_is_configured_by_half_is_refused(
+    values: dict[str, str], named: str
+) -> None:
+    """What cannot work is said at the start, without the secrets."""
+    with pytest.raises(SettingsError) as refused:
+        _read(**values)
+    assert named in refused.value.sentence
+    assert "ABC " not in refused.value.sentence
 
 
 def test_an_api_key_makes_the_model_the_default_engine() -> None:

@@ -50,6 +50,7 @@ BACKGROUND = {
     "_beat",
     "_claim",
     "_claim_undelivered",
+    "_put_off",
     "_renew",
     "_leave",
     "_forget_events",
