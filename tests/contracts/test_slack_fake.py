@@ -300,6 +300,9 @@ async def test_people_files_views_and_reactions_answer_as_documented(
     assert (info["user"]["locale"], info["user"]["profile"]["email"]) == (ann.locale, ann.email)
     team.scopes -= {"users:read.email"}
     assert "email" not in (await client.users_info(user=ann.id))["user"]["profile"]
+    listed = await client.conversations_list(types="public_channel,im")
+    assert {item["id"] for item in listed["channels"]} == set(team.channels)
+    assert len((await client.users_list())["members"]) == 2
     opened = await client.conversations_open(users=ann.id)
     assert opened["channel"]["id"] == team.dm(ann).id
     await client.files_upload_v2(
@@ -339,13 +342,14 @@ async def test_too_many_calls_are_limited_and_recorded(
 ) -> None:
     """A burst in a channel ends in 429 with whole seconds; calling on is a second violation."""
     slack.limits.enabled = True
+    slack.limits.posts_per_s = 0.1
     for _ in range(3):
         await client.chat_postMessage(channel=ops.id, text="x")
     for _ in range(2):
         with pytest.raises(SlackApiError) as caught:
             await client.chat_postMessage(channel=ops.id, text="x")
         assert caught.value.response.status_code == 429
-        assert int(caught.value.response.headers["Retry-After"]) == 1
+        assert 1 <= int(caught.value.response.headers["Retry-After"]) <= 10
     assert [item.ignored for item in slack.limits.violations] == [False, True]
     slack.limits.per_minute["auth.test"] = 1
     await client.auth_test()

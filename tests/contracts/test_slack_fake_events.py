@@ -270,14 +270,16 @@ async def test_http_retries_say_why_until_it_is_accepted(
 ) -> None:
     """A failing and a slow answer are retried with number and reason; a refusal ends it."""
     seen: list[tuple[str | None, str | None]] = []
+    late = asyncio.Event()
 
     async def endpoint(request: web.Request) -> web.Response:
         headers = request.headers
         seen.append((headers.get("X-Slack-Retry-Num"), headers.get("X-Slack-Retry-Reason")))
+        slack.outbox.ack_timeout_s = 0.5 if len(seen) == 1 else 3.0
         if len(seen) == 1:
             return web.Response(status=500)
         if len(seen) == 2:
-            await asyncio.sleep(0.3)
+            await late.wait()
         return web.Response(headers={"X-Slack-No-Retry": "1"}, status=200 if len(seen) < 4 else 400)
 
     app = web.Application()
@@ -286,9 +288,9 @@ async def test_http_retries_say_why_until_it_is_accepted(
     await runner.setup()
     await web.TCPSite(runner, "127.0.0.1", 0).start()
     slack.events_url = f"http://127.0.0.1:{runner.addresses[0][1]}/"
-    slack.outbox.ack_timeout_s = 0.1
     ann.say(team.dm(ann), "hi")
     await slack.settled()
+    late.set()
     assert seen == [(None, None), ("1", "http_error"), ("2", "http_timeout")]
     ann.say(team.dm(ann), "again")
     await slack.settled()
@@ -311,7 +313,6 @@ async def test_unacknowledged_envelopes_go_to_another_connection(
     slack: SlackFake, team: Team, ann: User
 ) -> None:
     """A connection that dies before its ack loses nothing; its event comes again elsewhere."""
-    slack.outbox.ack_timeout_s = 0.2
     async with aiohttp.ClientSession() as session:
         client = AsyncWebClient(token=slack.app_token, base_url=slack.api_url)
         url = (await client.apps_connections_open(app_token=slack.app_token))["url"]
@@ -322,6 +323,7 @@ async def test_unacknowledged_envelopes_go_to_another_connection(
                 slack.outbox.sockets.open[1].received = 1
                 ann.say(team.dm(ann), "hi")
                 assert (await deaf.receive_json())["retry_attempt"] == 0
+                await deaf.close()
                 await slack.settled()
                 assert ears.types() == ["message"]
         with pytest.raises(aiohttp.WSServerHandshakeError):

@@ -48,7 +48,39 @@ def _open(call: ApiCall) -> Json:
 
 
 def _info(call: ApiCall) -> Json:
+    return {"channel": _channel_shape(call, call.channel())}
+
+
+def _list(call: ApiCall) -> Json:
+    wanted = (call.text("types") or "public_channel").split(",")
+    kinds = {"channel": "public_channel", "group": "private_channel", "im": "im"}
+    found = [
+        _channel_shape(call, channel)
+        for channel in call.team.channels.values()
+        if kinds[channel.kind] in wanted
+        and (channel.kind == "channel" or call.team.id in channel.bots)
+    ]
+    return {"channels": found, "response_metadata": {"next_cursor": ""}}
+
+
+def _members(call: ApiCall) -> Json:
+    channel = _readable(call)
+    bots = {call.team.teams[item].bot_user_id for item in channel.bots}
+    return {
+        "members": sorted(channel.members | bots),
+        "response_metadata": {"next_cursor": ""},
+    }
+
+
+def _join(call: ApiCall) -> Json:
     channel = call.channel()
+    if channel.kind != "channel":
+        raise SlackError("method_not_supported_for_channel_type")
+    channel.bots.add(call.team.id)
+    return {"channel": _channel_shape(call, channel)}
+
+
+def _channel_shape(call: ApiCall, channel: Channel) -> Json:
     shape: Json = {
         "id": channel.id,
         "created": 0,
@@ -58,7 +90,7 @@ def _info(call: ApiCall) -> Json:
         "context_team_id": call.team.id,
     }
     if channel.kind == "im":
-        return {"channel": {**shape, "user": channel.user, "is_open": True}}
+        return {**shape, "user": channel.user, "is_open": True}
     shape |= {
         "name": channel.name,
         "name_normalized": channel.name,
@@ -73,7 +105,7 @@ def _info(call: ApiCall) -> Json:
         "topic": {"value": "", "creator": "", "last_set": 0},
         "purpose": {"value": "", "creator": "", "last_set": 0},
     }
-    return {"channel": shape}
+    return shape
 
 
 def _history(call: ApiCall) -> Json:
@@ -168,7 +200,15 @@ def _users_info(call: ApiCall) -> Json:
     wanted = call.need("user")
     if wanted == call.team.bot_user_id:
         return {"user": _bot_user(call)}
-    user = _user(call, wanted)
+    return {"user": _user_shape(call, _user(call, wanted))}
+
+
+def _users_list(call: ApiCall) -> Json:
+    people = [_user_shape(call, user) for user in call.team.users.values()]
+    return {"members": [*people, _bot_user(call)], "response_metadata": {"next_cursor": ""}}
+
+
+def _user_shape(call: ApiCall, user: User) -> Json:
     profile: Json = {
         "real_name": user.real_name,
         "display_name": user.name,
@@ -198,7 +238,7 @@ def _users_info(call: ApiCall) -> Json:
         shape["is_stranger"] = True
     if call.flag("include_locale"):
         shape["locale"] = user.locale
-    return {"user": shape}
+    return shape
 
 
 def _bot_user(call: ApiCall) -> Json:
@@ -243,6 +283,10 @@ METHODS = {
     "conversations.info": Method(run=_info, tier=TIER_3, scope=_READ),
     "conversations.history": Method(run=_history, tier=TIER_3, scope=_HISTORY),
     "conversations.replies": Method(run=_replies, tier=TIER_3, scope=_HISTORY),
+    "conversations.list": Method(run=_list, tier=20, scope=_READ),
+    "conversations.members": Method(run=_members, tier=TIER_4, scope=_READ),
+    "conversations.join": Method(run=_join, tier=TIER_3, scope="channels:join"),
+    "users.list": Method(run=_users_list, tier=20, scope="users:read"),
     "users.info": Method(run=_users_info, tier=TIER_4, scope="users:read"),
     "bots.info": Method(run=_bots_info, tier=TIER_3, scope="users:read"),
     "team.info": Method(run=_team_info, tier=TIER_3, scope="team:read"),
