@@ -11,7 +11,7 @@ from __future__ import annotations
 import asyncio
 import json
 import shutil
-from collections.abc import AsyncIterator, Callable, Iterable, Sequence
+from collections.abc import AsyncIterator, Callable, Iterable, Mapping, Sequence
 from contextlib import aclosing, asynccontextmanager
 from dataclasses import dataclass, field
 from itertools import count
@@ -23,6 +23,7 @@ import sqlalchemy as sa
 import app
 from core.errors import StorageUnreachable
 from core.inbox import Acceptance, Accepted
+from core.intake import FileSource, NoTranscriber, Transcriber
 from core.messages import Actor, Attachment, ConversationAddress, InboundMessage, Overlap
 from core.risk import Level
 from core.scheduling import Pace
@@ -329,6 +330,9 @@ class Site:
         *,
         tools: Sequence[Tool] = (),
         sink: ReplySink | None = None,
+        sinks: Mapping[str, ReplySink] | None = None,
+        sources: Mapping[str, FileSource] | None = None,
+        transcriber: Transcriber | None = None,
         pace: Pace = PACE,
         slots: int = 16,
         tenant_slots: int | None = None,
@@ -347,7 +351,9 @@ class Site:
         parts = app.Parts(
             engines={engine.name: engine},
             tools=tuple(tools),
-            sinks={} if sink is None else {"chat": sink},
+            sinks={**({} if sink is None else {"chat": sink}), **(sinks or {})},
+            sources=sources or {},
+            transcriber=transcriber or NoTranscriber(),
             gate=gate or NoApprovals(),
             pace=pace,
             tenant_slots=tenant_slots,
