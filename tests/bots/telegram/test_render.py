@@ -34,6 +34,9 @@ def _styled(rendered: Rendered) -> list[tuple[str, str]]:
         ("😀 **磁盘** 😀", "😀 磁盘 😀", [("bold", "磁盘")]),
         ("<b>x</b> &amp; <!-- y -->", "<b>x</b> & <!-- y -->", []),
         ("x\ty", "x y", []),
+        ("a\ud800\r\n> b", "a\ufffd\nb", [("blockquote", "b")]),
+        ("***a* b** c", "a b c", [("bold", "a b"), ("italic", "a")]),
+        ("> **a** b", "a b", [("blockquote", "a b"), ("bold", "a")]),
     ],
 )
 def test_text_and_styles(markdown: str, text: str, entities: list[tuple[str, str]]) -> None:
@@ -161,12 +164,15 @@ def test_what_is_no_mention_is_left_alone(markdown: str) -> None:
     assert render(markdown) == Rendered(markdown, ())
 
 
-@pytest.mark.parametrize("markdown", ["@[foo](https://a.bc)", "@`foo`", "[@](https://a.bc)foo"])
-def test_a_mention_across_a_link_or_code_gets_a_word_joiner(markdown: str) -> None:
+@pytest.mark.parametrize(
+    ("markdown", "covered"),
+    [("@[foo](https://a.bc)", "foo"), ("@`foo`", "foo"), ("[@](https://a.bc)foo", "@")],
+)
+def test_a_mention_across_a_link_or_code_gets_a_word_joiner(markdown: str, covered: str) -> None:
     """Where code cannot cover an @name, an invisible character breaks it."""
     rendered = render(markdown)
     assert rendered.text == "@\u2060foo"
-    assert len(rendered.entities) == 1
+    assert [piece(rendered.text, entity) for entity in rendered.entities] == [covered]
     assert problems(rendered.text, rendered.entities) == []
 
 
@@ -192,6 +198,12 @@ def test_many_mentions() -> None:
     rendered = render(source)
     assert problems(rendered.text, rendered.entities) == []
     assert rendered.text.replace("\u2060", "") == source.replace("**", "")
+
+
+@pytest.mark.parametrize("markdown", ["@ab " * 200, "```\n" + "\t\tx\n" * 50 + "```"])
+def test_what_grows_is_measured(markdown: str) -> None:
+    """Word joiners and tabs that are written out are part of the measure."""
+    assert len(markdown) < utf16(render(markdown).text) <= measure(markdown)
 
 
 def test_the_least_important_styles_go_first() -> None:

@@ -65,6 +65,7 @@ _SNIPPETS = st.sampled_from(
             "\x00",
             "\\",
         ),
+        *("**bold**", "***a* b**", "> **a** b", "- **[l](https://a.bc)** x", "`c`", "# h `c` h"),
         *("word", "Disk 96 %", "1234567890" * 12, "tg://user?id=1", "[m](tg://user?id=1)"),
     ]
 )
