@@ -245,6 +245,18 @@ async def test_a_topic_is_a_thread_of_its_own(telegram: TelegramFake, bot: Bot) 
         await bot.send_message(forum.id, "No", message_thread_id=topic.id)
 
 
+async def test_a_reply_starts_a_thread_that_is_no_topic(telegram: TelegramFake, bot: Bot) -> None:
+    """In a supergroup without topics; in a private chat a reply has no thread."""
+    ann = telegram.private(7)
+    for chat, threaded in ((telegram.supergroup("Ops", [ann.user]), True), (ann, False)):
+        first = await bot.send_message(chat.id, "one")
+        chat.say(ann.user, "two", reply_to=chat.messages[first.message_id])
+        message = (await bot.get_updates(offset=-1))[0].message
+        assert message is not None
+        assert message.message_thread_id == (first.message_id if threaded else None)
+        assert not message.is_topic_message
+
+
 async def test_files_go_both_ways(telegram: TelegramFake, bot: Bot) -> None:
     """What people send can be fetched; what the bot sends is kept."""
     chat = telegram.private(7)

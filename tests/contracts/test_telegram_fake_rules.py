@@ -12,7 +12,7 @@ from telegram import (
     MessageEntity,
     ReplyParameters,
 )
-from telegram.error import BadRequest, NetworkError, RetryAfter
+from telegram.error import BadRequest, Forbidden, NetworkError, RetryAfter
 
 from tests.fakes.telegram import Chat, TelegramFake
 from tests.fakes.telegram_errors import ApiError
@@ -21,6 +21,7 @@ from tests.fakes.telegram_markdown import parse_markdown
 from tests.fakes.telegram_text import Formatted, cleaned
 
 KEYS = InlineKeyboardMarkup([[InlineKeyboardButton("Yes", callback_data="y:1")]])
+GROUP_ID = -1001000000001
 Act = Callable[[Bot, Chat], Awaitable[object]]
 
 
@@ -66,6 +67,25 @@ async def _data(bot: Bot, chat: Chat) -> object:
     return await bot.send_message(7, "x", reply_markup=keys)
 
 
+async def _quote(bot: Bot, chat: Chat) -> object:
+    number = chat.say(chat.user, "disk is full").id
+    await bot.send_message(7, "x", reply_parameters=ReplyParameters(number, quote="is full"))
+    return await bot.send_message(7, "x", reply_parameters=ReplyParameters(number, quote="empty"))
+
+
+async def _caption(bot: Bot, chat: Chat) -> object:
+    return await bot.send_document(7, b"x", caption="c" * 1025)
+
+
+async def _media(bot: Bot, chat: Chat) -> object:
+    sent = await bot.send_document(7, b"x", caption="c")
+    return await bot.edit_message_text("text", 7, sent.message_id)
+
+
+async def _delete(bot: Bot, chat: Chat) -> object:
+    return await bot.delete_message(GROUP_ID, chat.hub.chats[GROUP_ID].say(chat.user, "mine").id)
+
+
 @pytest.mark.parametrize(
     ("act", "sentence"),
     [
@@ -79,6 +99,13 @@ async def _data(bot: Bot, chat: Chat) -> object:
         (lambda bot, _: bot.send_message(7, "x", message_thread_id=3), "thread not found"),
         (lambda bot, _: bot.send_message_draft(7, 0, "x"), "Random_id_invalid"),
         (lambda bot, _: bot.get_file("nothing"), "wrong file_id"),
+        (lambda bot, _: bot.send_message_draft(GROUP_ID, 5, "x"), "Textdraft_peer_invalid"),
+        (lambda bot, _: bot.send_chat_action(7, "dancing"), "Wrong parameter action"),
+        (lambda bot, _: bot.leave_chat(7), "can't be changed in private chats"),
+        (_quote, "Quote_text_invalid"),
+        (_caption, "Message caption is too long"),
+        (_media, "There is no text in the message to edit"),
+        (_delete, "Message can't be deleted for everyone"),
         (_reply, "Message to be replied not found"),
         (_unchanged, "Message is not modified"),
         (_entity, "Can't parse entities: entity beginning at UTF-16 offset 2 ends after"),
@@ -92,9 +119,17 @@ async def test_mistakes_are_refused(
 ) -> None:
     """With the sentence of the real server."""
     chat = telegram.private(7)
+    assert telegram.supergroup(members=[chat.user]).id == GROUP_ID
     with pytest.raises(BadRequest, match=f"(?i){sentence}"):
         await act(bot, chat)
     assert telegram.calls[-1].status == 400
+
+
+async def test_a_person_must_start_the_bot(telegram: TelegramFake, bot: Bot) -> None:
+    """Someone known from a group cannot be written to."""
+    telegram.supergroup("Ops", [telegram.person(7)])
+    with pytest.raises(Forbidden, match="bot can't initiate conversation with a user"):
+        await bot.send_message(7, "hi")
 
 
 async def test_weather(telegram: TelegramFake, bot: Bot, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -108,10 +143,12 @@ async def test_weather(telegram: TelegramFake, bot: Bot, monkeypatch: pytest.Mon
         with pytest.raises(error):
             await bot.send_message(7, "x")
     assert (chat.texts(), telegram.count("sendMessage")) == (["x"], 1)
+    assert telegram.calls[-1].lost
+    await bot.send_message(7, "z")
     weather.down = True
     with pytest.raises(NetworkError, match="Bad Gateway"):
         await bot.send_message(7, "y")
-    assert [call.status for call in telegram.calls_of("sendMessage")] == [0, 429, 200, 502]
+    assert [call.status for call in telegram.calls_of("sendMessage")] == [0, 429, 200, 200, 502]
 
 
 def _kinds(given: Formatted) -> list[tuple[str, int, int]]:
@@ -223,3 +260,9 @@ def test_a_text_is_cleaned_with_its_entities() -> None:
     bold = {"type": "bold", "offset": 4, "length": 4}
     given = cleaned(Formatted(text=" \r\na\tb\r\nc ", entities=(bold,)))
     assert given == Formatted(text="a b\nc", entities=({**bold, "offset": 1, "length": 3},))
+
+
+def test_marks_beyond_a_hundred_are_dropped() -> None:
+    """As the real server does, without a word."""
+    given = cleaned(parse_html("<b>x</b> " * 120))
+    assert (len(given.text), len(given.entities)) == (239, 100)

@@ -175,6 +175,24 @@ async def test_a_webhook_gets_updates_in_order(telegram: TelegramFake, bot: Bot)
         assert len(await bot.get_updates()) == 1
 
 
+async def test_a_webhook_is_set_anew_without_harm(telegram: TelegramFake, bot: Bot) -> None:
+    """The same again changes nothing, a poll ends, pending updates go only if told."""
+    async with listening() as hook:
+        chat = telegram.private(7)
+        poll = asyncio.create_task(bot.get_updates(timeout=20))
+        await telegram.wait_for(lambda: telegram.updates.polled)
+        await bot.set_webhook(hook.url)
+        with pytest.raises(Conflict, match="terminated by setWebhook"):
+            await poll
+        webhook = telegram.updates.webhook
+        await bot.set_webhook(hook.url)
+        assert telegram.updates.webhook is webhook
+        hook.statuses = [500] * 10_000
+        chat.say(chat.user, "hello")
+        await bot.delete_webhook(drop_pending_updates=True)
+        assert await bot.get_updates() == ()
+
+
 async def test_what_a_webhook_did_not_take_waits_for_polling(
     telegram: TelegramFake, bot: Bot
 ) -> None:
