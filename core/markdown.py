@@ -43,6 +43,9 @@ _WHOLE = re.compile(
 )
 """Inline constructs that are not cut while there is another place."""
 
+MAX_NESTING = 100
+"""Blocks and spans inside each other; what is deeper the parser drops without a word."""
+
 _TITLE_SOURCE_CHARS = 2_000
 _FORMAT_CATEGORIES = ("Cc", "Cf", "Co", "Cs", "Cn")
 
@@ -50,7 +53,8 @@ _FORMAT_CATEGORIES = ("Cc", "Cf", "Co", "Cs", "Cn")
 @cache
 def parser() -> MarkdownIt:
     """The parser for the canonical form, shared by all; raw HTML is text, never markup."""
-    return MarkdownIt("commonmark", {"html": False}).enable(["table", "strikethrough"])
+    options = {"html": False, "maxNesting": MAX_NESTING}
+    return MarkdownIt("commonmark", options).enable(["table", "strikethrough"])
 
 
 def split_markdown(text: str, limit: int, *, measure: Measure = len) -> tuple[str, ...]:
