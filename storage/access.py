@@ -213,6 +213,8 @@ def _link_by_admin(conn: sa.Connection, key: bytes, message: InboundMessage) -> 
             sentence=sentence("Only an admin of the team can link this place to it."),
         )
     _link(conn, key, who.user, message.actor.platform, message.group)
+    if linked_tenant(conn, message.actor.platform, message.group) != who.user.tenant_id:
+        return _OTHER_TENANT
     return None
 
 

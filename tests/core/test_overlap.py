@@ -160,7 +160,7 @@ async def test_stop_ends_what_runs_and_what_waits(site: Site) -> None:
         waiting = await house.accepted("waits")
         done = await house.say("/stop", event="s")
         assert isinstance(done, ControlDone)
-        assert done.reply == "Stopped, with 1 waiting message."
+        assert done.reply == "Stopped, with 1 more that waited."
         assert (await house.final(running)).reply == "Shown."
         assert (await house.final(waiting)).outcome == "cancelled"
         again = await house.say("/stop", event="s")

@@ -6,12 +6,13 @@ import importlib
 import inspect
 import pkgutil
 from collections.abc import Awaitable, Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import storage
+from core.buttons import Action, Press
 from core.errors import Fenced, NotFound
 from core.ids import new_id
-from core.messages import Attachment, ConversationAddress, Overlap
+from core.messages import Attachment, ConversationAddress, InboundMessage, Overlap
 from core.metering import CallRequest
 from core.replies import Part
 from core.sinks import Destination
@@ -20,9 +21,11 @@ from core.streams import START, EventId, StreamEvent
 from core.tenants import Role, User
 from core.toolrunner import NoApprovals
 from core.turns import Ending, Outcome, Turn, TurnKind
+from storage.access import SqlGate
 from storage.conversations import SqlConversations
 from storage.deliveries import SqlDeliveries
 from storage.inbox import SqlInbox
+from storage.intake import SqlIntake
 from storage.leases import SqlLeases
 from storage.metering import RecordingMeter
 from storage.people import SqlPeople
@@ -41,6 +44,13 @@ OF_THE_INSTALLATION = {
     "SqlAudit.heads": "the operator exports every head",
     "SqlAudit.compare": "the operator compares every head",
     "SqlInstallation.key_matches": "the installation's key",
+    "SqlGate.redeem": "a stranger's one-time code decides the tenant; one of another fails",
+    "SqlGate.ask_in": "notes a stranger, who has no tenant yet",
+    "SqlInbox.retract": "the platform vouches that the message's writer deleted it",
+    "SqlInbox.move": "the platform vouches that the channel got another id",
+    "SqlInstalls.find": "a workspace of the platform belongs to no tenant",
+    "SqlInstalls.save": "as above",
+    "SqlInstalls.revoke": "as above",
     "SqlLeases.beat": "the worker's own leases",
     "SqlLeases.claim": "a worker runs turns of every tenant; the turn carries its tenant",
     "SqlLeases.leave": "the worker's own row",
@@ -66,12 +76,26 @@ class Intruder:
     token: str
     victim: str
     """The id of A's user."""
+    event: str
+    """The id of A's event."""
+
+    def _press(self, message: InboundMessage, action: Action) -> Press:
+        """A press of B's on the button of A's turn."""
+        return Press(
+            event_id=self.event,
+            actor=message.actor,
+            address=message.address,
+            group=None,
+            action=action,
+            turn_id=self.theirs.id,
+        )
 
     def calls(self) -> dict[str, Callable[[], Awaitable[object]]]:
         """Each method with A's ids and B's tenant."""
         db, mine, turn = self.house.core.storage.db, self.user, self.theirs
         desk, people, parts = SqlConversations(db), SqlPeople(db), SqlDeliveries(db)
         team = SqlTeam(db, b"k" * 32)
+        gate = SqlGate(db, b"k" * 32)
         log, streams, inbox = SqlTurnLog(db, b"k", "w"), SqlStreamLog(db), SqlInbox(db)
         conversation = turn.conversation_id
         message = self.house.message("hello", mine, conversation=conversation)
@@ -115,9 +139,18 @@ class Intruder:
             "SqlDeliveries.renew": lambda: parts.renew(self.to, "w", 1000),
             "SqlDeliveries.redeliver": lambda: parts.redeliver(self.to),
             "SqlDeliveries.delivered": lambda: parts.delivered(self.to, epoch=None, problem="x"),
+            "SqlDeliveries.put_off": lambda: parts.put_off(self.to, "w", 1000),
             "SqlDeliveries.release": lambda: parts.release(turn),
             "SqlInbox.accept": lambda: inbox.accept(message, kind=turn.kind, **offer),  # type: ignore[arg-type]
             "SqlInbox.stop": lambda: inbox.stop(message),
+            "SqlInbox.press": lambda: inbox.press(self._press(message, Action.STOP)),
+            "SqlInbox.edit": lambda: inbox.edit(replace(message, event_id=self.event)),
+            "SqlGate.link_group": lambda: gate.link_group(replace(message, group="theirs")),
+            "SqlGate.link_code": lambda: gate.link_code(mine),
+            "SqlGate.invite_code": lambda: gate.invite_code(
+                mine, email=turn.user.email, role=Role.ADMIN
+            ),
+            "SqlIntake.take_in": lambda: SqlIntake(db).take_in(turn, (), "forged"),
             "SqlLeases.hand_back": lambda: SqlLeases(db).hand_back(
                 turn, settlements=(), failed=False, pause_ms=0
             ),
@@ -197,8 +230,14 @@ async def test_no_method_reaches_another_tenants_rows(site: Site) -> None:
         victim = await house.tenant("victim")
         intruder = await house.tenant("intruder")
         await house.ask("hello", intruder)
-        final = await house.ask(f"{CANARY} asks", victim, files=[file])
+        final = await house.ask(f"{CANARY} asks", victim, files=[file], event="theirs")
         await house.settled()
+        await house.write(
+            "INSERT INTO links (platform, group_id, tenant_id, user_id, created_at)"
+            " VALUES ('it0', 'theirs', :t, :u, 1)",
+            t=victim.tenant_id,
+            u=victim.id,
+        )
         people = house.core.storage.people
         await people.save_token(victim, "tok_victim", expires_ms=2**50)
         rows = await house.rows(
@@ -209,7 +248,7 @@ async def test_no_method_reaches_another_tenants_rows(site: Site) -> None:
         to = Destination(
             tenant_id=intruder.tenant_id, turn_id=turn.id, event_id="e", address=address
         )
-        calls = Intruder(house, intruder, turn, to, "tok_victim", victim.id).calls()
+        calls = Intruder(house, intruder, turn, to, "tok_victim", victim.id, "test:theirs").calls()
         assert set(calls) | set(OF_THE_INSTALLATION) == _methods()
         before = await _tenant_rows(house, victim.tenant_id)
         assert CANARY in repr(before)
