@@ -6,147 +6,16 @@ Times are BIGINT epoch milliseconds, UTC. Every row names its tenant. Migrations
 
 from __future__ import annotations
 
-import sqlalchemy as sa
-from sqlalchemy import BigInteger, Column, Index, LargeBinary, Table, Text, text
+from sqlalchemy import Column, Index, LargeBinary, Table, text
 
-metadata = sa.MetaData()
+from storage import people_tables
+from storage.columns import int_column as _int
+from storage.columns import metadata
+from storage.columns import text_column as _text
 
-
-def _text(
-    name: str, *, null: bool = False, key: bool = False, default: str | None = None
-) -> Column[str]:
-    preset = None if default is None else text(f"'{default}'")
-    return Column(name, Text, nullable=null, primary_key=key, server_default=preset)
-
-
-def _int(name: str, *, null: bool = False, key: bool = False, zero: bool = False) -> Column[int]:
-    default = text("0") if zero else None
-    return Column(
-        name,
-        BigInteger,
-        nullable=null,
-        primary_key=key,
-        server_default=default,
-        autoincrement=False,
-    )
-
+__all__ = ["metadata", "people_tables"]
 
 installation = Table("installation", metadata, _text("key", key=True), _text("value"))
-
-tenants = Table(
-    "tenants",
-    metadata,
-    _text("id", key=True),
-    _text("name"),
-    _text("engine", null=True),
-    _int("created_at"),
-)
-
-users = Table(
-    "users",
-    metadata,
-    _text("id", key=True),
-    _text("tenant_id"),
-    _text("email"),
-    _text("name"),
-    _text("role"),
-    _int("created_at"),
-    _int("disabled_at", null=True),
-    _text("language", null=True),  # their own choice; else the platform's counts
-    Index("users_email", "tenant_id", "email", unique=True),
-    Index("users_address", "email"),
-)
-
-identities = Table(  # a person on a platform may be a member of several tenants
-    "identities",
-    metadata,
-    _text("platform", key=True),
-    _text("workspace", key=True),
-    _text("external_id", key=True),
-    _text("tenant_id", key=True),
-    _text("user_id"),
-    _int("created_at"),
-    _int("chosen_at", zero=True),  # in private chats the tenant that was chosen last counts
-    Index("identities_user", "user_id"),
-)
-
-links = Table(  # the tenant of a shared place: a Slack workspace, a Telegram group
-    "links",
-    metadata,
-    _text("platform", key=True),
-    _text("group_id", key=True),
-    _text("tenant_id"),
-    _text("user_id"),  # who linked it
-    _int("created_at"),
-    Index("links_tenant", "tenant_id"),
-)
-
-codes = Table(  # one-time codes, as hashes: they make somebody a user, or one of a user's selves
-    "codes",
-    metadata,
-    _text("hash", key=True),
-    _text("tenant_id"),
-    _text("kind"),  # link, invite
-    _text("user_id", null=True),  # link: who its sender becomes
-    _text("email", null=True),  # invite: who is invited
-    _text("role", null=True),
-    _text("created_by"),
-    _int("created_at"),
-    _int("expires_at"),
-    _int("used_at", null=True),
-    _text("used_by", null=True),  # the identity that used it: its second delivery is no theft
-    Index("codes_tenant", "tenant_id"),
-    Index("codes_age", "expires_at"),
-)
-
-pairings = Table(  # strangers who asked to be let in; nothing else is kept of them
-    "pairings",
-    metadata,
-    _text("code", key=True),
-    _text("platform"),
-    _text("workspace"),
-    _text("external_id"),
-    _text("name"),
-    _int("created_at"),
-    _int("expires_at"),
-    Index("pairings_actor", "platform", "workspace", "external_id", unique=True),
-    Index("pairings_age", "expires_at"),
-)
-
-installs = Table(  # workspaces that installed the app, with their sealed tokens
-    "installs",
-    metadata,
-    _text("platform", key=True),
-    _text("workspace", key=True),
-    _text("sealed"),
-    _int("created_at"),
-    _int("updated_at"),
-    _int("revoked_at", null=True),
-)
-
-feedback = Table(
-    "feedback",
-    metadata,
-    _text("turn_id", key=True),
-    _text("user_id", key=True),
-    _text("tenant_id"),
-    _int("good"),
-    _int("created_at"),
-    Index("feedback_tenant", "tenant_id", "created_at"),
-)
-
-api_tokens = Table(
-    "api_tokens",
-    metadata,
-    _text("id", key=True),
-    _text("tenant_id"),
-    _text("user_id"),
-    _int("created_at"),
-    _int("expires_at"),
-    _int("revoked_at", null=True),
-    _text("parent", null=True),  # the token it was made with; goes when that one goes
-    Index("api_tokens_parent", "parent"),
-)
 
 conversations = Table(
     "conversations",

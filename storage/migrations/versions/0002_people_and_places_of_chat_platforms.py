@@ -39,7 +39,7 @@ def upgrade() -> None:
 
 def downgrade() -> None:
     """Contract. Of a person in several tenants the oldest membership stays."""
-    for name in ("feedback", "installs", "pairings", "codes", "links"):
+    for name in ("shares", "feedback", "installs", "pairings", "codes", "links"):
         op.drop_table(name)
     op.execute(
         "DELETE FROM identities WHERE EXISTS (SELECT 1 FROM identities o"
@@ -115,3 +115,10 @@ def _create_tables() -> None:
         sa.PrimaryKeyConstraint("turn_id", "user_id"),
     )
     op.create_index("feedback_tenant", "feedback", ["tenant_id", "created_at"])
+    op.create_table(
+        "shares",
+        *(_text(name) for name in ("conversation_id", "user_id", "tenant_id")),
+        _int("created_at"),
+        sa.PrimaryKeyConstraint("conversation_id", "user_id"),
+    )
+    op.create_index("shares_user", "shares", ["tenant_id", "user_id"])

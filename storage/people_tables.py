@@ -1,0 +1,134 @@
+"""The tables of people and access: who they are, where they write, how they come in."""
+
+from __future__ import annotations
+
+from sqlalchemy import Index, Table
+
+from storage.columns import int_column as _int
+from storage.columns import metadata
+from storage.columns import text_column as _text
+
+tenants = Table(
+    "tenants",
+    metadata,
+    _text("id", key=True),
+    _text("name"),
+    _text("engine", null=True),
+    _int("created_at"),
+)
+
+users = Table(
+    "users",
+    metadata,
+    _text("id", key=True),
+    _text("tenant_id"),
+    _text("email"),
+    _text("name"),
+    _text("role"),
+    _int("created_at"),
+    _int("disabled_at", null=True),
+    _text("language", null=True),  # their own choice; else the platform's counts
+    Index("users_email", "tenant_id", "email", unique=True),
+    Index("users_address", "email"),
+)
+
+identities = Table(  # a person on a platform may be a member of several tenants
+    "identities",
+    metadata,
+    _text("platform", key=True),
+    _text("workspace", key=True),
+    _text("external_id", key=True),
+    _text("tenant_id", key=True),
+    _text("user_id"),
+    _int("created_at"),
+    _int("chosen_at", zero=True),  # in private chats the tenant that was chosen last counts
+    Index("identities_user", "user_id"),
+)
+
+links = Table(  # the tenant of a shared place: a Slack workspace, a Telegram group
+    "links",
+    metadata,
+    _text("platform", key=True),
+    _text("group_id", key=True),
+    _text("tenant_id"),
+    _text("user_id"),  # who linked it
+    _int("created_at"),
+    Index("links_tenant", "tenant_id"),
+)
+
+codes = Table(  # one-time codes, as hashes: they make somebody a user, or one of a user's selves
+    "codes",
+    metadata,
+    _text("hash", key=True),
+    _text("tenant_id"),
+    _text("kind"),  # link, invite
+    _text("user_id", null=True),  # link: who its sender becomes
+    _text("email", null=True),  # invite: who is invited
+    _text("role", null=True),
+    _text("created_by"),
+    _int("created_at"),
+    _int("expires_at"),
+    _int("used_at", null=True),
+    _text("used_by", null=True),  # the identity that used it: its second delivery is no theft
+    Index("codes_tenant", "tenant_id"),
+    Index("codes_age", "expires_at"),
+)
+
+pairings = Table(  # strangers who asked to be let in; nothing else is kept of them
+    "pairings",
+    metadata,
+    _text("code", key=True),
+    _text("platform"),
+    _text("workspace"),
+    _text("external_id"),
+    _text("name"),
+    _int("created_at"),
+    _int("expires_at"),
+    Index("pairings_actor", "platform", "workspace", "external_id", unique=True),
+    Index("pairings_age", "expires_at"),
+)
+
+installs = Table(  # workspaces that installed the app, with their sealed tokens
+    "installs",
+    metadata,
+    _text("platform", key=True),
+    _text("workspace", key=True),
+    _text("sealed"),
+    _int("created_at"),
+    _int("updated_at"),
+    _int("revoked_at", null=True),
+)
+
+shares = Table(  # who may resume a conversation that is not theirs: its owner allowed it
+    "shares",
+    metadata,
+    _text("conversation_id", key=True),
+    _text("user_id", key=True),
+    _text("tenant_id"),
+    _int("created_at"),
+    Index("shares_user", "tenant_id", "user_id"),
+)
+
+feedback = Table(
+    "feedback",
+    metadata,
+    _text("turn_id", key=True),
+    _text("user_id", key=True),
+    _text("tenant_id"),
+    _int("good"),
+    _int("created_at"),
+    Index("feedback_tenant", "tenant_id", "created_at"),
+)
+
+api_tokens = Table(
+    "api_tokens",
+    metadata,
+    _text("id", key=True),
+    _text("tenant_id"),
+    _text("user_id"),
+    _int("created_at"),
+    _int("expires_at"),
+    _int("revoked_at", null=True),
+    _text("parent", null=True),  # the token it was made with; goes when that one goes
+    Index("api_tokens_parent", "parent"),
+)
