@@ -219,6 +219,14 @@ class Inbox:
 
     async def _redeem(self, message: InboundMessage, code: str) -> Acceptance:
         """``/link CODE``: works for strangers, too."""
+        if message.actor.platform == "it0":
+            return Rejected(
+                code="wrong_place",
+                sentence=sentence(
+                    "You are known here already. Send the code in Slack or Telegram, to be known "
+                    "there."
+                ),
+            )
         problem = self._doorman.too_many(message.actor)
         if problem is not None:
             return problem
