@@ -1,0 +1,105 @@
+"""How fast Slack may be called, so that it need not punish.
+
+Source: docs.slack.dev/apis/web-api/rate-limits. A method has so many calls a minute in a
+workspace, and a channel takes one post a second. Previews leave room for final texts, and step
+back when they meet a limit; final texts wait for their turn here.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import time
+from collections import OrderedDict, deque
+from collections.abc import Callable
+from dataclasses import dataclass, field
+
+from bots.slack.errors import limited
+from core.sinks import Throttled
+
+MINUTE_S = 60.0
+PER_MINUTE = {
+    "chat.update": 50,
+    "chat.startStream": 20,
+    "chat.appendStream": 100,
+    "chat.stopStream": 20,
+}
+PREVIEW_SHARE = 0.6
+POST_BURST = 3
+POST_S = 3.0
+"""So many posts to a channel in so many seconds."""
+PATIENCE_S = 20.0
+_MOST_KEYS = 10_000
+
+
+@dataclass(slots=True)
+class _Window:
+    most: int
+    seconds: float
+    calls: deque[float] = field(default_factory=deque)
+    closed_until: float = 0.0
+
+    def wait_s(self, now: float, share: float) -> float:
+        """How long until one more call fits; 0 now."""
+        while self.calls and self.calls[0] <= now - self.seconds:
+            self.calls.popleft()
+        most = max(1, int(self.most * share))
+        pause = self.closed_until - now
+        if len(self.calls) >= most:
+            pause = max(pause, self.calls[-most] + self.seconds - now)
+        return max(0.0, pause)
+
+
+@dataclass(slots=True)
+class Pace:
+    """The calls of the last minute, of this process."""
+
+    now: Callable[[], float] = time.monotonic
+    _windows: OrderedDict[tuple[str, str], _Window] = field(default_factory=OrderedDict)
+
+    def fits(self, workspace: str, method: str) -> bool:
+        """Take a place if there is one."""
+        window = self._window(workspace, method)
+        if window.wait_s(self.now(), 1.0) > 0:
+            return False
+        window.calls.append(self.now())
+        return True
+
+    def preview(self, workspace: str, method: str) -> None:
+        """Take a place, of those that previews may have. Raises ``Throttled``."""
+        window = self._window(workspace, method)
+        wait = window.wait_s(self.now(), PREVIEW_SHARE)
+        if wait > 0:
+            raise Throttled(max(wait, 0.1))
+        window.calls.append(self.now())
+
+    async def final(self, workspace: str, method: str) -> None:
+        """Wait for a place. Raises ``DeliveryFailed`` where that takes too long."""
+        window = self._window(workspace, method)
+        deadline = self.now() + PATIENCE_S
+        while (wait := window.wait_s(self.now(), 1.0)) > 0:
+            if self.now() + wait > deadline:
+                raise limited(wait)
+            await asyncio.sleep(wait)
+        window.calls.append(self.now())
+
+    async def post(self, workspace: str, channel: str) -> None:
+        """Wait for a place among the posts to a channel."""
+        await self.final(workspace, f"#{channel}")
+
+    def punished(self, workspace: str, method: str, retry_after_s: float) -> None:
+        """Slack said 429: nothing of this kind until then."""
+        window = self._window(workspace, method)
+        window.closed_until = max(window.closed_until, self.now() + retry_after_s)
+
+    def _window(self, workspace: str, method: str) -> _Window:
+        key = (workspace, method)
+        window = self._windows.get(key)
+        if window is None:
+            most, seconds = PER_MINUTE.get(method, 0), MINUTE_S
+            if method.startswith("#"):
+                most, seconds = POST_BURST, POST_S
+            window = self._windows[key] = _Window(most=most, seconds=seconds)
+        self._windows.move_to_end(key)
+        while len(self._windows) > _MOST_KEYS:
+            self._windows.popitem(last=False)
+        return window

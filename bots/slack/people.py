@@ -1,0 +1,72 @@
+"""Names and languages of people, as Slack has them; asked once an hour, never waited for long."""
+
+from __future__ import annotations
+
+import asyncio
+import time
+from collections import OrderedDict
+from dataclasses import dataclass, field, replace
+
+from bots.slack.fields import text
+from bots.slack.text import Names
+from bots.slack.workspaces import Installation
+from core.messages import Actor
+from core.sinks import DeliveryFailed
+
+ASK_S = 1.0
+FRESH_S = 3600.0
+FAILED_S = 60.0
+_MOST_KNOWN = 5_000
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class _Person:
+    name: str
+    language: str
+    until: float
+
+
+@dataclass(slots=True)
+class People:
+    """What this process knows of people."""
+
+    _known: OrderedDict[tuple[str, str], _Person] = field(default_factory=OrderedDict)
+
+    async def describe(self, installation: Installation, actor: Actor) -> Actor:
+        """The actor with name and language, where Slack tells them quickly."""
+        key = (installation.workspace, actor.external_id)
+        person = self._known.get(key)
+        if person is None or time.monotonic() > person.until:
+            person = await self._ask(installation, actor.external_id)
+            self._known[key] = person
+            self._known.move_to_end(key)
+            while len(self._known) > _MOST_KNOWN:
+                self._known.popitem(last=False)
+        return replace(actor, name=person.name, language=person.language)
+
+    def names(self, workspace: str) -> Names:
+        """The names that are known already, of people who are mentioned."""
+
+        def name(user: str) -> str:
+            person = self._known.get((workspace, user))
+            return "" if person is None else person.name
+
+        return name
+
+    @staticmethod
+    async def _ask(installation: Installation, user: str) -> _Person:
+        try:
+            async with asyncio.timeout(ASK_S):
+                answer = await installation.call("users.info", user=user, include_locale="true")
+        except (DeliveryFailed, TimeoutError):
+            return _Person(name="", language="", until=time.monotonic() + FAILED_S)
+        name = (
+            text(answer, "user", "profile", "display_name")
+            or text(answer, "user", "real_name")
+            or text(answer, "user", "name")
+        )
+        return _Person(
+            name=name,
+            language=text(answer, "user", "locale"),
+            until=time.monotonic() + FRESH_S,
+        )

@@ -1,0 +1,266 @@
+"""Replies in Slack: streamed where Slack streams, else posted and edited; found after a crash."""
+
+from __future__ import annotations
+
+from collections import OrderedDict
+from dataclasses import dataclass, field
+
+from bots.slack.controls import EVENT_TYPE, feedback, metadata, status_line, stop_button
+from bots.slack.errors import BAD_BLOCKS, Refused
+from bots.slack.events import is_direct
+from bots.slack.fields import Json, node, nodes, number, text
+from bots.slack.pace import Pace
+from bots.slack.render import MAX_CHARS, blocks, fallback, measure
+from bots.slack.streams import Place, Streams
+from bots.slack.workspaces import Installation, Workspaces
+from core.buttons import Buttons
+from core.replies import PLACEHOLDER
+from core.sinks import DeliveryFailed, Destination, SinkLimits, Throttled, View
+
+EDIT_INTERVAL_S = 1.0
+_PAGE = 200
+_MOST_PAGES = 5
+_MOST_DMS = 5_000
+_AGENT_METHODS_MISSING = frozenset({"unknown_method", "missing_scope", "not_allowed_token_type"})
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class _Ref:
+    """The id of a posted part, as the core keeps it."""
+
+    channel: str
+    ts: str
+    part: int
+    streamed: bool = False
+
+    def __str__(self) -> str:
+        ending = ":stream" if self.streamed else ""
+        return f"{self.channel}:{self.ts}:{self.part}{ending}"
+
+    @classmethod
+    def read(cls, ref: str) -> _Ref:
+        channel, ts, part, *streamed = ref.split(":")
+        return cls(channel=channel, ts=ts, part=int(part), streamed=bool(streamed))
+
+
+@dataclass(slots=True, kw_only=True)
+class DirectMessages:
+    """The direct messages with a person, found once."""
+
+    _channels: OrderedDict[tuple[str, str], str] = field(default_factory=OrderedDict)
+
+    async def of(self, installation: Installation, user: str) -> str:
+        """The channel. Raises ``DeliveryFailed``."""
+        key = (installation.workspace, user)
+        if key not in self._channels:
+            answer = await installation.call("conversations.open", users=user)
+            self._channels[key] = text(answer, "channel", "id")
+            while len(self._channels) > _MOST_DMS:
+                self._channels.popitem(last=False)
+        return self._channels[key]
+
+
+class SlackSink:
+    """Implements ``core.sinks.ReplySink``."""
+
+    def __init__(self, workspaces: Workspaces, buttons: Buttons, direct: DirectMessages) -> None:
+        """``direct`` is shared with the other parts of the adapter."""
+        self._workspaces = workspaces
+        self._buttons = buttons
+        self._direct = direct
+        self._pace = Pace()
+        self._streams = Streams(self._pace)
+        self._plain_buttons: set[str] = set()
+        """Workspaces whose Slack does not know feedback buttons."""
+        self._no_status: set[str] = set()
+        self._statuses: OrderedDict[str, str] = OrderedDict()
+
+    @property
+    def limits(self) -> SinkLimits:
+        """What Slack allows."""
+        return SinkLimits(max_chars=MAX_CHARS, edit_interval_s=EDIT_INTERVAL_S, measure=measure)
+
+    async def draft(self, to: Destination, view: View) -> bool:  # noqa: ARG002  # the port's names
+        """Slack has no previews that are no messages."""
+        return False
+
+    async def post(self, to: Destination, part: int, view: View) -> str:
+        """See the port. The message carries (turn, part) unless it is a stream."""
+        place = await self._place(to)
+        if not view.final:
+            shown = "" if view.text == PLACEHOLDER else view.text
+            ts = await self._streams.start(place, to.sender, shown)
+            if ts is not None:
+                ref = _Ref(channel=place.channel, ts=ts, part=part, streamed=True)
+                await self._show_status(place, str(ref), view.status)
+                return str(ref)
+        await self._pace.post(place.workspace, place.channel)
+        answer = await self._send(
+            place,
+            "chat.postMessage",
+            to,
+            view,
+            thread_ts=place.thread or None,
+            metadata=metadata(to.turn_id, part),
+            unfurl_links=False,
+            unfurl_media=False,
+        )
+        return str(_Ref(channel=place.channel, ts=text(answer, "ts"), part=part))
+
+    async def edit(self, to: Destination, ref: str, view: View) -> None:
+        """See the port."""
+        known = _Ref.read(ref)
+        place = Place(
+            installation=await self._workspaces.need(to.address.workspace),
+            channel=known.channel,
+            thread=to.address.thread if known.channel == to.address.channel else "",
+        )
+        if known.streamed and await self._stream(to, place, known, view):
+            return
+        if view.final:
+            await self._pace.final(place.workspace, "chat.update")
+        else:
+            self._pace.preview(place.workspace, "chat.update")
+        tag = metadata(to.turn_id, known.part)
+        await self._send(place, "chat.update", to, view, ts=known.ts, metadata=tag)
+
+    async def find(self, to: Destination, part: int) -> str | None:
+        """See the port.
+
+        Of the bot's messages after the one that is answered it is the one tagged with (turn,
+        part), else the untagged one of this rank, which is a stream that was not finished:
+        turns of a conversation never overlap.
+        """
+        place = await self._place(to)
+        tagged_before, untagged = 0, list[str]()
+        for message in await self._own_messages(place, to.source_ref):
+            tag = node(message, "metadata")
+            if not tag:
+                untagged.append(text(message, "ts"))
+            elif text(tag, "event_type") == EVENT_TYPE and _turn_of(tag) == to.turn_id:
+                number_ = number(tag, "event_payload", "part")
+                if number_ == part:
+                    return str(_Ref(channel=place.channel, ts=text(message, "ts"), part=part))
+                tagged_before += number_ < part
+        rank = part - 1 - tagged_before
+        if not place.thread or not to.source_ref or rank >= len(untagged):
+            return None
+        return str(_Ref(channel=place.channel, ts=untagged[rank], part=part, streamed=True))
+
+    # -- where --------------------------------------------------------------------------
+
+    async def _place(self, to: Destination) -> Place:
+        installation = await self._workspaces.need(to.address.workspace)
+        channel, thread = to.address.channel, to.address.thread
+        if to.private and not is_direct(channel):
+            channel, thread = await self._direct.of(installation, to.sender), ""
+        return Place(installation=installation, channel=channel, thread=thread)
+
+    async def _own_messages(self, place: Place, after: str) -> list[Json]:
+        """The bot's messages of the thread, or of direct messages without one, oldest first."""
+        found: list[Json] = []
+        cursor = ""
+        method = "conversations.replies" if place.thread else "conversations.history"
+        for _ in range(_MOST_PAGES):
+            answer = await place.installation.call(
+                method,
+                channel=place.channel,
+                ts=place.thread or None,
+                oldest=after or None,
+                limit=_PAGE,
+                include_all_metadata="true",
+                cursor=cursor or None,
+            )
+            found += nodes(answer, "messages")
+            cursor = text(answer, "response_metadata", "next_cursor")
+            if not cursor:
+                break
+        own = place.installation.bot_user
+        mine = [item for item in found if text(item, "user") == own and text(item, "ts") > after]
+        return sorted(mine, key=lambda item: text(item, "ts"))
+
+    # -- how ----------------------------------------------------------------------------
+
+    async def _stream(self, to: Destination, place: Place, ref: _Ref, view: View) -> bool:
+        """Show it in the message's stream; False when it has to be edited."""
+        if not view.final:
+            shown = "" if view.text == PLACEHOLDER else view.text
+            if not await self._streams.extend(place, ref.ts, shown):
+                return False
+            await self._show_status(place, str(ref), view.status)
+            return True
+        done = await self._streams.finish(
+            place,
+            ref.ts,
+            view.text,
+            self._controls(to, place, view),
+            metadata(to.turn_id, ref.part),
+        )
+        await self._show_status(place, str(ref), "")
+        return done
+
+    async def _send(
+        self, place: Place, method: str, to: Destination, view: View, **more: object
+    ) -> Json:
+        """Post or edit, with as much as this Slack understands."""
+        body: list[Json] = [*blocks(view.text)]
+        if view.status:
+            body.append(status_line(view.status))
+        for attempt in ("full", "plain buttons", "text"):
+            shown = [*body, *self._controls(to, place, view)] if attempt != "text" else []
+            try:
+                return await place.installation.call(
+                    method,
+                    channel=place.channel,
+                    text=fallback(view.text),
+                    blocks=shown,
+                    **more,
+                )
+            except Refused as refusal:
+                if refusal.retry_after_s is not None:
+                    raise self._punished(place, method, refusal, final=view.final) from None
+                if refusal.reason not in BAD_BLOCKS or attempt == "text":
+                    raise
+                self._plain_buttons.add(place.workspace)
+        raise AssertionError
+
+    def _punished(
+        self, place: Place, method: str, refusal: Refused, *, final: bool
+    ) -> DeliveryFailed:
+        pause = refusal.retry_after_s or 1.0
+        key = f"#{place.channel}" if method == "chat.postMessage" else method
+        self._pace.punished(place.workspace, key, pause)
+        return refusal if final else Throttled(pause)
+
+    def _controls(self, to: Destination, place: Place, view: View) -> list[Json]:
+        """The buttons of a reply: stop while it is written, then whether it helped."""
+        if not view.last or to.private:
+            return []
+        if not view.final:
+            return [stop_button(self._buttons, to, place.channel)]
+        native = place.workspace not in self._plain_buttons
+        return [feedback(self._buttons, to, place.channel, native=native)]
+
+    async def _show_status(self, place: Place, ref: str, status: str) -> None:
+        """Slack's own line under a thread; worth nothing compared to the text."""
+        if self._statuses.get(ref, "") == status or place.workspace in self._no_status:
+            return
+        self._statuses[ref] = status
+        if not status:
+            del self._statuses[ref]
+        while len(self._statuses) > _MOST_DMS:
+            self._statuses.popitem(last=False)
+        try:
+            await place.installation.call(
+                "assistant.threads.setStatus",
+                channel_id=place.channel,
+                thread_ts=place.thread,
+                status=status,
+            )
+        except DeliveryFailed as failure:
+            if isinstance(failure, Refused) and failure.reason in _AGENT_METHODS_MISSING:
+                self._no_status.add(place.workspace)
+
+
+def _turn_of(tag: Json) -> str:
+    return text(tag, "event_payload", "turn")
