@@ -144,7 +144,7 @@ class Answer:
 
 def _words(plan: Plan, seen: Seen, results: list[str]) -> list[str]:
     if plan.words is not None:
-        return [f"w{number} " for number in range(plan.words)]
+        return [f"{plan.word}{number} " for number in range(plan.words)]
     if results:
         text = " | ".join(results)
     elif plan.tools:

@@ -2,6 +2,7 @@
 
 ========================== =====================================================
 ``[[text N]]``             answer with N words
+``[[word W]]``             what these words begin with; ``w`` without it
 ``[[tool NAME {json}]]``   ask for a tool (several: all in one answer)
 ``[[then]]``               what follows is for the answer after the tool results
 ``[[thinking]]``           think first
@@ -37,6 +38,7 @@ class Plan:
     """What one answer does."""
 
     words: int | None = None
+    word: str = "w"
     tools: tuple[tuple[str, dict[str, Any]], ...] = ()
     thinking: bool = False
     empty: bool = False
@@ -92,6 +94,8 @@ def _simple(name: str, raw: str) -> dict[str, Any]:
     match name:
         case "text":
             return {"words": int(raw)}
+        case "word":
+            return {"word": raw}
         case "delay":
             return {"delay_s": int(raw) / 1000}
         case "chunk":
