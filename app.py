@@ -17,7 +17,7 @@ from pathlib import Path
 import structlog
 from aiohttp import web
 
-from assembly import make_engines, make_tools, server_names
+from assembly import command_ports, make_engines, make_tools
 from bots.web.auth import Authenticator, identity_proof
 from bots.web.health import HealthRoutes
 from bots.web.people import PeopleRoutes
@@ -26,7 +26,7 @@ from bots.web.team import TeamRoutes
 from bots.web.turns import TurnRoutes
 from core import telemetry
 from core.clock import SystemClock
-from core.commands import Commands
+from core.commands import make_commands
 from core.conversations import Conversations
 from core.delivery import Deliverer
 from core.engine_choice import Engines
@@ -227,7 +227,9 @@ async def _build(
         conversations=Conversations(conversations),
         intake=Intake(sources=parts.sources, log=SqlIntake(db), transcriber=parts.transcriber),
         engines=engines,
-        commands=Commands(conversations, server_names(storage.people), SystemClock()),
+        commands=make_commands(
+            command_ports(db, storage.keys.derive("audit"), storage.people, skills, engines)
+        ),
         tools=ToolRunner(make_tools(settings, storage.people, parts.tools), log, parts.gate),
         meter=RecordingMeter(db),
         streams=streams,

@@ -1,4 +1,4 @@
-"""Engines and tools of an installation, made from its settings."""
+"""Engines, tools and commands of an installation, made from its settings."""
 
 from __future__ import annotations
 
@@ -6,7 +6,8 @@ from collections.abc import Mapping
 from contextlib import AsyncExitStack
 from pathlib import Path
 
-from core.commands import ServerNames
+from core.clock import SystemClock
+from core.commands import CommandPorts, ServerNames
 from core.engine_choice import Engines
 from core.engines.engine import Engine
 from core.engines.runbook import RunbookEngine
@@ -18,7 +19,12 @@ from core.protected import ProtectedPaths
 from core.skills import SkillLibrary
 from core.tools import Tool
 from settings import Settings
+from storage.access import SqlGate
+from storage.choices import SqlChoices
+from storage.conversations import SqlConversations
+from storage.database import Database
 from storage.people import SqlPeople
+from storage.shares import SqlShares
 
 
 def make_engines(
@@ -77,3 +83,21 @@ def server_names(people: SqlPeople) -> ServerNames:
         return [server.name for server in await people.servers(tenant_id)]
 
     return names
+
+
+def command_ports(
+    db: Database, audit_key: bytes, people: SqlPeople, skills: SkillLibrary, engines: Engines
+) -> CommandPorts:
+    """What the chat commands work with."""
+    choices = SqlChoices(db, audit_key)
+    return CommandPorts(
+        desk=SqlConversations(db),
+        shares=SqlShares(db, audit_key),
+        codes=SqlGate(db, audit_key),
+        memberships=choices,
+        preferences=choices,
+        servers=server_names(people),
+        skills=skills,
+        engines=engines,
+        clock=SystemClock(),
+    )

@@ -3,7 +3,18 @@
 from __future__ import annotations
 
 PRIVATE_WORDS = frozenset(
-    {"delete", "invite", "language", "link", "resume", "sessions", "tenant", "welcome", "whoami"}
+    {
+        "delete",
+        "invite",
+        "language",
+        "link",
+        "resume",
+        "sessions",
+        "share",
+        "tenant",
+        "welcome",
+        "whoami",
+    }
 )
 """Their answers hold codes, addresses or titles of conversations that are nobody else's."""
 

@@ -9,6 +9,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass
+from datetime import datetime
 from functools import cache
 from pathlib import Path
 
@@ -44,7 +45,7 @@ def sentence(message: str, /, **values: object) -> Sentence:
 class Words:
     """One language."""
 
-    language: str
+    language: str = ""
     """An IETF tag, or empty for English."""
 
     def __call__(self, message: str, /, **values: object) -> str:
@@ -60,6 +61,22 @@ class Words:
             for name, value in text.values.items()
         }
         return self(text.message, **values)
+
+    def day(self, at: datetime) -> str:
+        """A day of some year, such as ``15 Mar``."""
+        return self._date(at, "%d %b", "MMMd")
+
+    def month(self, at: datetime) -> str:
+        """A month and its year, such as ``March 2026``."""
+        return self._date(at, "%B %Y", "yMMMM")
+
+    def _date(self, at: datetime, english: str, skeleton: str) -> str:
+        folder = _FOLDERS.get(language_of(self.language))
+        if folder is None:
+            return at.strftime(english)
+        from babel.dates import format_skeleton  # noqa: PLC0415  # heavy, and English needs none
+
+        return format_skeleton(skeleton, at, locale=folder)
 
 
 @cache

@@ -9,22 +9,21 @@ import sqlalchemy as sa
 from core.access import (
     INVITE_TTL_MS,
     LINK_TTL_MS,
-    PAIRING_CHARS,
-    PAIRING_TTL_MS,
     hash_code,
     new_code,
-    parse_code,
 )
-from core.audit import AuditEntry
+from core.commands_conversations import ConversationInfo
+from core.commands_people import LetIn
 from core.messages import Actor, InboundMessage
 from core.refusals import STRANGER, Rejected
 from core.tenants import Role, User
+from core.turns import Turn
 from core.words import sentence
-from storage.audit import append_audit
+from storage.conversations import list_own
 from storage.database import Database, execute
-from storage.people import insert_user, user_of_row
+from storage.joining import ask_in, identify, invited, let_in, live_user, note
 from storage.places import linked_tenant, sender
-from storage.rows import optional_text, text
+from storage.rows import integer, optional_text, text
 
 BAD_CODE = Rejected(
     code="bad_code",
@@ -51,6 +50,13 @@ class _Code:
     email: str | None
     role: str | None
     created_by: str
+    created_at: int
+    used: bool
+    """By this very sender."""
+
+
+class _TakenMeanwhile(Exception):  # not a fault: it only rolls the transaction back
+    """Another team linked the place while this one did."""
 
 
 class SqlGate:
@@ -63,7 +69,10 @@ class SqlGate:
 
     async def redeem(self, message: InboundMessage, code: str) -> Rejected | None:
         """See the port. The same sender may use a code twice: it changes nothing."""
-        return await self._db.transaction(_redeem, self._key, message, code)
+        try:
+            return await self._db.transaction(_redeem, self._key, message, code)
+        except _TakenMeanwhile:
+            return _OTHER_TENANT
 
     async def link_group(self, message: InboundMessage) -> Rejected | None:
         """See the port."""
@@ -71,7 +80,7 @@ class SqlGate:
 
     async def ask_in(self, message: InboundMessage) -> str:
         """See the port; whoever asks again is told the same code while it lives."""
-        return await self._db.transaction(_ask_in, message.actor)
+        return await self._db.transaction(ask_in, message.actor)
 
     async def link_code(self, user: User, *, ttl_ms: int = LINK_TTL_MS) -> str:
         """A code that makes its sender this user; the older ones of theirs die."""
@@ -80,6 +89,16 @@ class SqlGate:
     async def invite_code(self, by: User, *, email: str, role: Role) -> str:
         """A code that makes its sender a new user of the inviter's tenant."""
         return await self._db.transaction(_invite_code, self._key, by, email, role)
+
+    async def let_in(self, turn: Turn, code: str, role: Role) -> LetIn | None:
+        """See ``core.commands_people.Codes``."""
+        return await self._db.transaction(let_in, self._key, turn, code, role)
+
+    async def recent(
+        self, actor: Actor, group: str | None, *, limit: int
+    ) -> tuple[ConversationInfo, ...] | Rejected:
+        """A person's own conversations, the most recently used first; or how to get access."""
+        return await self._db.read(_recent, actor, group, limit)
 
 
 def _redeem(conn: sa.Connection, key: bytes, message: InboundMessage, code: str) -> Rejected | None:
@@ -95,10 +114,13 @@ def _redeem(conn: sa.Connection, key: bytes, message: InboundMessage, code: str)
     user = _user_of(conn, key, found, actor)
     if user is None:
         return BAD_CODE
-    _use(conn, code, actor)
-    _identify(conn, key, user, actor)
+    if not found.used:  # a second delivery must not undo what was chosen in between
+        _use(conn, code, actor)
+        identify(conn, key, user, actor)
     if group is not None and user.role is Role.ADMIN:
         _link(conn, key, user, actor.platform, group)
+        if linked_tenant(conn, actor.platform, group) != user.tenant_id:
+            raise _TakenMeanwhile
     return None
 
 
@@ -110,8 +132,8 @@ def _find(conn: sa.Connection, code: str, actor: Actor) -> _Code | None:
     """The code, if it is good, or if this very sender used it before; locks it."""
     row = execute(
         conn,
-        "SELECT kind, tenant_id, user_id, email, role, created_by FROM codes WHERE hash = :hash"
-        " AND expires_at > {now} AND (used_at IS NULL OR used_by = :me){row}",
+        "SELECT kind, tenant_id, user_id, email, role, created_by, created_at, used_at FROM codes"
+        " WHERE hash = :hash AND expires_at > {now} AND (used_at IS NULL OR used_by = :me){row}",
         hash=hash_code(code),
         me=_self(actor),
     ).first()
@@ -124,6 +146,8 @@ def _find(conn: sa.Connection, code: str, actor: Actor) -> _Code | None:
         email=optional_text(row[3]),
         role=optional_text(row[4]),
         created_by=text(row[5]),
+        created_at=integer(row[6]),
+        used=row[7] is not None,
     )
 
 
@@ -137,52 +161,19 @@ def _use(conn: sa.Connection, code: str, actor: Actor) -> None:
 
 
 def _user_of(conn: sa.Connection, key: bytes, code: _Code, actor: Actor) -> User | None:
-    """Who the code makes its sender; an invited person is added to the team now."""
+    """Who the code makes its sender; an invited person is added to the team now.
+
+    An invitation dies with its maker's right to invite: somebody who leaves opens no door later.
+    """
     if code.kind == "link":
-        which, value = "id = :value", code.user_id
-    else:
-        which, value = "email = :value", code.email
-        role = Role(code.role or Role.VIEWER)
-        name = actor.name or (code.email or "").partition("@")[0]
-        added = insert_user(conn, code.tenant_id, code.email or "", name, role)
-        if isinstance(added, User):
-            detail: dict[str, str | int] = {"user": added.id, "role": str(role)}
-            _note(conn, key, added.tenant_id, code.created_by, "user.joined", detail)
-            return added
-    row = execute(
-        conn,
-        f"SELECT id, tenant_id, email, name, role FROM users WHERE {which}"
-        " AND tenant_id = :tenant AND disabled_at IS NULL",
-        value=value,
-        tenant=code.tenant_id,
-    ).first()
-    return None if row is None else user_of_row(row)
-
-
-def _identify(conn: sa.Connection, key: bytes, user: User, actor: Actor) -> None:
-    """The sender is this user from now on, and this tenant is the one they chose."""
-    execute(
-        conn,
-        "INSERT INTO identities (platform, workspace, external_id, tenant_id, user_id, created_at,"
-        " chosen_at) VALUES (:platform, :workspace, :id, :tenant, :user, {now}, {now})"
-        " ON CONFLICT (platform, workspace, external_id, tenant_id)"
-        " DO UPDATE SET user_id = excluded.user_id, chosen_at = excluded.chosen_at",
-        platform=actor.platform,
-        workspace=actor.workspace,
-        id=actor.external_id,
-        tenant=user.tenant_id,
-        user=user.id,
-    )
-    execute(
-        conn,
-        "DELETE FROM pairings WHERE platform = :platform AND workspace = :workspace"
-        " AND external_id = :id",
-        platform=actor.platform,
-        workspace=actor.workspace,
-        id=actor.external_id,
-    )
-    detail: dict[str, str | int] = {"user": user.id, "platform": actor.platform}
-    _note(conn, key, user.tenant_id, user.id, "identity.linked", detail)
+        return live_user(conn, code.tenant_id, "id = :value", code.user_id)
+    maker = live_user(conn, code.tenant_id, "id = :value", code.created_by)
+    if maker is None or maker.role is not Role.ADMIN:
+        return None
+    email = code.email or ""
+    name = actor.name or email.partition("@")[0]
+    made = (code.tenant_id, code.created_by, code.created_at)
+    return invited(conn, key, made, (email, name, Role(code.role or Role.VIEWER)))
 
 
 def _link(conn: sa.Connection, key: bytes, user: User, platform: str, group: str) -> None:
@@ -198,7 +189,7 @@ def _link(conn: sa.Connection, key: bytes, user: User, platform: str, group: str
     ).first()
     if linked is not None:
         detail: dict[str, str | int] = {"platform": platform, "group": group}
-        _note(conn, key, user.tenant_id, user.id, "group.linked", detail)
+        note(conn, key, user.tenant_id, user.id, "group.linked", detail)
 
 
 def _link_by_admin(conn: sa.Connection, key: bytes, message: InboundMessage) -> Rejected | None:
@@ -216,25 +207,6 @@ def _link_by_admin(conn: sa.Connection, key: bytes, message: InboundMessage) -> 
     if linked_tenant(conn, message.actor.platform, message.group) != who.user.tenant_id:
         return _OTHER_TENANT
     return None
-
-
-def _ask_in(conn: sa.Connection, actor: Actor) -> str:
-    execute(conn, "DELETE FROM pairings WHERE expires_at <= {now}")
-    row = execute(
-        conn,
-        "INSERT INTO pairings (code, platform, workspace, external_id, name, created_at,"
-        " expires_at) VALUES (:code, :platform, :workspace, :id, :name, {now}, {now} + :ttl)"
-        " ON CONFLICT (platform, workspace, external_id) DO UPDATE SET name = excluded.name"
-        " RETURNING code",
-        code=parse_code(new_code(PAIRING_CHARS)),
-        platform=actor.platform,
-        workspace=actor.workspace,
-        id=actor.external_id,
-        name=actor.name[:100],
-        ttl=PAIRING_TTL_MS,
-    ).one()
-    code = text(row[0])
-    return f"{code[:4]}-{code[4:]}"
 
 
 def _link_code(conn: sa.Connection, user: User, ttl_ms: int) -> str:
@@ -272,17 +244,14 @@ def _invite_code(conn: sa.Connection, key: bytes, by: User, email: str, role: Ro
         ttl=INVITE_TTL_MS,
     )
     detail: dict[str, str | int] = {"role": str(role)}
-    _note(conn, key, by.tenant_id, by.id, "user.invited", detail)
+    note(conn, key, by.tenant_id, by.id, "user.invited", detail)
     return code
 
 
-def _note(
-    conn: sa.Connection,
-    key: bytes,
-    tenant_id: str,
-    actor: str,
-    action: str,
-    detail: dict[str, str | int],
-) -> None:
-    entry = AuditEntry(actor=actor, action=action, turn_id="", detail=detail)
-    append_audit(conn, key, tenant_id, entry)
+def _recent(
+    conn: sa.Connection, actor: Actor, group: str | None, limit: int
+) -> tuple[ConversationInfo, ...] | Rejected:
+    who = sender(conn, actor, group)
+    if isinstance(who, Rejected):
+        return who
+    return list_own(conn, who.user.tenant_id, who.user.id, limit)

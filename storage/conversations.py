@@ -6,7 +6,7 @@ import json
 
 import sqlalchemy as sa
 
-from core.commands import ConversationInfo
+from core.commands_conversations import ConversationInfo
 from core.conversations import Memory, PastTurn
 from core.errors import Fenced, NotFound
 from core.messages import Attachment, AttachmentRef
@@ -18,6 +18,7 @@ from storage.erasure import delete_chosen, erase, owned
 from storage.metering import settle
 from storage.places import insert_conversation, where
 from storage.rows import blob, integer, text
+from storage.shares import allowed
 from storage.steps import recent_steps, steps_of
 from storage.turnlog import HELD
 
@@ -26,7 +27,7 @@ HISTORY_ATTACHMENT_BYTES = 10 * 1024 * 1024
 
 
 class SqlConversations:
-    """Implements ``core.conversations.ConversationStore`` and ``core.commands.Desk``."""
+    """Implements the ports ``ConversationStore`` (``core.conversations``) and ``Desk``."""
 
     def __init__(self, db: Database) -> None:
         """Wire the database."""
@@ -46,7 +47,7 @@ class SqlConversations:
         self, tenant_id: str, user_id: str, *, limit: int
     ) -> tuple[ConversationInfo, ...]:
         """See the port."""
-        return await self._db.read(_list, tenant_id, user_id, limit)
+        return await self._db.read(list_own, tenant_id, user_id, limit)
 
     async def new_conversation(self, turn: Turn) -> str:
         """See the port."""
@@ -186,12 +187,13 @@ def _save_summary(
         settle(conn, settlement)
 
 
-def _list(
+def list_own(
     conn: sa.Connection, tenant_id: str, user_id: str, limit: int
 ) -> tuple[ConversationInfo, ...]:
+    """A user's conversations, the most recently used first."""
     rows = execute(
         conn,
-        "SELECT id, title, platform, updated_at, last_seq FROM conversations"
+        "SELECT id, title, platform, updated_at, last_seq, channel FROM conversations"
         " WHERE tenant_id = :tenant AND user_id = :user AND deleted_at IS NULL"
         " ORDER BY updated_at DESC, id DESC LIMIT :n",
         tenant=tenant_id,
@@ -205,6 +207,7 @@ def _list(
             platform=text(row[2]),
             updated_at_ms=integer(row[3]),
             turns=integer(row[4]),
+            channel=text(row[5]),
         )
         for row in rows
     )
@@ -234,7 +237,8 @@ def _point(conn: sa.Connection, turn: Turn, conversation_id: str) -> None:
 
 
 def _resume(conn: sa.Connection, turn: Turn, conversation_id: str) -> bool:
-    if not owned(conn, turn.tenant_id, turn.user.id, conversation_id, lock="{share}"):
+    mine = owned(conn, turn.tenant_id, turn.user.id, conversation_id, lock="{share}")
+    if not mine and not allowed(conn, turn, conversation_id):
         return False
     _point(conn, turn, conversation_id)
     return True

@@ -6,6 +6,7 @@ import sqlalchemy as sa
 
 from core.errors import NotFound
 from core.turns import Turn
+from core.words import sentence
 from storage import files
 from storage.database import execute
 
@@ -31,15 +32,18 @@ _ERASE = (
     "DELETE FROM deliveries WHERE turn_id IN (SELECT id FROM turns WHERE conversation_id = :cid)",
     "DELETE FROM summaries WHERE conversation_id = :cid",
     "DELETE FROM places WHERE conversation_id = :cid",
+    "DELETE FROM shares WHERE conversation_id = :cid",
     "UPDATE conversations SET deleted_at = {now}, title = '' WHERE id = :cid",
 )
 
 
-# What the owner was shown of it elsewhere: /sessions lists titles beside the end of the id,
-# /resume names the title of the conversation it goes on with.
+# What its owner and those they shared it with were shown of it elsewhere: /sessions lists titles
+# beside the end of the id, /resume names the title of the conversation it goes on with.
 _FORGET = """
 UPDATE turns SET reply = 'A conversation that was named here has been deleted.'
-WHERE tenant_id = :tenant AND user_id = :user AND kind = 'command' AND status = 'done'
+WHERE tenant_id = :tenant AND kind = 'command' AND status = 'done'
+  AND user_id IN (SELECT CAST(:user AS TEXT) UNION
+                  SELECT s.user_id FROM shares s WHERE s.conversation_id = :cid)
   AND (continue_in = :cid OR reply LIKE :listed)
 """
 
@@ -62,7 +66,7 @@ def delete_chosen(conn: sa.Connection, turn: Turn, conversation_id: str) -> str 
     try:
         problem = erase(conn, turn.tenant_id, turn.user.id, conversation_id, running=turn.id)
     except NotFound:
-        return "That conversation is gone, or it is not yours. `/sessions` lists yours."
+        return sentence("That conversation is gone, or it is not yours. `/sessions` lists yours.")
     if problem is None:
         execute(
             conn,
@@ -91,10 +95,10 @@ def erase(
         own=running or "",
     ).first()
     if busy is not None:
-        return "I am still working in that conversation. Send /stop there first, then delete it."
+        return sentence(
+            "I am still working in that conversation. Send /stop there first, then delete it."
+        )
     files.drop(conn, tenant_id, conversation_id, own=running or "")
-    for statement in _ERASE:
-        execute(conn, statement, cid=conversation_id)
     execute(
         conn,
         # Nothing is left to deliver: a reply that did not arrive yet must not be posted empty.
@@ -112,4 +116,6 @@ def erase(
         cid=conversation_id,
         listed=f"%`{conversation_id[-8:]}`%",
     )
+    for statement in _ERASE:
+        execute(conn, statement, cid=conversation_id)
     return None

@@ -5,12 +5,14 @@ from __future__ import annotations
 from dataclasses import dataclass, field, replace
 from datetime import UTC, datetime
 
-from core.commands import Command, Commands, ConversationInfo, date_group, parse_command
+from core.commands import Command, Commands, ConversationInfo, parse_command
+from core.commands_conversations import ConversationCommands, Shared, date_group
 from core.inbox import Accepted
 from core.messages import Attachment, ConversationAddress, Overlap
 from core.steps import ToolCall
 from core.tenants import Role, User
 from core.turns import Turn, TurnKind
+from core.words import Words
 from tests.fakes.scripted_engine import Say, ScriptedEngine
 from tests.support.core_kit import Probe, Site
 
@@ -40,7 +42,7 @@ def test_headings_of_a_list() -> None:
         datetime(2026, 2, 13, tzinfo=UTC): "February 2026",
         datetime(2025, 12, 31, tzinfo=UTC): "December 2025",
     }
-    assert {at: date_group(at, NOW) for at in expected} == expected
+    assert {at: date_group(at, NOW, Words()) for at in expected} == expected
 
 
 @dataclass
@@ -81,8 +83,19 @@ class Listed:
         return None
 
 
-async def _no_servers(_tenant: str) -> list[str]:
-    return []
+@dataclass
+class NoShares:
+    """Nobody shares anything."""
+
+    async def share(self, turn: Turn, conversation_id: str, email: str) -> Shared:
+        """Not here."""
+        return Shared.NOT_YOURS
+
+    async def shared_with(
+        self, tenant_id: str, user_id: str, *, limit: int
+    ) -> tuple[ConversationInfo, ...]:
+        """Nothing."""
+        return ()
 
 
 def _turn(text: str) -> Turn:
@@ -126,7 +139,7 @@ async def test_the_list_is_grouped_and_its_numbers_resume() -> None:
         _info(4, datetime(2025, 1, 1, tzinfo=UTC), "old"),
     )
     desk = Listed(infos)
-    commands = Commands(desk, _no_servers, FixedClock())
+    commands = Commands(ConversationCommands(desk, NoShares(), FixedClock()).handlers())
     reply = (await commands.run(_turn("/sessions"))).reply
     order = ["**Today**", "1. ", "2. nginx", "**Yesterday**", "3. certs", "**January 2025**", "4. "]
     positions = [reply.index(part) for part in order]
@@ -141,7 +154,6 @@ async def test_the_list_is_grouped_and_its_numbers_resume() -> None:
         ending = await commands.run(_turn(f"/resume {rest}"))
         assert ending.continue_in in {None, infos[1].id}, rest
         assert (ending.continue_in is None) == (rest != "0002"), rest
-    assert (await commands.run(_turn("/servers"))).reply.startswith("No servers")
 
 
 async def test_new_and_resume_move_the_place(site: Site) -> None:

@@ -1,0 +1,197 @@
+"""How a stranger becomes a user: invited by address, or let in by the code they were shown."""
+
+from __future__ import annotations
+
+import hashlib
+
+import sqlalchemy as sa
+
+from core.access import PAIRING_CHARS, PAIRING_TTL_MS, new_code, parse_code
+from core.audit import AuditEntry
+from core.commands_people import LetIn
+from core.messages import Actor
+from core.tenants import Role, User
+from core.turns import Turn
+from storage.audit import append_audit
+from storage.database import execute
+from storage.people import insert_user, user_of_row
+from storage.rows import text
+
+NOWHERE = "invited.invalid"
+"""Domain of the addresses of people who came without one; ``.invalid`` never exists (RFC 2606)."""
+_MAX_LOCAL = 64
+_RETURNED = "RETURNING id, tenant_id, email, name, role"
+
+
+def address_of(actor: Actor) -> str:
+    """The address of somebody who came without one: ``telegram-12345@invited.invalid``.
+
+    One a person of a platform, and never two of one: an id with other characters is hashed.
+    """
+    parts = [part.casefold() for part in (actor.workspace, actor.external_id) if part]
+    local = "-".join([actor.platform, *parts])
+    if len(local) > _MAX_LOCAL or not all(part.isascii() and part.isalnum() for part in parts):
+        exact = f"{actor.workspace}\0{actor.external_id}"
+        local = f"{actor.platform}-{hashlib.sha256(exact.encode()).hexdigest()[:40]}"
+    return f"{local}@{NOWHERE}"
+
+
+def invited(
+    conn: sa.Connection, key: bytes, code: tuple[str, str, int], who: tuple[str, str, Role]
+) -> User | None:
+    """The invited user of a tenant: a new one, or the one who has the address already.
+
+    ``code`` is its tenant, its maker and its time; ``who`` the address, name and role. Somebody
+    who was shut out comes back only by an invitation that was made afterwards.
+    """
+    tenant_id, maker, made_at = code
+    email, name, role = who
+    joined = insert_user(conn, tenant_id, email, name, role)
+    if isinstance(joined, str):
+        row = execute(
+            conn,
+            "UPDATE users SET disabled_at = NULL, role = :role WHERE tenant_id = :tenant"
+            f" AND email = :email AND disabled_at < :made {_RETURNED}",
+            role=str(role),
+            tenant=tenant_id,
+            email=email,
+            made=made_at,
+        ).first()
+        if row is None:
+            return live_user(conn, tenant_id, "email = :value", email)
+        joined = user_of_row(row)
+    note(conn, key, tenant_id, maker, "user.joined", {"user": joined.id, "role": str(role)})
+    return joined
+
+
+def live_user(conn: sa.Connection, tenant_id: str, which: str, value: str | None) -> User | None:
+    """A user of the tenant who is not shut out."""
+    row = execute(
+        conn,
+        f"SELECT id, tenant_id, email, name, role FROM users WHERE {which}"
+        " AND tenant_id = :tenant AND disabled_at IS NULL",
+        value=value,
+        tenant=tenant_id,
+    ).first()
+    return None if row is None else user_of_row(row)
+
+
+def identify(conn: sa.Connection, key: bytes, user: User, actor: Actor) -> None:
+    """The actor is this user from now on, and this tenant is the one they chose."""
+    execute(
+        conn,
+        "INSERT INTO identities (platform, workspace, external_id, tenant_id, user_id, created_at,"
+        " chosen_at) VALUES (:platform, :workspace, :id, :tenant, :user, {now}, {now})"
+        " ON CONFLICT (platform, workspace, external_id, tenant_id)"
+        " DO UPDATE SET user_id = excluded.user_id, chosen_at = excluded.chosen_at",
+        platform=actor.platform,
+        workspace=actor.workspace,
+        id=actor.external_id,
+        tenant=user.tenant_id,
+        user=user.id,
+    )
+    execute(
+        conn,
+        "DELETE FROM pairings WHERE platform = :platform AND workspace = :workspace"
+        " AND external_id = :id",
+        platform=actor.platform,
+        workspace=actor.workspace,
+        id=actor.external_id,
+    )
+    detail: dict[str, str | int] = {"user": user.id, "platform": actor.platform}
+    note(conn, key, user.tenant_id, user.id, "identity.linked", detail)
+
+
+def ask_in(conn: sa.Connection, actor: Actor) -> str:
+    """Note a stranger who wants to be let in; the code that an admin needs for it."""
+    execute(conn, "DELETE FROM pairings WHERE expires_at <= {now}")
+    row = execute(
+        conn,
+        "INSERT INTO pairings (code, platform, workspace, external_id, name, created_at,"
+        " expires_at) VALUES (:code, :platform, :workspace, :id, :name, {now}, {now} + :ttl)"
+        " ON CONFLICT (platform, workspace, external_id) DO UPDATE SET name = excluded.name"
+        " RETURNING code",
+        code=parse_code(new_code(PAIRING_CHARS)),
+        platform=actor.platform,
+        workspace=actor.workspace,
+        id=actor.external_id,
+        name=actor.name[:100],
+        ttl=PAIRING_TTL_MS,
+    ).one()
+    code = text(row[0])
+    return f"{code[:4]}-{code[4:]}"
+
+
+def let_in(conn: sa.Connection, key: bytes, turn: Turn, code: str, role: Role) -> LetIn | None:
+    """Make whoever was shown the code a user of the turn's tenant, once.
+
+    The turn may run again after a crash: then the audit log tells whom it let in.
+    """
+    row = execute(
+        conn,
+        "DELETE FROM pairings WHERE code = :code AND expires_at > {now}"
+        " RETURNING platform, workspace, external_id, name",
+        code=parse_code(code),
+    ).first()
+    if row is None:
+        return _let_in_before(conn, turn)
+    actor = Actor(
+        platform=text(row[0]), workspace=text(row[1]), external_id=text(row[2]), name=text(row[3])
+    )
+    email = address_of(actor)
+    name = actor.name or email.partition("@")[0]
+    joined = insert_user(conn, turn.tenant_id, email, name, role)
+    if isinstance(joined, str):  # they were here before: an admin's word counts now
+        back = execute(
+            conn,
+            "UPDATE users SET role = CASE WHEN disabled_at IS NULL THEN role ELSE :role END,"
+            " disabled_at = NULL WHERE tenant_id = :tenant AND email = :email " + _RETURNED,
+            role=str(role),
+            tenant=turn.tenant_id,
+            email=email,
+        ).one()
+        joined = user_of_row(back)
+    detail: dict[str, str | int] = {
+        "user": joined.id,
+        "role": str(joined.role),
+        "platform": actor.platform,
+        "person": actor.external_id,
+    }
+    note(conn, key, turn.tenant_id, turn.user.id, "user.let_in", detail, turn.id)
+    identify(conn, key, joined, actor)
+    return _let_in_of(joined, actor.platform, actor.external_id)
+
+
+def _let_in_before(conn: sa.Connection, turn: Turn) -> LetIn | None:
+    row = execute(
+        conn,
+        "SELECT i.platform, i.external_id, u.id, u.tenant_id, u.email, u.name, u.role"
+        " FROM audit_log a JOIN users u ON u.tenant_id = a.tenant_id"
+        " AND a.detail LIKE '%' || u.id || '%'"
+        " JOIN identities i ON i.user_id = u.id AND i.tenant_id = u.tenant_id"
+        " AND i.platform <> 'it0' WHERE a.tenant_id = :tenant AND a.turn_id = :turn"
+        " AND a.action = 'user.let_in' ORDER BY i.chosen_at DESC LIMIT 1",
+        tenant=turn.tenant_id,
+        turn=turn.id,
+    ).first()
+    if row is None:
+        return None
+    return _let_in_of(user_of_row(row[2:]), text(row[0]), text(row[1]))
+
+
+def _let_in_of(user: User, platform: str, person: str) -> LetIn:
+    return LetIn(name=user.name, platform=platform, person=person, role=user.role)
+
+
+def note(
+    conn: sa.Connection,
+    key: bytes,
+    tenant_id: str,
+    actor: str,
+    action: str,
+    detail: dict[str, str | int],
+    turn_id: str = "",
+) -> None:
+    """Leave an audit row."""
+    entry = AuditEntry(actor=actor, action=action, turn_id=turn_id, detail=detail)
+    append_audit(conn, key, tenant_id, entry)
