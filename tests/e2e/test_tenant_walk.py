@@ -22,6 +22,7 @@ from core.tenants import Role, User
 from core.toolrunner import NoApprovals
 from core.turns import Ending, Outcome, Turn, TurnKind
 from storage.access import SqlGate
+from storage.choices import SqlChoices
 from storage.conversations import SqlConversations
 from storage.deliveries import SqlDeliveries
 from storage.inbox import SqlInbox
@@ -29,6 +30,7 @@ from storage.intake import SqlIntake
 from storage.leases import SqlLeases
 from storage.metering import RecordingMeter
 from storage.people import SqlPeople
+from storage.shares import SqlShares
 from storage.streams import SqlStreamLog
 from storage.tables import metadata
 from storage.team import SqlTeam
@@ -37,6 +39,7 @@ from tests.fakes.scripted_engine import Say, ScriptedEngine
 from tests.support.core_kit import House, Probe, Site
 
 CANARY = "xcanaryx"
+KEY = b"k" * 32
 
 # Methods that serve the installation or a worker, with the reason that they name no tenant.
 OF_THE_INSTALLATION = {
@@ -78,6 +81,7 @@ class Intruder:
     """The id of A's user."""
     event: str
     """The id of A's event."""
+    victim_tenant: str
 
     def _press(self, message: InboundMessage, action: Action) -> Press:
         """A press of B's on the button of A's turn."""
@@ -95,7 +99,7 @@ class Intruder:
         db, mine, turn = self.house.core.storage.db, self.user, self.theirs
         desk, people, parts = SqlConversations(db), SqlPeople(db), SqlDeliveries(db)
         team = SqlTeam(db, b"k" * 32)
-        gate = SqlGate(db, b"k" * 32)
+        gate, shares, choices = SqlGate(db, KEY), SqlShares(db, KEY), SqlChoices(db, KEY)
         log, streams, inbox = SqlTurnLog(db, b"k", "w"), SqlStreamLog(db), SqlInbox(db)
         conversation = turn.conversation_id
         message = self.house.message("hello", mine, conversation=conversation)
@@ -150,6 +154,17 @@ class Intruder:
             "SqlGate.invite_code": lambda: gate.invite_code(
                 mine, email=turn.user.email, role=Role.ADMIN
             ),
+            "SqlGate.let_in": lambda: gate.let_in(turn, "0000-0000", Role.ADMIN),
+            "SqlGate.recent": lambda: gate.recent(message.actor, "theirs", limit=10),
+            "SqlShares.share": lambda: shares.share(turn, conversation, mine.email),
+            "SqlShares.shared_with": lambda: shares.shared_with(
+                mine.tenant_id, turn.user.id, limit=10
+            ),
+            "SqlChoices.standing": lambda: choices.standing(turn),
+            "SqlChoices.memberships": lambda: choices.memberships(turn),
+            "SqlChoices.choose_team": lambda: choices.choose_team(turn, self.victim_tenant),
+            "SqlChoices.set_language": lambda: choices.set_language(turn, "zh"),
+            "SqlChoices.set_engine": lambda: choices.set_engine(turn, "theirs"),
             "SqlIntake.take_in": lambda: SqlIntake(db).take_in(turn, (), "forged"),
             "SqlLeases.hand_back": lambda: SqlLeases(db).hand_back(
                 turn, settlements=(), failed=False, pause_ms=0
@@ -248,7 +263,9 @@ async def test_no_method_reaches_another_tenants_rows(site: Site) -> None:
         to = Destination(
             tenant_id=intruder.tenant_id, turn_id=turn.id, event_id="e", address=address
         )
-        calls = Intruder(house, intruder, turn, to, "tok_victim", victim.id, "test:theirs").calls()
+        calls = Intruder(
+            house, intruder, turn, to, "tok_victim", victim.id, "test:theirs", victim.tenant_id
+        ).calls()
         assert set(calls) | set(OF_THE_INSTALLATION) == _methods()
         before = await _tenant_rows(house, victim.tenant_id)
         assert CANARY in repr(before)
