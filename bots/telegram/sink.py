@@ -1,0 +1,233 @@
+"""Replies on Telegram: the ``ReplySink`` of the core.
+
+Telegram cannot be asked for a message that the bot sent, so ``find`` never knows one. A part's
+id is ``CHAT:MESSAGE``, because a reply that is for its sender alone goes to another chat than
+the one it answers in.
+"""
+
+from __future__ import annotations
+
+import hashlib
+from collections import OrderedDict
+from dataclasses import dataclass, field
+
+import structlog
+from telegram import InlineKeyboardButton, InlineKeyboardMarkup
+from telegram.error import BadRequest, Forbidden, TelegramError
+
+from bots.telegram.account import Account
+from bots.telegram.client import FloodWait, UnknownMethod
+from bots.telegram.errors import failure, gone
+from bots.telegram.events_text import Me
+from bots.telegram.pace import Pace
+from bots.telegram.render import MAX, Rendered, measure, render
+from bots.telegram.sending import EMPTY, Place, Sender, shown
+from core.buttons import Action, Buttons
+from core.messages import ConversationAddress
+from core.sinks import DeliveryFailed, Destination, SinkLimits, View
+from core.words import Words
+
+EDIT_INTERVAL_S = 0.7
+MAX_REPLACED = 1000
+_NOTICE = "notice"
+
+_log = structlog.get_logger()
+
+
+@dataclass(slots=True)
+class TelegramSink:
+    """Posts, edits and drafts, at the pace that Telegram allows."""
+
+    account: Account
+    sender: Sender
+    pace: Pace
+    buttons: Buttons
+    _drafts: bool = True
+    _replaced: OrderedDict[str, str] = field(default_factory=OrderedDict)
+    """Messages that somebody deleted, and the one that took each one's place."""
+
+    @property
+    def limits(self) -> SinkLimits:
+        """Telegram's."""
+        return SinkLimits(max_chars=MAX, edit_interval_s=EDIT_INTERVAL_S, measure=measure)
+
+    async def draft(self, to: Destination, view: View) -> bool:
+        """Show a preview in a private chat; one that the pace does not allow is left out."""
+        chat_id = int(to.address.channel)
+        if not self._drafts or chat_id < 0:
+            return False
+        if not self.pace.draft(chat_id):
+            return True
+        thinking = View(text=Words(to.language)("Thinking…"))
+        body = shown(view if view.text or view.status else thinking)
+        try:
+            await self.account.client.bot.send_message_draft(
+                chat_id,
+                _draft_id(to.turn_id),
+                body.text,
+                message_thread_id=_thread(to.address),
+                entities=body.entities or None,
+            )
+        except (UnknownMethod, BadRequest) as error:
+            _log.info("telegram.no_drafts", reason=error.message)
+            self._drafts = False
+            return False
+        except Forbidden as error:
+            raise failure(error) from error
+        except FloodWait as error:
+            self.pace.drafts_cost = True
+            self.pace.punished(chat_id, error.seconds)
+        except TelegramError:
+            _log.info("telegram.draft_failed")
+        return True
+
+    async def post(self, to: Destination, part: int, view: View) -> str:
+        """Post a part; in a group it answers the message it is about."""
+        if to.private and _is_group(to.address):
+            return await self._post_privately(to, part, view)
+        chat_id = self.sender.current(int(to.address.channel))
+        reply_to = to.source_ref if part == 1 and _is_group(to.address) else ""
+        place = Place(
+            chat_id=chat_id,
+            thread_id=_thread(to.address),
+            reply_to=int(reply_to) if reply_to.isdecimal() else None,
+        )
+        return await self._post(place, view, self._keyboard(to, view))
+
+    async def edit(self, to: Destination, ref: str, view: View) -> None:
+        """Make a part show this.
+
+        A message that was deleted meanwhile is replaced once the text is final, so that the
+        answer is not lost: first by a placeholder whose id is remembered here, which is then
+        edited. An answer of Telegram that gets lost in between leaves a placeholder, never a
+        second text; only a crash right after the edit, before the core has noted it, can.
+        """
+        ref = self._replaced.get(ref, ref)
+        chat_id, message_id, kind = _parse_ref(ref)
+        if kind == _NOTICE:
+            return
+        if self.sender.current(chat_id) == chat_id:  # a supergroup has other ids
+            await self._admit(chat_id, view)
+            if await self._edit(chat_id, message_id, view, self._keyboard(to, view)):
+                return
+        if not view.final:
+            sentence = "The message was deleted."
+            raise DeliveryFailed(sentence, retry_after_s=None, permanent=True)
+        await self._replace(to, ref, view)
+
+    async def _edit(
+        self, chat_id: int, message_id: int, view: View, markup: InlineKeyboardMarkup | None
+    ) -> bool:
+        """False when the message is not there any more."""
+        try:
+            await self.sender.edit(chat_id, message_id, shown(view), markup)
+        except BadRequest as error:
+            if gone(error):
+                return False
+            raise failure(error) from error
+        return True
+
+    async def find(self, to: Destination, part: int) -> str | None:  # noqa: ARG002
+        """Telegram cannot tell."""
+        return None
+
+    async def _replace(self, to: Destination, ref: str, view: View) -> None:
+        _log.warning("telegram.message_replaced", turn=to.turn_id)
+        chat_id, _, _ = _parse_ref(ref)
+        thread = None if to.private else _thread(to.address)
+        place = Place(chat_id=self.sender.current(chat_id), thread_id=thread)
+        await self.pace.final(place.chat_id)
+        new = await self._send(place, Rendered(EMPTY, ()), None)
+        self._replaced[ref] = new
+        while len(self._replaced) > MAX_REPLACED:
+            self._replaced.popitem(last=False)
+        _, message_id, _ = _parse_ref(new)
+        await self.pace.final(place.chat_id)
+        try:
+            await self.sender.edit(place.chat_id, message_id, shown(view), None)
+        except BadRequest as error:
+            raise failure(error) from error
+
+    async def _post_privately(self, to: Destination, part: int, view: View) -> str:
+        """To the sender's own chat; who never opened it is told in the group how to."""
+        place = Place(chat_id=int(to.sender))
+        try:
+            return await self._post(place, view, None)
+        except DeliveryFailed as refused:
+            if not refused.permanent:
+                raise
+        group = self.sender.current(int(to.address.channel))
+        if part > 1:
+            return f"{group}:0:{_NOTICE}"
+        text = render(await self._open_a_chat(to))
+        reply = int(to.source_ref) if to.source_ref.isdecimal() else None
+        place = Place(chat_id=group, thread_id=_thread(to.address), reply_to=reply)
+        await self.pace.final(group)
+        return f"{await self._send(place, text, None)}:{_NOTICE}"
+
+    async def _open_a_chat(self, to: Destination) -> str:
+        try:
+            me: Me | None = await self.account.me()
+        except TelegramError:
+            me = None
+        words = Words(to.language)
+        if me is None:
+            return words("That is for your eyes only. Open a private chat with me and ask again.")
+        return words(
+            "That is for your eyes only. [Open a private chat with me]({link}), press Start "
+            "and ask again there.",
+            link=f"https://t.me/{me.username}",
+        )
+
+    async def _post(self, place: Place, view: View, markup: InlineKeyboardMarkup | None) -> str:
+        await self._admit(place.chat_id, view, post=True)
+        return await self._send(place, shown(view), markup)
+
+    async def _send(self, place: Place, body: Rendered, markup: InlineKeyboardMarkup | None) -> str:
+        try:
+            message_id = await self.sender.send(place, body, markup)
+        except BadRequest as error:
+            raise failure(error) from error
+        return f"{self.sender.current(place.chat_id)}:{message_id}"
+
+    async def _admit(self, chat_id: int, view: View, *, post: bool = False) -> None:
+        if view.final:
+            await self.pace.final(chat_id)
+        elif post:
+            self.pace.placeholder(chat_id)
+        else:
+            self.pace.preview(chat_id)
+
+    def _keyboard(self, to: Destination, view: View) -> InlineKeyboardMarkup | None:
+        """Stop, while there is something to stop."""
+        if view.final or not view.last or to.private:
+            return None
+        now = str(self.sender.current(int(to.address.channel)))
+        address = ConversationAddress(
+            platform=to.address.platform,
+            workspace=to.address.workspace,
+            channel=now,
+            thread=to.address.thread,
+        )
+        data = self.buttons.seal(Action.STOP, to.turn_id, address)
+        label = Words(to.language)("Stop")
+        return InlineKeyboardMarkup([[InlineKeyboardButton(label, callback_data=data)]])
+
+
+def _is_group(address: ConversationAddress) -> bool:
+    return address.channel.startswith("-")
+
+
+def _thread(address: ConversationAddress) -> int | None:
+    return int(address.thread) if address.thread else None
+
+
+def _parse_ref(ref: str) -> tuple[int, int, str]:
+    chat_id, _, rest = ref.partition(":")
+    message_id, _, kind = rest.partition(":")
+    return int(chat_id), int(message_id), kind
+
+
+def _draft_id(turn_id: str) -> int:
+    """The same for every draft of a turn, and never zero."""
+    return int.from_bytes(hashlib.sha256(turn_id.encode()).digest()[:4], "big") >> 1 | 1

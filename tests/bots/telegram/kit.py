@@ -1,0 +1,148 @@
+"""The real core, the real adapter and the fake Telegram: what end-to-end tests begin with.
+
+::
+
+    async with TelegramFake() as fake, open_scene(site, fake) as scene:
+        scene.admin.say(scene.admin.user, "hello")
+        await scene.answered(scene.admin, "Fine.")
+"""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import AsyncGenerator, Sequence
+from contextlib import AsyncExitStack, asynccontextmanager, suppress
+from dataclasses import dataclass, replace
+from typing import Any
+
+from aiohttp import web
+
+import app
+from bots.telegram.app import Telegram, TelegramConfig
+from core.buttons import Buttons
+from core.scheduling import Pace
+from core.tools import Tool
+from storage.access import SqlGate
+from tests.fakes.scripted_engine import Say, ScriptedEngine
+from tests.fakes.telegram import Chat, TelegramFake
+from tests.support.core_kit import PACE, Faults, House, Site
+
+BUTTONS = Buttons(b"a key for the buttons of tests")
+ADMIN = 5001
+"""The Telegram id of the linked admin."""
+SECRET = "a-secret-for-the-webhook"
+
+
+def config_of(fake: TelegramFake, **more: Any) -> TelegramConfig:
+    """How the adapter reaches the fake: by polling, unless a webhook is configured."""
+    plain = TelegramConfig(
+        token=fake.token, api_url=fake.url, file_url=None, webhook_secret=None, public_url=None
+    )
+    return replace(plain, **more)
+
+
+@dataclass
+class Scene:
+    """A running bot, and the admin's private chat with it."""
+
+    house: House
+    fake: TelegramFake
+    telegram: Telegram
+    admin: Chat
+
+    @property
+    def gate(self) -> SqlGate:
+        """Makes codes."""
+        return SqlGate(self.house.core.storage.db, self.house.core.storage.keys.derive("audit"))
+
+    async def answered(self, chat: Chat, text: str, timeout_s: float = 20.0) -> None:
+        """Wait until a message of the bot in the chat shows exactly this text."""
+        await self.fake.wait_for(lambda: text in chat.texts(), timeout_s)
+
+    async def link(self, chat: Chat) -> None:
+        """Link a chat (and in a private one its person) to the admin's team."""
+        code = await self.gate.link_code(self.house.admin)
+        who = chat.user if chat.kind == "private" else self.admin.user
+        before = len(chat.texts())
+        chat.say(who, f"/start {code}")
+        await self.fake.wait_for(lambda: _welcomed(chat.texts()[before:]))
+
+
+def _welcomed(texts: Sequence[str]) -> bool:
+    return any(len(text) > 1 for text in texts)
+
+
+@asynccontextmanager
+async def open_scene(
+    site: Site,
+    fake: TelegramFake,
+    engine: ScriptedEngine | None = None,
+    *,
+    config: TelegramConfig | None = None,
+    tools: Sequence[Tool] = (),
+    pace: Pace = PACE,
+    link_admin: bool = True,
+) -> AsyncGenerator[Scene]:
+    """Run a core with the adapter; a webhook's address gets a server of its own.
+
+    ``link_admin=False``: the admin was linked before, in an earlier scene on the same site.
+    """
+    engine = engine or ScriptedEngine([Say("Fine.")])
+    config = config or config_of(fake)
+    async with AsyncExitStack() as stack:
+        telegram = await stack.enter_async_context(Telegram.open(config, BUTTONS))
+        house = await stack.enter_async_context(_house(site, telegram, engine, tools, pace))
+        if config.public_url is not None:
+            await stack.enter_async_context(_serve(telegram, house, config.public_url))
+        listening = asyncio.create_task(telegram.listen(house.core.inbox))
+        stack.push_async_callback(_end, listening)
+        admin = fake.hub.chats.get(ADMIN) or fake.private(ADMIN, first_name="Ada")
+        scene = Scene(house=house, fake=fake, telegram=telegram, admin=admin)
+        if link_admin:
+            await scene.link(admin)
+        yield scene
+
+
+@asynccontextmanager
+async def _house(
+    site: Site, telegram: Telegram, engine: ScriptedEngine, tools: Sequence[Tool], pace: Pace
+) -> AsyncGenerator[House]:
+    settings = site.settings(IT0_TURN_SLOTS="16", IT0_SHUTDOWN_GRACE_S="5")
+    parts = app.Parts(
+        engines={"runbook": engine},
+        tools=tuple(tools),
+        sinks={"telegram": telegram.sink},
+        sources={"telegram": telegram.files},
+        pace=pace,
+    )
+    async with app.open_storage(settings) as storage:
+        admin = await storage.people.install(
+            tenant_name="My team", admin_email=settings.admin_email
+        )
+        faults = Faults(storage.db)
+        faults.install()
+        async with app.open_core(settings, storage, parts) as core:
+            house = House(core, admin, faults, engine)
+            yield house
+            if faults.dead and not house.crashed:
+                await house.crash()
+
+
+@asynccontextmanager
+async def _serve(telegram: Telegram, house: House, public_url: str) -> AsyncGenerator[None]:
+    application = web.Application()
+    application.add_routes(telegram.routes(house.core.inbox))
+    runner = web.AppRunner(application, access_log=None, shutdown_timeout=0.1)
+    await runner.setup()
+    try:
+        port = int(public_url.rpartition(":")[2])
+        await web.TCPSite(runner, "127.0.0.1", port).start()
+        yield
+    finally:
+        await runner.cleanup()
+
+
+async def _end(listening: asyncio.Task[None]) -> None:
+    listening.cancel()
+    with suppress(asyncio.CancelledError):
+        await listening
