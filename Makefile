@@ -18,7 +18,7 @@ ifneq ($(shell cat $(VENV)/.place 2>/dev/null)$(shell $(PY) -I -c '$(PROBE)' 2>/
 $(VENV)/.place: remake
 endif
 
-.PHONY: help run test test-slow check bench chaos lock clean remake
+.PHONY: help run test test-slow check words bench chaos lock clean remake
 .DELETE_ON_ERROR:
 
 help: ## show this list
@@ -38,6 +38,17 @@ check: $(VENV)/.dev ## lint, format, types and architecture
 	@$(PY) -m ruff format --check .
 	@$(PY) -m mypy
 	@$(PY) -c 'from importlinter.cli import lint_imports_command as main; main()' --no-logo
+
+BABEL := $(PY) -m babel.messages.frontend --quiet
+words: $(VENV)/.dev ## bring the translations up to date; fails when one is missing or unsure
+	@set -e; pot=$$(mktemp); trap 'rm -f "$$pot"' EXIT; \
+	$(BABEL) extract -F pyproject.toml --no-default-keywords -k sentence -k words \
+		--no-location --sort-output --project=IT0 -o "$$pot" core bots storage; \
+	for po in core/locales/*/LC_MESSAGES/it0.po; do \
+		$(BABEL) update -i "$$pot" -o "$$po" -l "$$(echo "$$po" | cut -d/ -f3)" \
+			--ignore-obsolete --omit-header --ignore-pot-creation-date; \
+	done
+	@$(PY) -m pytest -q tests/core/test_words.py
 
 bench: $(VENV)/.dev ## the benchmarks, each beside the bare library it is compared with
 	@set -e; for script in bench/[a-z]*.py; do \
