@@ -39,13 +39,12 @@ check: $(VENV)/.dev ## lint, format, types and architecture
 	@$(PY) -m mypy
 	@$(PY) -c 'from importlinter.cli import lint_imports_command as main; main()' --no-logo
 
-BABEL := $(PY) -m babel.messages.frontend --quiet
 words: $(VENV)/.dev ## bring the translations up to date; fails when one is missing or unsure
 	@set -e; pot=$$(mktemp); trap 'rm -f "$$pot"' EXIT; \
-	$(BABEL) extract -F pyproject.toml --no-default-keywords -k sentence -k words \
+	$(PY) -m babel.messages.frontend -q extract -F pyproject.toml --no-default-keywords -k sentence -k words \
 		--no-location --sort-output --project=IT0 -o "$$pot" core bots storage; \
 	for po in core/locales/*/LC_MESSAGES/it0.po; do \
-		$(BABEL) update -i "$$pot" -o "$$po" -l "$$(echo "$$po" | cut -d/ -f3)" \
+		$(PY) -m babel.messages.frontend -q update -i "$$pot" -o "$$po" -l "$$(echo "$$po" | cut -d/ -f3)" \
 			--ignore-obsolete --omit-header --ignore-pot-creation-date; \
 	done
 	@$(PY) -m pytest -q tests/core/test_words.py
