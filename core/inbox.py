@@ -86,6 +86,8 @@ class InboxStore(Protocol):
     ) -> Accepted | Rejected:
         """Resolve user and conversation, store the turn, perhaps lease it to ``worker``.
 
+        A conversation without a title gets this one.
+
         It is not leased when the tenant holds ``tenant_limit`` leases of this worker.
         """
 
@@ -274,7 +276,7 @@ class Inbox:
             accepted = await self._store.accept(
                 message,
                 kind=kind,
-                title=title_of(message.text) or "Attachments",
+                title=_title(message, kind),
                 worker=worker,
                 tenant_limit=self._slots.tenant_slots,
             )
@@ -287,6 +289,13 @@ class Inbox:
         if leased is None:
             self._slots.wake()
         return accepted
+
+
+def _title(message: InboundMessage, kind: TurnKind) -> str:
+    """A conversation is named after its first question; a command is none."""
+    if kind is TurnKind.COMMAND:
+        return ""
+    return title_of(message.text) or "Attachments"
 
 
 def _printable(name: str) -> str:

@@ -72,6 +72,9 @@ class SqlConversations:
         return await self._db.read(_messages, tenant_id, user_id, conversation_id, limit)
 
 
+UNTITLED = "New conversation"
+"""Until its first question."""
+
 MessageRow = tuple[str, str, str, str, int, str, str]
 """Turn id, text, reply, notice, creation time, status, outcome."""
 
@@ -108,6 +111,11 @@ def _told(reply: str, outcome: str, notice: str) -> str:
     return reply
 
 
+def _said(said: str, user_id: str, name: str, turn: Turn) -> str:
+    """A message as the model reads it: in a group it must know who of several people wrote."""
+    return said if user_id == turn.user.id else f"({name} wrote:)\n{said}"
+
+
 def _past(
     conn: sa.Connection, turn: Turn, upto: int, max_turns: int
 ) -> tuple[tuple[PastTurn, ...], bool]:
@@ -116,7 +124,9 @@ def _past(
         return (), False
     rows = execute(
         conn,
-        "SELECT id, seq, text, attachments, reply, outcome, notice FROM turns"
+        "SELECT id, seq, text, attachments, reply, outcome, notice, user_id,"
+        " (SELECT name FROM users u WHERE u.id = turns.user_id AND u.tenant_id = :tenant)"
+        " FROM turns"
         " WHERE conversation_id = :cid"
         " AND tenant_id = :tenant AND seq > :upto AND seq < :seq AND status = 'done'"
         " AND kind = 'message' AND outcome <> 'steered' ORDER BY seq DESC LIMIT :n",
@@ -137,7 +147,7 @@ def _past(
         budget -= sum(ref.size for ref in refs)
         files = _load(conn, turn.tenant_id, refs) if refs and budget >= 0 else ()
         exchange = Exchange(
-            user_text=text(row[2]),
+            user_text=_said(text(row[2]), text(row[7]), text(row[8]), turn),
             attachments=files,
             steps=steps.get(text(row[0]), ()),
             reply=_told(text(row[4]), text(row[5]), text(row[6])),
@@ -203,7 +213,7 @@ def list_own(
     return tuple(
         ConversationInfo(
             id=text(row[0]),
-            title=text(row[1]),
+            title=text(row[1]) or UNTITLED,
             platform=text(row[2]),
             updated_at_ms=integer(row[3]),
             turns=integer(row[4]),
@@ -218,7 +228,7 @@ def _new(conn: sa.Connection, turn: Turn) -> str:
     conversation_id = f"conv_{turn.id.removeprefix('turn_')}"
     there = execute(conn, "SELECT 1 FROM conversations WHERE id = :id", id=conversation_id).first()
     if there is None:
-        insert_conversation(conn, turn.user, conversation_id, turn.address, "New conversation")
+        insert_conversation(conn, turn.user, conversation_id, turn.address, "")
     _point(conn, turn, conversation_id)
     return conversation_id
 

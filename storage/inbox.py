@@ -153,7 +153,7 @@ def _bump(conn: sa.Connection, user: User, conversation_id: str, offer: _Offer) 
     worker = offer.worker
     if worker is not None and not _may_lease(conn, user, conversation_id, worker, offer):
         worker = None
-    row = execute(conn, _BUMP, cid=conversation_id, me=worker).first()
+    row = execute(conn, _BUMP, cid=conversation_id, me=worker, title=offer.title).first()
     if row is None:
         return None
     seq = integer(row[0])
@@ -186,6 +186,7 @@ def _may_lease(
 
 _BUMP = """
 UPDATE conversations SET last_seq = last_seq + 1, updated_at = {now},
+  title = CASE WHEN title = '' THEN :title ELSE title END,
   ready_at    = CASE WHEN done_seq = last_seq THEN {now} ELSE ready_at END,
   lease_epoch = CASE WHEN done_seq = last_seq AND lease_owner IS NULL
                       AND CAST(:me AS TEXT) IS NOT NULL THEN lease_epoch + 1 ELSE lease_epoch END,

@@ -10,6 +10,7 @@ from core.messages import ConversationAddress, InboundMessage
 from core.refusals import Rejected
 from core.tenants import Role, User
 from storage.access import SqlGate
+from tests.fakes.scripted_engine import Say, ScriptedEngine
 from tests.support.core_gate import Gate
 from tests.support.core_kit import House, Probe, Site
 
@@ -220,3 +221,31 @@ async def _in_group(house: House, group: str) -> InboundMessage:
     )
     assert isinstance(linked, Accepted)
     return message
+
+
+async def test_a_conversation_is_named_after_its_first_question(site: Site) -> None:
+    """Commands before it, such as the welcome, name nothing."""
+    async with site.open() as house:
+        message = await _in_group(house, "-100")
+        assert await house.rows("SELECT title FROM conversations") == [("",)]
+        accepted = await house.core.inbox.accept(replace(message, text="How full is web-3?"))
+        assert isinstance(accepted, Accepted)
+        assert await house.rows("SELECT title FROM conversations") == [("How full is web-3?",)]
+
+
+async def test_the_model_knows_who_of_a_group_wrote(site: Site) -> None:
+    """Messages of others come with their name, one's own without."""
+    engine = ScriptedEngine([Say("Fine.")])
+    async with site.open(engine) as house:
+        colleague = await house.user(house.admin.tenant_id, "grace@example.com")
+        await house.ask("is web-3 up?", place="g")
+        conversation = (await house.rows("SELECT id FROM conversations"))[0][0]
+        theirs = house.message("and web-4?", colleague)
+        shared = replace(theirs, address=house.message("", place="g").address)
+        accepted = await house.core.inbox.accept(shared)
+        assert isinstance(accepted, Accepted)
+        assert accepted.conversation_id == conversation
+        await house.final(accepted)
+        await house.ask("thanks", place="g")
+    said = [exchange.user_text for exchange in engine.requests[-1].history]
+    assert said == ["is web-3 up?", "(grace wrote:)\nand web-4?"]
