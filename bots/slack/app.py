@@ -158,7 +158,7 @@ class Slack:
         bolt = AsyncApp(
             name="it0",
             logger=_bolt_log,
-            client=self._workspaces.api.client(""),
+            client=self._workspaces.api.client(None),
             authorize=_authorize,
             signing_secret=self._config.signing_secret or "",
             process_before_response=True,

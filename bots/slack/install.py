@@ -15,14 +15,14 @@ from collections.abc import Callable
 from dataclasses import dataclass, field
 from urllib.parse import urlencode
 
-import aiohttp
 import structlog
 from aiohttp import web
-from slack_sdk.errors import SlackApiError, SlackClientError
 
-from bots.slack.fields import Json, node, text
+from bots.slack.errors import Refused
+from bots.slack.fields import Json, text
 from bots.slack.manifest import BOT_SCOPES, COMMAND, REDIRECT_PATH
 from bots.slack.workspaces import Workspaces
+from core.sinks import DeliveryFailed
 
 INSTALL_PATH = "/slack/install"
 COOKIE = "it0_slack_install"
@@ -143,22 +143,18 @@ class Install:
         return page
 
     async def _exchange(self, code: str) -> Json | None:
-        client = self._workspaces.api.client("")
+        given = {
+            "client_id": self._client_id,
+            "client_secret": self._client_secret,
+            "code": code,
+            "redirect_uri": self._redirect,
+        }
         try:
-            answer = await client.oauth_v2_access(
-                client_id=self._client_id,
-                client_secret=self._client_secret,
-                code=code,
-                redirect_uri=self._redirect,
-            )
-        except SlackApiError as error:
-            reason = text(getattr(error.response, "data", None), "error")
+            return await self._workspaces.api.call("", "oauth.v2.access", given)
+        except DeliveryFailed as failure:
+            reason = failure.reason if isinstance(failure, Refused) else "unreachable"
             _log.warning("slack.install_failed", reason=reason)
             return None
-        except (SlackClientError, aiohttp.ClientError, OSError, TimeoutError, ValueError):
-            _log.warning("slack.install_failed", reason="unreachable")
-            return None
-        return node(answer.data)
 
 
 def _page(status: int, sentence: str) -> web.Response:

@@ -10,7 +10,7 @@ from __future__ import annotations
 import asyncio
 import json
 import random
-from collections.abc import Awaitable, Callable
+from collections.abc import Awaitable, Callable, Coroutine
 from dataclasses import dataclass, field
 
 import aiohttp
@@ -53,7 +53,8 @@ class SocketMode:
     api: Api
     app_token: str = field(repr=False)
     handle: Handle
-    _tasks: set[asyncio.Task[None]] = field(default_factory=set)
+    _handling: set[asyncio.Task[None]] = field(default_factory=set)
+    _draining: set[asyncio.Task[None]] = field(default_factory=set)
 
     async def run(self) -> None:
         """Listen; survives outages and refreshes."""
@@ -71,16 +72,15 @@ class SocketMode:
                     _log.warning("slack.socket_unreachable", again_in_s=round(pause, 1))
                 await asyncio.sleep(pause * random.uniform(0.5, 1.0))  # noqa: S311  # jitter
         finally:
-            for task in self._tasks:
+            for task in self._handling:
                 task.cancel()
-            await asyncio.gather(*self._tasks, return_exceptions=True)
+            await asyncio.gather(*self._handling, *self._draining, return_exceptions=True)
 
     @staticmethod
     def _refused(refusal: Refused, pause: float) -> float:
         if refusal.retry_after_s is not None:
             return refusal.retry_after_s
-        sentence = _SENTENCES.get(refusal.reason, f"SLACK_APP_TOKEN: Slack says {refusal.reason}.")
-        _log.error("slack.socket_refused", problem=sentence)
+        _log.error("slack.socket_refused", problem=problem_of(refusal))
         return max(pause, WRONG_TOKEN_PAUSE_S)
 
     async def _connection(self) -> None:
@@ -103,17 +103,11 @@ class SocketMode:
                 if text(envelope, "type") == "hello":
                     _log.info("slack.socket_connected")
                 if text(envelope, "envelope_id"):
-                    self._start(self._one(socket, envelope), handled)
+                    _start(self._one(socket, envelope), handled, self._handling)
         finally:
-            self._start(_drain(socket, handled), set())
+            _start(_drain(socket, handled), self._draining)
         if not leaving:
             raise aiohttp.ClientConnectionError
-
-    def _start(self, work: Awaitable[None], also: set[asyncio.Task[None]]) -> None:
-        task = asyncio.ensure_future(work)
-        for tasks in (self._tasks, also):
-            tasks.add(task)
-            task.add_done_callback(tasks.discard)
 
     async def _one(self, socket: aiohttp.ClientWebSocketResponse, envelope: Json) -> None:
         answer = await self.handle(envelope)
@@ -126,6 +120,18 @@ class SocketMode:
             await socket.send_json(acknowledgement)
         except (ConnectionError, RuntimeError):
             _log.info("slack.socket_lost_ack")
+
+
+def problem_of(refusal: Refused) -> str:
+    """What is wrong with the app-level token, for the operator."""
+    return _SENTENCES.get(refusal.reason, f"SLACK_APP_TOKEN: Slack says {refusal.reason}.")
+
+
+def _start(work: Coroutine[object, object, None], *owners: set[asyncio.Task[None]]) -> None:
+    task = asyncio.create_task(work)
+    for tasks in owners:
+        tasks.add(task)
+        task.add_done_callback(tasks.discard)
 
 
 async def _drain(socket: aiohttp.ClientWebSocketResponse, handled: set[asyncio.Task[None]]) -> None:

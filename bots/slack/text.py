@@ -11,12 +11,15 @@ import re
 from collections.abc import Callable
 
 from core.commands import HELP
+from core.words import LANGUAGES
 
 _TOKEN = re.compile(r"<([@#!][^<>|]*|(?:https?|ftp|mailto|tel):[^<>|]*)(?:\|([^<>]*))?>")
 _WORDS = frozenset(HELP) | {"link"}
 _WITH_ARGUMENT = {word for word, line in HELP.items() if f"`/{word} " in line} | {"link"}
-_ARGUMENT = re.compile(r"\d{1,4}|[0-9A-Za-z]{4}(?:-[0-9A-Za-z]{4}){1,2}")
-"""A number of a list, or a code; other words after a command word make it a sentence."""
+_ARGUMENT = re.compile(
+    rf"\d{{1,4}}|[0-9A-Za-z]{{4}}(?:-[0-9A-Za-z]{{4}}){{1,2}}|{'|'.join(LANGUAGES)}"
+)
+"""A number of a list, a code or a language; other words after a command make a sentence."""
 
 Names = Callable[[str], str]
 """The name of a person, as far as it is known; empty otherwise."""

@@ -25,6 +25,7 @@ _REREAD_S = 300.0
 _MOST_KNOWN = 1_000
 _READS = frozenset({"conversations.history", "conversations.replies", "users.info", "files.info"})
 """Methods that take no JSON body (docs.slack.dev/apis/web-api, "Methods supporting JSON")."""
+_FORMS = frozenset({"oauth.v2.access"})
 
 _log = structlog.get_logger()
 
@@ -37,9 +38,9 @@ class Api:
         self.session = session
         self.base_url = base_url or AsyncWebClient.BASE_URL
         self._direct = base_url is not None
-        self._client = self.client("")
+        self._client = self.client(None)
 
-    def client(self, token: str) -> AsyncWebClient:
+    def client(self, token: str | None) -> AsyncWebClient:
         """A client that never repeats a call by itself: a repeated post would be a second one."""
         client = AsyncWebClient(
             token=token,
@@ -58,14 +59,15 @@ class Api:
         Raises ``Refused`` when Slack says no and ``Unclear`` when it cannot be known.
         """
         given = {name: value for name, value in arguments.items() if value is not None}
-        read = method in _READS
+        read, form = method in _READS, method in _FORMS
         try:
             async with asyncio.timeout(CALL_S):
                 answer = await self._client.api_call(
                     method,
                     http_verb="GET" if read else "POST",
                     params=given if read else None,
-                    json=None if read else given,
+                    data=given if form else None,
+                    json=None if read or form else given,
                     headers={"Authorization": f"Bearer {token}"} if token else {},
                 )
         except SlackApiError as error:

@@ -6,8 +6,6 @@ from collections.abc import AsyncGenerator, AsyncIterator
 from contextlib import AsyncExitStack, asynccontextmanager
 from dataclasses import dataclass
 
-from aiohttp import web
-
 import app
 from bots.slack.app import Slack
 from bots.web.server import listening
@@ -166,8 +164,7 @@ async def _reached(
             await fake.wait_for(lambda: fake.outbox.sockets.open)
             yield None
         return
-    application = web.Application()
-    application.add_routes(platforms.routes(core.inbox))
+    application = app.build_web(core, platforms.routes(core.inbox))
     async with listening(application, "127.0.0.1", 0) as url:
         fake.events_url = f"{url}/slack/events"
         yield url
