@@ -152,7 +152,8 @@ class Reply:
         self._held_at = time.monotonic()
         if not self._parts:
             await self._patiently(self._adopt)
-        if 1 not in self._parts:  # a crash may then leave a second "…", never a second answer
+        if 1 not in self._parts and not self._sink.limits.findable:
+            # A crash may then leave a second "…", never a second answer.
             await self._show_part(1, View(text=PLACEHOLDER))
         if self._adopted:  # the worker before us may have changed what we showed since
             self._parts = {number: _unknown(part) for number, part in self._parts.items()}

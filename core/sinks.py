@@ -58,6 +58,8 @@ class SinkLimits:
     edit_interval_s: float
     """Least time between two edits of one reply."""
     measure: Callable[[str], int] = len
+    findable: bool = False
+    """Posts carry (turn, part) and ``find`` sees them: a final text needs no placeholder first."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
