@@ -286,13 +286,14 @@ def build_web(core: Core, hooks: Sequence[web.RouteDef] = ()) -> web.Application
     """The API, its streams, health and metrics; ``hooks`` are the platforms' own routes."""
     people = core.storage.people
     auth = Authenticator(key=core.storage.keys.derive("tokens"), store=people)
-    team = SqlTeam(core.storage.db, core.storage.keys.derive("audit"))
+    audit_key = core.storage.keys.derive("audit")
+    team, gate = SqlTeam(core.storage.db, audit_key), SqlGate(core.storage.db, audit_key)
     identity = partial(identity_proof, core.storage.keys.derive("identity"))
     return build(
         [
             *TurnRoutes(core.inbox, core.streams, auth).routes(),
             *TeamRoutes(core.conversations, people, auth).routes(),
-            *PeopleRoutes(people, team, team, auth).routes(),
+            *PeopleRoutes(people, team, team, gate, auth).routes(),
             *HealthRoutes(core.storage.operations, core.scheduler, identity).routes(),
         ],
         hooks=hooks,

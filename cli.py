@@ -87,6 +87,10 @@ def _add_people(commands: argparse._SubParsersAction[argparse.ArgumentParser]) -
     add.add_argument("--name", default="")
     add.add_argument("--role", choices=["viewer", "operator", "admin"], default="operator")
     add.set_defaults(handler=_user_add)
+    invite = user.add_parser("invite", help="make a code by which a person joins from a chat")
+    invite.add_argument("email", metavar="EMAIL")
+    invite.add_argument("--role", choices=["viewer", "operator", "admin"], default="viewer")
+    invite.set_defaults(handler=_user_invite)
     user.add_parser("list", help="list them").set_defaults(handler=_user_list)
     role = user.add_parser("role", help="give a person another role")
     role.add_argument("email", metavar="EMAIL")
@@ -95,6 +99,9 @@ def _add_people(commands: argparse._SubParsersAction[argparse.ArgumentParser]) -
     disable = user.add_parser("disable", help="shut a person out; their tokens stop at once")
     disable.add_argument("email", metavar="EMAIL")
     disable.set_defaults(handler=_user_disable)
+    link = commands.add_parser("link", help="make a code that links a Slack or Telegram account")
+    link.add_argument("--as", metavar="EMAIL", dest="email", help="whose; default the first admin")
+    link.set_defaults(handler=_link)
     token = commands.add_parser("token", help="make an API token, list them, or revoke one")
     token.add_argument("email", metavar="EMAIL", nargs="?", help="whose; default the first admin")
     token.add_argument("--days", type=int, default=90, help="how long it lives; default 90")
@@ -184,6 +191,18 @@ def _user_add(arguments: argparse.Namespace) -> int:
     from operate import add_user  # noqa: PLC0415  # only this command needs it
 
     return _run(add_user(_settings(quiet=True), arguments))
+
+
+def _user_invite(arguments: argparse.Namespace) -> int:
+    from operate import invite  # noqa: PLC0415  # only this command needs it
+
+    return _run(invite(_settings(quiet=True), arguments))
+
+
+def _link(arguments: argparse.Namespace) -> int:
+    from operate import link  # noqa: PLC0415  # only this command needs it
+
+    return _run(link(_settings(quiet=True), arguments))
 
 
 def _user_list(_arguments: argparse.Namespace) -> int:

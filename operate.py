@@ -14,12 +14,14 @@ from typing import TYPE_CHECKING, Final, TextIO, TypeVar
 import aiohttp
 
 import app
+from bots import codes
 from bots.console_terminal import safe_text
 from bots.operator import RequestRefused
 from core.clock import SystemClock
 from core.errors import It0Error
 from reach import connected, installation_keys
 from settings import Settings
+from storage.access import SqlGate
 from storage.audit import SqlAudit
 from storage.database import Database
 from storage.inspection import NOT_MADE, inspect, inspect_sqlite
@@ -73,6 +75,31 @@ async def add_user(settings: Settings, arguments: argparse.Namespace) -> int:
     line = f"Added {user['email']} as {user['role']}. `it0 token {user['email']}` makes a token."
     print(safe_text(line))
     return 0
+
+
+async def link(settings: Settings, arguments: argparse.Namespace) -> int:
+    """``it0 link``."""
+    async with connected(settings) as server:
+        code = await _sentences(server.operator(arguments.email).link_code())
+    print(safe_text(codes.linking(code, arguments.email or "the first admin")))
+    return 0
+
+
+async def invite(settings: Settings, arguments: argparse.Namespace) -> int:
+    """``it0 user invite``."""
+    email, role = arguments.email, arguments.role
+    async with connected(settings) as server:
+        code = await _sentences(server.operator().invite_code(email=email, role=role))
+    print(safe_text(codes.inviting(code, email, role)))
+    return 0
+
+
+async def first_link_code(process: app.Running) -> str:
+    """How the first admin gets in, while no chat platform knows anybody; else empty."""
+    storage = process.core.storage
+    gate = SqlGate(storage.db, storage.keys.derive("audit"))
+    code = await gate.first_link_code(process.admin) if process.platforms else None
+    return "" if code is None else codes.first(code, process.admin.email)
 
 
 async def list_users(settings: Settings) -> int:

@@ -75,6 +75,15 @@ class OperatorClient:
         """A bearer token for the user this client acts as."""
         return str((await self._call("POST", "tokens", {"days": days}))["token"])
 
+    async def link_code(self) -> str:
+        """A code that makes its sender the user this client acts as."""
+        return str((await self._call("POST", "codes", {"kind": "link"}))["code"])
+
+    async def invite_code(self, *, email: str, role: str) -> str:
+        """A code that makes its sender a user of the team."""
+        body = {"kind": "invite", "email": email, "role": role}
+        return str((await self._call("POST", "codes", body))["code"])
+
     async def tokens(self) -> list[TokenRow]:
         """The team's live tokens."""
         return cast("list[TokenRow]", (await self._call("GET", "tokens"))["tokens"])

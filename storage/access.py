@@ -7,6 +7,7 @@ from dataclasses import dataclass
 import sqlalchemy as sa
 
 from core.access import (
+    FIRST_LINK_TTL_MS,
     INVITE_TTL_MS,
     LINK_TTL_MS,
     hash_code,
@@ -22,6 +23,7 @@ from core.words import sentence
 from storage.conversations import list_own
 from storage.database import Database, execute
 from storage.joining import ask_in, identify, invited, let_in, live_user, note
+from storage.people import LOCAL_PLATFORM
 from storage.places import linked_tenant, sender
 from storage.rows import integer, optional_text, text
 
@@ -85,6 +87,10 @@ class SqlGate:
     async def link_code(self, user: User, *, ttl_ms: int = LINK_TTL_MS) -> str:
         """A code that makes its sender this user; the older ones of theirs die."""
         return await self._db.transaction(_link_code, user, ttl_ms)
+
+    async def first_link_code(self, admin: User) -> str | None:
+        """A code for whoever installs; None once anybody of a chat platform is known."""
+        return await self._db.transaction(_first_link_code, admin)
 
     async def invite_code(self, by: User, *, email: str, role: Role) -> str:
         """A code that makes its sender a new user of the inviter's tenant."""
@@ -228,6 +234,15 @@ def _link_code(conn: sa.Connection, user: User, ttl_ms: int) -> str:
         ttl=ttl_ms,
     )
     return code
+
+
+def _first_link_code(conn: sa.Connection, admin: User) -> str | None:
+    known = execute(
+        conn,
+        "SELECT 1 FROM identities WHERE platform <> :own UNION ALL SELECT 1 FROM links LIMIT 1",
+        own=LOCAL_PLATFORM,
+    ).first()
+    return None if known is not None else _link_code(conn, admin, FIRST_LINK_TTL_MS)
 
 
 def _invite_code(conn: sa.Connection, key: bytes, by: User, email: str, role: Role) -> str:

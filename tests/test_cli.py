@@ -1,10 +1,19 @@
 from __future__ import annotations
 
+import asyncio
+import re
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
 
-from cli import as_invoked
+import app
+from cli import as_invoked, main
+from core.messages import Actor, ConversationAddress, InboundMessage
+from core.refusals import Rejected
+from operate import first_link_code
+from settings import Settings
+from storage.access import SqlGate
 
 
 def test_hints_show_the_command_that_exists(
@@ -20,3 +29,70 @@ def test_hints_show_the_command_that_exists(
     (tmp_path / "it0").write_text("#!/bin/sh\n")
     (tmp_path / "it0").chmod(0o755)
     assert as_invoked(hint, ".venv/bin/it0") == hint
+
+
+def _settings(directory: Path, **more: str) -> Settings:
+    return Settings.from_environment({"IT0_DATA_DIR": str(directory), **more}, None)
+
+
+def _redeem(settings: Settings, code: str, person: str) -> Rejected | tuple[str, str]:
+    """What a person of a platform becomes by a code: their address and role."""
+
+    async def work() -> Rejected | tuple[str, str]:
+        async with app.open_storage(settings) as storage:
+            gate = SqlGate(storage.db, storage.keys.derive("audit"))
+            actor = Actor(platform="telegram", workspace="", external_id=person)
+            address = ConversationAddress(platform="telegram", workspace="", channel="7", thread="")
+            message = InboundMessage(event_id="e", address=address, actor=actor, text="")
+            problem = await gate.redeem(message, code)
+            if problem is not None:
+                return problem
+            tenant = (await storage.people.user_by_email(None)).tenant_id
+            users = {user.email: str(user.role) for user in await storage.people.users(tenant)}
+            return max(users.items())
+
+    return asyncio.run(work())
+
+
+def test_codes_from_the_terminal_let_people_in(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """``it0 user invite`` and ``it0 link`` print a code that works, and what to do with it."""
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.setenv("IT0_DATA_DIR", str(tmp_path / "data"))
+    settings = _settings(tmp_path / "data")
+    assert main(["user", "invite", "zoe@example.com", "--role", "operator"]) == 0
+    invited = capsys.readouterr().out
+    assert main(["link"]) == 0
+    linked = capsys.readouterr().out
+    codes = []
+    for said in (invited, linked):
+        code = re.search(r"^([0-9A-Z]{4}(-[0-9A-Z]{4}){2}) ", said)
+        assert code is not None
+        assert f"`/link {code[1]}`" in said
+        assert f"`/it0 link {code[1]}`" in said
+        codes.append(code[1])
+    assert _redeem(settings, codes[0], "1") == ("zoe@example.com", "operator")
+    assert not isinstance(_redeem(settings, codes[1], "2"), Rejected)
+    assert isinstance(_redeem(settings, codes[1], "3"), Rejected)
+    assert main(["user", "invite", "not an address"]) == 1
+    assert main(["link", "--as", "nobody@example.com"]) == 1
+    assert "nobody@example.com" in capsys.readouterr().err
+
+
+async def test_the_first_start_shows_a_code_until_somebody_is_linked(tmp_path: Path) -> None:
+    """Only where a chat platform is configured, and only while none of its people is known."""
+    settings = _settings(tmp_path)
+    async with app.running(settings, app.Role.UP, port=0) as process:
+        assert await first_link_code(process) == ""
+        configured = replace(process, platforms=("telegram",))
+        said = await first_link_code(configured)
+        code = re.search(r"/link ([-0-9A-Z]{14})`", said)
+        assert code is not None
+        actor = Actor(platform="telegram", workspace="", external_id="1")
+        address = ConversationAddress(platform="telegram", workspace="", channel="1", thread="")
+        message = InboundMessage(
+            event_id="telegram:1", address=address, actor=actor, text=f"/link {code[1]}"
+        )
+        assert not isinstance(await process.core.inbox.accept(message), Rejected)
+        assert await first_link_code(configured) == ""

@@ -3,9 +3,9 @@
 from __future__ import annotations
 
 from datetime import datetime
-from typing import Annotated, Literal
+from typing import Annotated, Literal, Self
 
-from pydantic import AfterValidator, BaseModel, ConfigDict, Field
+from pydantic import AfterValidator, BaseModel, ConfigDict, Field, model_validator
 
 from core.emails import SENTENCE, email_of
 from core.messages import Overlap
@@ -65,6 +65,21 @@ class TokenBody(_Body):
 
     email: Address | None = None
     days: Annotated[int, Field(ge=1, le=MAX_DAYS)] = 90
+
+
+class CodeBody(_Body):
+    """A one-time code: for another account of the caller's, or for somebody with an address."""
+
+    kind: Literal["link", "invite"]
+    email: Address | None = None
+    role: Role = Role.VIEWER
+
+    @model_validator(mode="after")
+    def _invites_somebody(self) -> Self:
+        if (self.email is None) != (self.kind == "link"):
+            message = "An invitation names an address; a link code is one's own and names none."
+            raise ValueError(message)
+        return self
 
 
 class Conversation(BaseModel):
@@ -137,6 +152,15 @@ class Token(BaseModel):
     email: str
     days: int
     expires_at: datetime
+
+
+class Code(BaseModel):
+    """A one-time code; it is shown once. Its sender becomes ``email``."""
+
+    kind: Literal["link", "invite"]
+    code: str
+    email: str
+    expires_in_s: int
 
 
 class TokenInfo(BaseModel):

@@ -11,10 +11,11 @@ from pydantic import BaseModel
 
 from bots.web import models
 from bots.web.auth import Authenticator, require_admin
-from bots.web.models import RoleBody, TokenBody, UserBody
+from bots.web.models import CodeBody, RoleBody, TokenBody, UserBody
 from bots.web.openapi import operation
 from bots.web.problems import Problem
 from bots.web.requests import read_body
+from core.access import INVITE_TTL_MS, LINK_TTL_MS
 from core.messages import clean_text
 from core.tenants import Role, User
 
@@ -79,14 +80,27 @@ class Tokens(Protocol):
         """Revoke a token, if it is the owner's, and those made with it."""
 
 
+class Codes(Protocol):
+    """One-time codes, by which a person of a chat platform becomes a user."""
+
+    async def link_code(self, user: User) -> str:
+        """A code that makes its sender this user; the older ones of theirs die."""
+
+    async def invite_code(self, by: User, *, email: str, role: Role) -> str:
+        """A code that makes its sender a user of the inviter's team."""
+
+
 class PeopleRoutes:
     """Admins manage the team; everybody manages their own tokens."""
 
-    def __init__(self, people: People, team: Team, tokens: Tokens, auth: Authenticator) -> None:
+    def __init__(
+        self, people: People, team: Team, tokens: Tokens, codes: Codes, auth: Authenticator
+    ) -> None:
         """Wire the ports."""
         self._people = people
         self._team = team
         self._tokens = tokens
+        self._codes = codes
         self._auth = auth
 
     def routes(self) -> list[web.RouteDef]:
@@ -96,6 +110,7 @@ class PeopleRoutes:
             web.post("/api/v1/users", self.add_user),
             web.patch("/api/v1/users/{user_id}", self.change_user),
             web.delete("/api/v1/users/{user_id}", self.disable_user),
+            web.post("/api/v1/codes", self.add_code),
             web.get("/api/v1/tokens", self.list_tokens, allow_head=False),
             web.post("/api/v1/tokens", self.add_token),
             web.delete("/api/v1/tokens/{token_id}", self.revoke_token),
@@ -151,6 +166,21 @@ class PeopleRoutes:
             await self._team.disable_user(caller.user.tenant_id, user_id, actor=caller.user.id)
         )
         return web.Response(status=HTTPStatus.NO_CONTENT)
+
+    @operation(body=CodeBody, status=201, answer=models.Code, errors=(400, 403, 408, 413, 415, 422))
+    async def add_code(self, request: web.Request) -> web.Response:
+        """A one-time code: it links a chat account to the caller, or invites as their admin."""
+        caller = await self._auth.caller(request)
+        body = CodeBody.model_validate_json(await read_body(request))
+        if body.email is None:
+            email, code = caller.user.email, await self._codes.link_code(caller.user)
+            life_ms = LINK_TTL_MS
+        else:
+            require_admin(caller)
+            email, life_ms = body.email, INVITE_TTL_MS
+            code = await self._codes.invite_code(caller.user, email=email, role=body.role)
+        made = models.Code(kind=body.kind, code=code, email=email, expires_in_s=life_ms // 1000)
+        return _json(made, HTTPStatus.CREATED)
 
     @operation(answer=models.Tokens)
     async def list_tokens(self, request: web.Request) -> web.Response:

@@ -23,6 +23,7 @@ async def test_the_document_is_valid_and_names_every_api_route(data_dir: Path) -
         "/api/v1/users",
         "/api/v1/users/{user_id}",
         "/api/v1/servers",
+        "/api/v1/codes",
         "/api/v1/tokens",
         "/api/v1/tokens/{token_id}",
         "/healthz",

@@ -169,3 +169,23 @@ async def test_two_admins_cannot_disable_each_other_at_once(site: Site) -> None:
             assert await team.tokens(one.tenant_id, two.id) == ()
             live = await house.rows("SELECT id FROM api_tokens WHERE revoked_at IS NULL")
             assert live == []
+
+
+async def test_codes_are_made_for_oneself_and_by_admins_for_others(api: Api) -> None:
+    """Everybody links their own accounts; only an admin invites, and never without an address."""
+    _, viewer = await person(api, "v@example.com", "viewer")
+    bearer = {"Authorization": f"Bearer {viewer}"}
+    status, mine = await api.call("POST", "/api/v1/codes", {"kind": "link"}, **bearer)
+    assert (status, mine["email"], mine["expires_in_s"]) == (201, "v@example.com", 900)
+    invitation = {"kind": "invite", "email": "New@Example.com", "role": "operator"}
+    assert (await api.call("POST", "/api/v1/codes", invitation, **bearer))[0] == 403
+    status, made = await api.call("POST", "/api/v1/codes", invitation)
+    assert (status, made["email"], made["expires_in_s"]) == (201, "new@example.com", 604800)
+    assert mine["code"] != made["code"]
+    for wrong in (
+        {"kind": "invite"},
+        {"kind": "link", "email": "v@example.com"},
+        {"kind": "invite", "email": "v@example.com", "role": "owner"},
+        {"kind": "other"},
+    ):
+        assert (await api.call("POST", "/api/v1/codes", wrong))[0] == 422, wrong

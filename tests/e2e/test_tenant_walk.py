@@ -48,6 +48,7 @@ OF_THE_INSTALLATION = {
     "SqlAudit.compare": "the operator compares every head",
     "SqlInstallation.key_matches": "the installation's key",
     "SqlGate.redeem": "a stranger's one-time code decides the tenant; one of another fails",
+    "SqlGate.first_link_code": "the operator's first start",
     "SqlGate.ask_in": "notes a stranger, who has no tenant yet",
     "SqlInbox.retract": "the platform vouches that the message's writer deleted it",
     "SqlInbox.move": "the platform vouches that the channel got another id",
