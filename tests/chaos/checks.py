@@ -79,8 +79,8 @@ def judge(evidence: Evidence) -> Verdict:
             if (turn := turns.get(planned.event)) is not None:
                 _answered_once(planned, turn, evidence.platform, verdict, chat)
                 _tools_once(planned, turn, evidence.platform, verdict)
-    _metered(evidence, verdict)
-    _audited(evidence, verdict)
+    metered(evidence.records, evidence.requests, verdict)
+    audited(evidence.records, verdict)
     _clean_logs(evidence, verdict)
     _count(evidence, verdict)
     verdict.answers_s = _answer_times(evidence, turns)
@@ -200,25 +200,27 @@ def _tools_once(
             verdict.demand(ran[key] == 1, f"{key}: ran {ran[key]} times, recorded {output!r}")
 
 
-def _metered(evidence: Evidence, verdict: Verdict) -> None:
-    calls = evidence.records.calls
-    states = Counter(calls.values())
+def metered(records: Records, requests: int, verdict: Verdict) -> None:
+    """Every model call is settled, every request and every step has its call."""
+    states = Counter(records.calls.values())
     verdict.demand(states["reserved"] == 0, f"{states['reserved']} model calls never settled")
     verdict.demand(
-        evidence.requests <= len(calls),
-        f"{evidence.requests} requests reached the provider, {len(calls)} are on record",
+        requests <= len(records.calls),
+        f"{requests} requests reached the provider, {len(records.calls)} are on record",
     )
-    verdict.demand(evidence.requests > 0, "the provider saw no request")
-    for turn in evidence.records.turns:
+    verdict.demand(requests > 0, "the provider saw no request")
+    for turn in records.turns:
         for call_id in model_calls_of(turn):
-            verdict.demand(call_id in calls, f"{turn.event}: step without model call {call_id}")
+            known = call_id in records.calls
+            verdict.demand(known, f"{turn.event}: step without model call {call_id}")
     verdict.windows["estimated model calls"] = states["estimated"]
 
 
-def _audited(evidence: Evidence, verdict: Verdict) -> None:
-    verdict.problems += [f"audit: {fault}" for fault in evidence.records.audit_faults.values()]
-    verdict.demand(evidence.records.audit_rows > 0, "the audit log is empty")
-    verdict.windows["unknown tool outcomes"] = evidence.records.unknown_outcomes
+def audited(records: Records, verdict: Verdict) -> None:
+    """The audit chains verify, and something is in them."""
+    verdict.problems += [f"audit: {fault}" for fault in records.audit_faults.values()]
+    verdict.demand(records.audit_rows > 0, "the audit log is empty")
+    verdict.windows["unknown tool outcomes"] = records.unknown_outcomes
 
 
 def _clean_logs(evidence: Evidence, verdict: Verdict) -> None:
