@@ -216,6 +216,7 @@ def _link_by_admin(conn: sa.Connection, key: bytes, message: InboundMessage) -> 
 
 
 def _link_code(conn: sa.Connection, user: User, ttl_ms: int) -> str:
+    execute(conn, "DELETE FROM codes WHERE expires_at <= {now}")
     execute(
         conn,
         "DELETE FROM codes WHERE tenant_id = :tenant AND user_id = :user AND kind = 'link'"
