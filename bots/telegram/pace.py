@@ -35,7 +35,6 @@ MAX_WAIT_S = 30.0
 MAX_CHATS = 10_000
 _FOR_FINALS = 4
 """Tokens of all chats together that edits of previews leave alone."""
-_POST_GRACE_S = 1.0
 
 
 @dataclass(slots=True)
@@ -64,8 +63,6 @@ class _Chat:
     penalties: int = 0
     drafts_at: float = 0.0
     """No drafts before this time."""
-    post_until: float = 0.0
-    """A placeholder was held back and will come again: edits of previews make room for it."""
 
     @property
     def strict(self) -> bool:
@@ -112,9 +109,7 @@ class Pace:
         chat, now = self._refilled(chat_id)
         wait = max(chat.bucket.wait_s(now, 1 if chat.strict else 2), self._total.wait_s(now, 1))
         if wait > 0:
-            chat.post_until = now + wait + _POST_GRACE_S
             raise Throttled(wait)
-        chat.post_until = 0.0
         self._take(chat)
 
     def preview(self, chat_id: int) -> None:
@@ -125,11 +120,7 @@ class Pace:
         chat, now = self._refilled(chat_id)
         if chat.strict:
             raise Throttled(NO_DRAFTS_S)
-        wait = max(
-            chat.bucket.wait_s(now, 2),
-            self._total.wait_s(now, 1 + _FOR_FINALS),
-            chat.post_until - now,
-        )
+        wait = max(chat.bucket.wait_s(now, 2), self._total.wait_s(now, 1 + _FOR_FINALS))
         if wait > 0:
             raise Throttled(wait)
         self._take(chat)

@@ -24,11 +24,11 @@ from bots.telegram.render import MAX, Rendered, measure, render
 from bots.telegram.sending import EMPTY, Place, Sender, shown
 from core.buttons import Action, Buttons
 from core.messages import ConversationAddress
-from core.sinks import DeliveryFailed, Destination, SinkLimits, View
+from core.sinks import DeliveryFailed, Destination, SinkLimits, Throttled, View
 from core.words import Words
 
 EDIT_INTERVAL_S = 0.7
-MAX_REPLACED = 1000
+MAX_REMEMBERED = 1000
 _NOTICE = "notice"
 
 _log = structlog.get_logger()
@@ -45,6 +45,8 @@ class TelegramSink:
     _drafts: bool = True
     _replaced: OrderedDict[str, str] = field(default_factory=OrderedDict)
     """Messages that somebody deleted, and the one that took each one's place."""
+    _held: OrderedDict[str, str] = field(default_factory=OrderedDict)
+    """Turns whose placeholder was held back."""
 
     @property
     def limits(self) -> SinkLimits:
@@ -92,7 +94,7 @@ class TelegramSink:
             thread_id=_thread(to.address),
             reply_to=int(reply_to) if reply_to.isdecimal() else None,
         )
-        return await self._post(place, view, self._keyboard(to, view))
+        return await self._post(to, part, place, view)
 
     async def edit(self, to: Destination, ref: str, view: View) -> None:
         """Make a part show this.
@@ -107,7 +109,10 @@ class TelegramSink:
         if kind == _NOTICE:
             return
         if self.sender.current(chat_id) == chat_id:  # a supergroup has other ids
-            await self._admit(chat_id, view)
+            if view.final:
+                await self.pace.final(chat_id)
+            else:
+                self.pace.preview(chat_id)
             if await self._edit(chat_id, message_id, view, self._keyboard(to, view)):
                 return
         if not view.final:
@@ -138,9 +143,7 @@ class TelegramSink:
         place = Place(chat_id=self.sender.current(chat_id), thread_id=thread)
         await self.pace.final(place.chat_id)
         new = await self._send(place, Rendered(EMPTY, ()), None)
-        self._replaced[ref] = new
-        while len(self._replaced) > MAX_REPLACED:
-            self._replaced.popitem(last=False)
+        _remember(self._replaced, ref, new)
         _, message_id, _ = _parse_ref(new)
         await self.pace.final(place.chat_id)
         try:
@@ -152,7 +155,7 @@ class TelegramSink:
         """To the sender's own chat; who never opened it is told in the group how to."""
         place = Place(chat_id=int(to.sender))
         try:
-            return await self._post(place, view, None)
+            return await self._post(to, part, place, view)
         except DeliveryFailed as refused:
             if not refused.permanent:
                 raise
@@ -179,9 +182,27 @@ class TelegramSink:
             link=f"https://t.me/{me.username}",
         )
 
-    async def _post(self, place: Place, view: View, markup: InlineKeyboardMarkup | None) -> str:
-        await self._admit(place.chat_id, view, post=True)
-        return await self._send(place, shown(view), markup)
+    async def _post(self, to: Destination, part: int, place: Place, view: View) -> str:
+        await self._admit_post(to, part, place.chat_id, view)
+        return await self._send(place, shown(view), self._keyboard(to, view))
+
+    async def _admit_post(self, to: Destination, part: int, chat_id: int, view: View) -> None:
+        """A placeholder is held back once, so that work can begin; the next time it is needed.
+
+        Where there are drafts it comes when the answer is ready, and is needed at once.
+        """
+        drafts = self._drafts and chat_id > 0
+        if view.final or (part == 1 and (drafts or to.turn_id in self._held)):
+            self._held.pop(to.turn_id, None)
+            await self.pace.final(chat_id)
+        elif part > 1:
+            self.pace.preview(chat_id)
+        else:
+            try:
+                self.pace.placeholder(chat_id)
+            except Throttled:
+                _remember(self._held, to.turn_id, "")
+                raise
 
     async def _send(self, place: Place, body: Rendered, markup: InlineKeyboardMarkup | None) -> str:
         try:
@@ -189,14 +210,6 @@ class TelegramSink:
         except BadRequest as error:
             raise failure(error) from error
         return f"{self.sender.current(place.chat_id)}:{message_id}"
-
-    async def _admit(self, chat_id: int, view: View, *, post: bool = False) -> None:
-        if view.final:
-            await self.pace.final(chat_id)
-        elif post:
-            self.pace.placeholder(chat_id)
-        else:
-            self.pace.preview(chat_id)
 
     def _keyboard(self, to: Destination, view: View) -> InlineKeyboardMarkup | None:
         """Stop, while there is something to stop."""
@@ -226,6 +239,12 @@ def _parse_ref(ref: str) -> tuple[int, int, str]:
     chat_id, _, rest = ref.partition(":")
     message_id, _, kind = rest.partition(":")
     return int(chat_id), int(message_id), kind
+
+
+def _remember(memory: OrderedDict[str, str], key: str, value: str) -> None:
+    memory[key] = value
+    while len(memory) > MAX_REMEMBERED:
+        memory.popitem(last=False)
 
 
 def _draft_id(turn_id: str) -> int:
