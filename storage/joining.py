@@ -34,7 +34,7 @@ def address_of(actor: Actor) -> str:
     parts = [actor.workspace, actor.external_id] if actor.workspace else [actor.external_id]
     local = "-".join([actor.platform, *parts]).casefold()
     if len(local) > _MAX_LOCAL or not all(_PLAIN_ID.fullmatch(part) for part in parts):
-        exact = f"{actor.workspace}\0{actor.external_id}"
+        exact = repr((actor.workspace, actor.external_id))
         local = f"{actor.platform}-{hashlib.sha256(exact.encode()).hexdigest()[:40]}"
     return f"{local}@{NOWHERE}"
 
