@@ -26,6 +26,7 @@ from bots.slack.handlers import Handlers
 from bots.slack.install import Install
 from bots.slack.manifest import EVENTS_PATH
 from bots.slack.notices import Notices
+from bots.slack.pace import Pace
 from bots.slack.people import People
 from bots.slack.ports import Installs, Recent
 from bots.slack.sink import DirectMessages, SlackSink
@@ -83,7 +84,7 @@ class Slack:
         self._state_key = state_key
         self._people = People()
         self._direct = DirectMessages()
-        self.sink: ReplySink = SlackSink(workspaces, buttons, self._direct)
+        self.sink: ReplySink = SlackSink(workspaces, buttons, self._direct, Pace())
         self.files: FileSource = SlackFiles(workspaces)
 
     @classmethod

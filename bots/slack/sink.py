@@ -63,13 +63,15 @@ class DirectMessages:
 class SlackSink:
     """Implements ``core.sinks.ReplySink``."""
 
-    def __init__(self, workspaces: Workspaces, buttons: Buttons, direct: DirectMessages) -> None:
+    def __init__(
+        self, workspaces: Workspaces, buttons: Buttons, direct: DirectMessages, pace: Pace
+    ) -> None:
         """``direct`` is shared with the other parts of the adapter."""
         self._workspaces = workspaces
         self._buttons = buttons
         self._direct = direct
-        self._pace = Pace()
-        self._streams = Streams(self._pace)
+        self._pace = pace
+        self._streams = Streams(pace)
         self._plain_buttons: set[str] = set()
         """Workspaces whose Slack does not know feedback buttons."""
         self._no_status: set[str] = set()
@@ -78,7 +80,12 @@ class SlackSink:
     @property
     def limits(self) -> SinkLimits:
         """What Slack allows."""
-        return SinkLimits(max_chars=MAX_CHARS, edit_interval_s=EDIT_INTERVAL_S, measure=measure)
+        return SinkLimits(
+            max_chars=MAX_CHARS,
+            edit_interval_s=EDIT_INTERVAL_S,
+            measure=measure,
+            findable=True,
+        )
 
     async def draft(self, to: Destination, view: View) -> bool:  # noqa: ARG002  # the port's names
         """Slack has no previews that are no messages."""
@@ -89,7 +96,7 @@ class SlackSink:
         place = await self._place(to)
         if not view.final:
             shown = "" if view.text == PLACEHOLDER else view.text
-            ts = await self._streams.start(place, to.sender, shown)
+            ts = await self._streams.start(place, to, shown)
             if ts is not None:
                 ref = _Ref(channel=place.channel, ts=ts, part=part, streamed=True)
                 await self._show_status(place, str(ref), view.status)
@@ -135,7 +142,7 @@ class SlackSink:
         tagged_before, untagged = 0, list[str]()
         for message in await self._own_messages(place, to.source_ref):
             tag = node(message, "metadata")
-            if not tag:
+            if not tag and self._streams.may_be_of(place, text(message, "ts"), to.turn_id):
                 untagged.append(text(message, "ts"))
             elif text(tag, "event_type") == EVENT_TYPE and _turn_of(tag) == to.turn_id:
                 number_ = number(tag, "event_payload", "part")

@@ -9,16 +9,20 @@ from __future__ import annotations
 
 from collections import OrderedDict
 from dataclasses import dataclass, field
+from typing import TypeVar
 
 from bots.slack.errors import STREAM_OVER, Refused, Unclear
 from bots.slack.fields import Json, text
 from bots.slack.pace import Pace
 from bots.slack.render import stream_text
 from bots.slack.workspaces import Installation
-from core.sinks import DeliveryFailed, Throttled
+from core.sinks import DeliveryFailed, Destination, Throttled
+
+T = TypeVar("T")
 
 _UNKNOWN = frozenset({"unknown_method", "method_not_supported_for_channel_type", "not_allowed"})
 _MOST_OPEN = 2_000
+_MOST_BEGUN = 10_000
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -49,12 +53,14 @@ class Streams:
 
     pace: Pace
     _open: OrderedDict[tuple[str, str], _Stream] = field(default_factory=OrderedDict)
+    _begun: OrderedDict[tuple[str, str], str] = field(default_factory=OrderedDict)
+    """The turns whose streams this process began, also long after."""
     _without: set[str] = field(default_factory=set)
     """Workspaces whose Slack does not stream."""
 
-    async def start(self, place: Place, recipient: str, markdown: str) -> str | None:
+    async def start(self, place: Place, to: Destination, markdown: str) -> str | None:
         """Begin a message; its ts, or None where it must be posted. Raises ``Unclear``."""
-        if not place.thread or not recipient or place.workspace in self._without:
+        if not place.thread or not to.sender or place.workspace in self._without:
             return None
         if not self.pace.fits(place.workspace, "chat.startStream"):
             return None
@@ -64,7 +70,7 @@ class Streams:
                 "chat.startStream",
                 channel=place.channel,
                 thread_ts=place.thread,
-                recipient_user_id=recipient,
+                recipient_user_id=to.sender,
                 recipient_team_id=place.workspace,
                 markdown_text=shown or None,
             )
@@ -73,9 +79,14 @@ class Streams:
             return None
         ts = text(answer, "ts")
         self._open[place.channel, ts] = _Stream(shown)
-        while len(self._open) > _MOST_OPEN:
-            self._open.popitem(last=False)
+        self._begun[place.channel, ts] = to.turn_id
+        _shrink(self._open, _MOST_OPEN)
+        _shrink(self._begun, _MOST_BEGUN)
         return ts
+
+    def may_be_of(self, place: Place, ts: str, turn_id: str) -> bool:
+        """Whether an unfinished stream can belong to a turn, as far as this process knows."""
+        return self._begun.get((place.channel, ts), turn_id) == turn_id
 
     async def extend(self, place: Place, ts: str, markdown: str) -> bool:
         """Show more; False where the message must be edited instead.
@@ -163,3 +174,8 @@ class Streams:
             self.pace.punished(place.workspace, method, refusal.retry_after_s)
         elif isinstance(refusal, Refused) and refusal.reason in _UNKNOWN:
             self._without.add(place.workspace)
+
+
+def _shrink(memory: OrderedDict[tuple[str, str], T], most: int) -> None:
+    while len(memory) > most:
+        memory.popitem(last=False)

@@ -28,6 +28,7 @@ class Browser:
     """Follows no redirect by itself; keeps cookies as a browser does."""
 
     def __init__(self, world: SlackHouse, session: aiohttp.ClientSession) -> None:
+        """No cookies yet."""
         self.world = world
         self.session = session
         self.cookies: dict[str, str] = {}

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import AsyncIterator
+from functools import partial
 
 import aiohttp
 import pytest
@@ -32,17 +33,19 @@ def _impatient(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(sockets, "FIRST_PAUSE_S", 0.01)
 
 
+def _renewed(fake: SlackFake, before: set[int]) -> bool:
+    return any(socket.number not in before for socket in fake.outbox.sockets.open)
+
+
 async def test_a_renewed_connection_loses_nothing(fake: SlackFake, place: Site) -> None:
     """Slack asks for a new connection every few hours."""
     async with slack_house(place, fake) as world:
         for _ in range(2):
-            before = fake.outbox.sockets.open[0].number
+            before = {socket.number for socket in fake.outbox.sockets.open}
             await fake.outbox.sockets.refresh()
             asked = world.mention("hello")
             await world.answer(world.channel, asked.ts, "Fine.")
-            await eventually(
-                lambda before=before: any(s.number > before for s in fake.outbox.sockets.open)
-            )
+            await eventually(partial(_renewed, fake, before))
 
 
 async def test_a_broken_connection_is_made_anew(fake: SlackFake, place: Site) -> None:

@@ -1,0 +1,96 @@
+"""The bytes of files, and who may see the token."""
+
+from __future__ import annotations
+
+from collections.abc import AsyncIterator
+
+import aiohttp
+import pytest
+
+from bots.slack.files import SlackFiles
+from bots.slack.workspaces import Api, Workspaces
+from core.intake import FetchFailed
+from core.messages import RemoteFile
+from tests.bots.slack.sink_kit import Memory
+from tests.fakes.slack import File, SlackFake
+
+LIMIT = 1_000
+
+
+@pytest.fixture
+async def files(fake: SlackFake) -> AsyncIterator[SlackFiles]:
+    """The adapter's files, with the token of a workspace."""
+    token = fake.team("acme").install()
+    async with aiohttp.ClientSession() as session:
+        yield SlackFiles(Workspaces(Api(session, fake.api_url), Memory(), token))
+
+
+def _upload(fake: SlackFake, data: bytes = b"a log") -> File:
+    return fake.team("acme").user("ann").file("a.log", "text/plain", data)
+
+
+def _remote(ref: str) -> RemoteFile:
+    return RemoteFile(ref=ref, name="a.log", media_type="text/plain")
+
+
+async def _problem(files: SlackFiles, workspace: str, ref: str) -> FetchFailed:
+    with pytest.raises(FetchFailed) as caught:
+        await files.fetch(workspace, _remote(ref), LIMIT)
+    return caught.value
+
+
+async def test_a_file_is_fetched_by_address_or_by_id(fake: SlackFake, files: SlackFiles) -> None:
+    """Files of shared channels come as an id alone."""
+    team, file = fake.team("acme").id, _upload(fake)
+    for ref in (file.shape["url_private_download"], file.id):
+        assert await files.fetch(team, _remote(ref), LIMIT) == b"a log"
+
+
+@pytest.mark.parametrize(
+    "url",
+    [
+        "https://docs.example.com/d/1",
+        "https://slack.com.example.com/x",
+        "https://evilslack.com/x",
+        "http://files.slack.com/x",
+        "https://files.slack.com@example.com/x",
+    ],
+)
+async def test_the_token_goes_to_slack_alone(fake: SlackFake, files: SlackFiles, url: str) -> None:
+    """A file that is kept elsewhere is refused before anything is sent."""
+    problem = await _problem(files, fake.team("acme").id, url)
+    assert problem.permanent
+    assert "not stored in Slack" in problem.sentence
+
+
+async def test_a_missing_scope_is_not_mistaken_for_the_file(
+    fake: SlackFake, files: SlackFiles
+) -> None:
+    """Slack answers with its login page and status 200 then."""
+    team, file = fake.team("acme"), _upload(fake)
+    team.scopes = team.scopes - {"files:read"}
+    problem = await _problem(files, team.id, file.shape["url_private_download"])
+    assert problem.permanent
+    assert "files:read" in problem.sentence
+
+
+async def test_more_than_the_limit_is_not_read(fake: SlackFake, files: SlackFiles) -> None:
+    """Whatever size the event claimed."""
+    file = _upload(fake, b"x" * (LIMIT + 1))
+    problem = await _problem(files, fake.team("acme").id, file.shape["url_private_download"])
+    assert problem.permanent
+    assert "too large" in problem.sentence
+
+
+async def test_a_deleted_file_and_an_unknown_workspace(fake: SlackFake, files: SlackFiles) -> None:
+    """Asking again cannot help."""
+    assert (await _problem(files, fake.team("acme").id, "F0GONE")).permanent
+    assert (await _problem(files, "T0UNKNOWN", "F0GONE")).permanent
+
+
+async def test_a_slack_that_is_down_is_asked_again(fake: SlackFake, files: SlackFiles) -> None:
+    """The core tries again."""
+    file = _upload(fake)
+    assert await files.fetch(fake.team("acme").id, _remote(file.id), LIMIT)
+    fake.weather.down = True
+    assert not (await _problem(files, fake.team("acme").id, file.id)).permanent
