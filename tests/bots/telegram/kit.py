@@ -25,7 +25,9 @@ from bots.telegram.client import open_client
 from bots.telegram.pace import Pace as ChatPace
 from bots.telegram.sending import Sender
 from bots.telegram.sink import TelegramSink
+from core.access import parse_code
 from core.buttons import Buttons
+from core.messages import Actor, ConversationAddress, InboundMessage
 from core.scheduling import Pace
 from core.tools import Tool
 from storage.access import SqlGate
@@ -60,6 +62,16 @@ class Scene:
     def gate(self) -> SqlGate:
         """Makes codes."""
         return SqlGate(self.house.core.storage.db, self.house.core.storage.keys.derive("audit"))
+
+    async def know(self, chat: Chat) -> None:
+        """Make the person of a private chat the admin, without a message."""
+        address = ConversationAddress(
+            platform="telegram", workspace=str(self.fake.bot.id), channel=str(chat.id), thread=""
+        )
+        actor = Actor(platform="telegram", workspace="", external_id=str(chat.id))
+        message = InboundMessage(event_id="none", address=address, actor=actor, text="")
+        code = await self.gate.link_code(self.house.admin)
+        assert await self.gate.redeem(message, parse_code(code)) is None
 
     async def answered(self, chat: Chat, text: str, timeout_s: float = 20.0) -> None:
         """Wait until a message of the bot in the chat shows exactly this text."""
@@ -102,6 +114,7 @@ async def open_scene(
     pace: Pace = PACE,
     link_admin: bool = True,
     hurry: bool = True,
+    slots: int = 16,
 ) -> AsyncGenerator[Scene]:
     """Run a core with the adapter; a webhook's address gets a server of its own.
 
@@ -114,7 +127,7 @@ async def open_scene(
         telegram = await stack.enter_async_context(Telegram.open(config, BUTTONS))
         if hurry:
             quicken(telegram.notices.sender.pace)
-        house = await stack.enter_async_context(_house(site, telegram, engine, tools, pace))
+        house = await stack.enter_async_context(_house(site, telegram, engine, tools, pace, slots))
         if config.public_url is not None:
             await stack.enter_async_context(_serve(telegram, house, config.public_url))
         listening = asyncio.create_task(telegram.listen(house.core.inbox))
@@ -128,15 +141,21 @@ async def open_scene(
 
 @asynccontextmanager
 async def _house(
-    site: Site, telegram: Telegram, engine: ScriptedEngine, tools: Sequence[Tool], pace: Pace
+    site: Site,
+    telegram: Telegram,
+    engine: ScriptedEngine,
+    tools: Sequence[Tool],
+    pace: Pace,
+    slots: int,
 ) -> AsyncGenerator[House]:
-    settings = site.settings(IT0_TURN_SLOTS="16", IT0_SHUTDOWN_GRACE_S="5")
+    settings = site.settings(IT0_TURN_SLOTS=str(slots), IT0_SHUTDOWN_GRACE_S="5")
     parts = app.Parts(
         engines={"runbook": engine},
         tools=tuple(tools),
         sinks={"telegram": telegram.sink},
         sources={"telegram": telegram.files},
         pace=pace,
+        tenant_slots=slots,
     )
     async with app.open_storage(settings) as storage:
         admin = await storage.people.install(

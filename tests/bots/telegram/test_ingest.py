@@ -1,0 +1,126 @@
+"""The order of what comes in: inside a chat strictly, chats side by side."""
+
+from __future__ import annotations
+
+import asyncio
+from dataclasses import dataclass, field
+from typing import Any
+
+import pytest
+
+from bots.telegram.events import Said
+from bots.telegram.events_text import Me
+from bots.telegram.ingest import MAX_TRIES, Behind, Ingest
+from core.errors import StorageBusy
+from tests.bots.telegram.test_events import payload
+
+
+@dataclass
+class Desk:
+    """A reception that a test holds and breaks."""
+
+    heard: list[str] = field(default_factory=list)
+    hold: dict[str, asyncio.Event] = field(default_factory=dict)
+    broken: dict[str, Exception] = field(default_factory=dict)
+
+    async def said(self, parts: list[Said]) -> None:
+        """Hear a message."""
+        text = parts[0].message.text
+        if text in self.hold:
+            await self.hold[text].wait()
+        if text in self.broken:
+            raise self.broken[text]
+        self.heard.append(text)
+
+    async def handle(self, happening: object) -> None:
+        """Hear anything else."""
+        self.heard.append(type(happening).__name__)
+
+
+def ingest_of(desk: Desk) -> Ingest:
+    """With the desk in the place of the reception."""
+    return Ingest(desk, Me(id=123456, username="it0_bot"))  # type: ignore[arg-type]
+
+
+def update(number: int, text: str, chat: int = 1) -> dict[str, Any]:
+    """A message in a chat."""
+    raw = payload("private_text")
+    raw["update_id"] = number
+    raw["message"] |= {"message_id": number, "text": text, "entities": []}
+    raw["message"]["chat"] = raw["message"]["chat"] | {"id": chat}
+    return raw
+
+
+async def finish(*tasks: asyncio.Task[None] | None) -> list[BaseException | None]:
+    """Wait for all; what each raised."""
+    return await asyncio.gather(*(task for task in tasks if task), return_exceptions=True)
+
+
+async def test_a_slow_chat_holds_up_itself_alone() -> None:
+    """Its second message waits for the first; another chat's does not."""
+    desk = Desk(hold={"a1": asyncio.Event()})
+    ingest = ingest_of(desk)
+    slow = [ingest.take(update(1, "a1")), ingest.take(update(2, "a2"))]
+    await finish(ingest.take(update(3, "b1", chat=2)))
+    assert desk.heard == ["b1"]
+    desk.hold["a1"].set()
+    await finish(*slow)
+    assert desk.heard == ["b1", "a1", "a2"]
+
+
+async def test_what_is_behind_a_failure_fails_with_it() -> None:
+    """So that the platform brings both again, in their order; then they are taken."""
+    desk = Desk(broken={"a1": StorageBusy("busy")})
+    ingest = ingest_of(desk)
+    first, second = await finish(ingest.take(update(1, "a1")), ingest.take(update(2, "a2")))
+    assert isinstance(first, StorageBusy)
+    assert isinstance(second, Behind)
+    assert desk.heard == []
+    desk.broken.clear()
+    await finish(ingest.take(update(1, "a1")), ingest.take(update(2, "a2")))
+    assert desk.heard == ["a1", "a2"]
+
+
+async def test_an_update_is_taken_once() -> None:
+    """A second delivery joins the first while it runs, and is nothing afterwards."""
+    desk = Desk(hold={"a1": asyncio.Event()})
+    ingest = ingest_of(desk)
+    task = ingest.take(update(1, "a1"))
+    assert ingest.take(update(1, "a1")) is task
+    desk.hold["a1"].set()
+    await finish(task)
+    assert ingest.take(update(1, "a1")) is None
+    assert desk.heard == ["a1"]
+
+
+async def test_poison_is_dropped_after_a_few_tries() -> None:
+    """A bug of ours must not hold up a chat for ever; a full disk may."""
+    desk = Desk(broken={"a1": RuntimeError("a bug"), "b1": StorageBusy("busy")})
+    ingest = ingest_of(desk)
+    for _ in range(MAX_TRIES - 1):
+        assert await finish(ingest.take(update(1, "a1"))) != [None]
+    assert await finish(ingest.take(update(1, "a1"))) == [None]
+    for _ in range(MAX_TRIES + 2):
+        assert await finish(ingest.take(update(2, "b1"))) != [None]
+
+
+@pytest.mark.parametrize("flush", [True, False])
+async def test_an_album_at_the_end_of_the_process(flush: bool) -> None:
+    """With a webhook its parts were acknowledged and go in; with polling they come again."""
+    desk = Desk()
+    ingest = ingest_of(desk)
+    task = ingest.take(payload("album_first"))
+    assert ingest.take(payload("album_second")) is task
+    await asyncio.sleep(0)
+    await ingest.close(flush=flush)
+    assert desk.heard == (["Before and after"] if flush else [])
+
+
+async def test_a_part_of_an_album_that_failed_begins_anew() -> None:
+    """A failed album is forgotten: its parts come again."""
+    desk = Desk(broken={"Before and after": StorageBusy("busy")})
+    ingest = ingest_of(desk)
+    await finish(ingest.take(payload("album_first")))
+    desk.broken.clear()
+    await finish(ingest.take(payload("album_first")))
+    assert desk.heard == ["Before and after"]
