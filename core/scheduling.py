@@ -169,8 +169,12 @@ class Scheduler:
     async def drain(self, grace_s: float) -> None:
         """Take no more turns, let the running ones end, hand back those that do not.
 
-        Waits for claims and acceptances in flight too: what they lease is handed back.
+        Waits for claims and acceptances in flight too: what they lease is handed back. Once
+        is enough: what did not end by then (a reply that its platform keeps waiting) gets no
+        second grace.
         """
+        if self._left:
+            return
         self._draining = True
         if self._running:
             _log.info("drain.waiting", turns=len(self._running), grace_s=grace_s)
