@@ -68,6 +68,9 @@ class Network(Protocol):
     def ordered(self) -> bool:
         """Whether it delivers the messages of a place one after another."""
 
+    def connected(self) -> bool:
+        """The product listens."""
+
     def populate(self, places: int) -> tuple[Sequence[Newcomer], Sequence[Place]]:
         """Make people and places."""
 

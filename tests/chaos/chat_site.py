@@ -139,6 +139,8 @@ async def let_in(
     newcomers = [newcomer for _, found, _ in populated for newcomer in found]
     codes = await _codes(site, newcomers)
     await site.start()
+    for network in networks:
+        await network.wait_for(network.connected, START_S)
     for newcomer in newcomers:
         newcomer.link(codes.get(newcomer.name, ""))
         if newcomer.admin:

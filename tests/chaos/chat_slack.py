@@ -69,6 +69,10 @@ class SlackNetwork:
             "IT0_SLACK_API_URL": self.fake.api_url,
         }
 
+    def connected(self) -> bool:
+        """A socket is open: commands are for whoever is there, now."""
+        return bool(self.fake.outbox.sockets.open)
+
     def populate(self, places: int) -> tuple[Sequence[Newcomer], Sequence[Place]]:
         """Half direct messages, a quarter channels, a quarter threads."""
         people = tuple(self.team.user(f"s{at}") for at in range(max(3, places // 2)))

@@ -59,6 +59,10 @@ class TelegramNetwork:
         """Long polling."""
         return {"TELEGRAM_BOT_TOKEN": self.fake.token, "IT0_TELEGRAM_API_URL": self.fake.url}
 
+    def connected(self) -> bool:
+        """A long poll waits."""
+        return self.fake.updates.polled
+
     def populate(self, places: int) -> tuple[Sequence[Newcomer], Sequence[Place]]:
         """Half private chats, a quarter groups, a quarter topics of one forum."""
         privates = [
