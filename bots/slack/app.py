@@ -82,9 +82,10 @@ class Slack:
         self._recent = recent
         self._notices = notices
         self._state_key = state_key
-        self._people = People()
+        pace = Pace()
+        self._people = People(pace)
         self._direct = DirectMessages()
-        self.sink: ReplySink = SlackSink(workspaces, buttons, self._direct, Pace())
+        self.sink: ReplySink = SlackSink(workspaces, buttons, self._direct, pace)
         self.files: FileSource = SlackFiles(workspaces)
 
     @classmethod

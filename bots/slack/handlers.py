@@ -7,6 +7,7 @@ from dataclasses import dataclass, replace
 import structlog
 
 from bots.slack import home
+from bots.slack.errors import Refused
 from bots.slack.events import (
     Bot,
     Changed,
@@ -81,7 +82,10 @@ class Handlers:
         installation = await self._installation(workspace)
         if installation is None:
             return "IT0 is not installed in this workspace."
-        channel = await self.direct.of(installation, text(body, "user_id"))
+        try:
+            channel = await self.direct.of(installation, text(body, "user_id"))
+        except Refused as refusal:
+            return refusal.sentence
         bot = Bot(workspace=workspace, user=installation.bot_user)
         names = self.people.names(workspace)
         message = await self._described(installation, read_command(body, bot, channel, names))

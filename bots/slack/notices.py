@@ -16,6 +16,7 @@ import structlog
 from bots.slack.controls import notice
 from bots.slack.events import is_direct
 from bots.slack.manifest import COMMAND
+from bots.slack.pace import shrink
 from bots.slack.render import blocks, fallback
 from bots.slack.workspaces import Installation
 from core.commands import HELP
@@ -67,8 +68,7 @@ class Notices:
         if event_id in self._told:
             return
         self._told[event_id] = None
-        while len(self._told) > _MOST_TOLD:
-            self._told.popitem(last=False)
+        shrink(self._told, _MOST_TOLD)
         thread = address.thread if in_thread else ""
         self.do(_tell(installation, address.channel, thread, user, as_typed(text)))
 

@@ -8,6 +8,7 @@ from collections import OrderedDict
 from dataclasses import dataclass, field, replace
 
 from bots.slack.fields import text
+from bots.slack.pace import Pace, shrink
 from bots.slack.text import Names
 from bots.slack.workspaces import Installation
 from core.messages import Actor
@@ -30,6 +31,7 @@ class _Person:
 class People:
     """What this process knows of people."""
 
+    pace: Pace
     _known: OrderedDict[tuple[str, str], _Person] = field(default_factory=OrderedDict)
 
     async def describe(self, installation: Installation, actor: Actor) -> Actor:
@@ -40,8 +42,7 @@ class People:
             person = await self._ask(installation, actor.external_id)
             self._known[key] = person
             self._known.move_to_end(key)
-            while len(self._known) > _MOST_KNOWN:
-                self._known.popitem(last=False)
+            shrink(self._known, _MOST_KNOWN)
         return replace(actor, name=person.name, language=person.language)
 
     def names(self, workspace: str) -> Names:
@@ -53,13 +54,15 @@ class People:
 
         return name
 
-    @staticmethod
-    async def _ask(installation: Installation, user: str) -> _Person:
+    async def _ask(self, installation: Installation, user: str) -> _Person:
+        unknown = _Person(name="", language="", until=time.monotonic() + FAILED_S)
+        if not self.pace.fits(installation.workspace, "users.info"):
+            return unknown
         try:
             async with asyncio.timeout(ASK_S):
                 answer = await installation.call("users.info", user=user, include_locale="true")
         except (DeliveryFailed, TimeoutError):
-            return _Person(name="", language="", until=time.monotonic() + FAILED_S)
+            return unknown
         name = (
             text(answer, "user", "profile", "display_name")
             or text(answer, "user", "real_name")

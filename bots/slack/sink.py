@@ -9,18 +9,20 @@ from bots.slack.controls import EVENT_TYPE, feedback, metadata, status_line, sto
 from bots.slack.errors import BAD_BLOCKS, Refused
 from bots.slack.events import is_direct
 from bots.slack.fields import Json, node, nodes, number, text
-from bots.slack.pace import Pace
+from bots.slack.pace import PLACEHOLDER as PLACEHOLDERS
+from bots.slack.pace import Pace, shrink
 from bots.slack.render import MAX_CHARS, blocks, fallback, measure
 from bots.slack.streams import Place, Streams
 from bots.slack.workspaces import Installation, Workspaces
 from core.buttons import Buttons
 from core.replies import PLACEHOLDER
 from core.sinks import DeliveryFailed, Destination, SinkLimits, Throttled, View
+from core.words import Words
 
 EDIT_INTERVAL_S = 1.0
 _PAGE = 200
 _MOST_PAGES = 5
-_MOST_DMS = 5_000
+_MOST_REMEMBERED = 10_000
 _AGENT_METHODS_MISSING = frozenset({"unknown_method", "missing_scope", "not_allowed_token_type"})
 
 
@@ -55,8 +57,7 @@ class DirectMessages:
         if key not in self._channels:
             answer = await installation.call("conversations.open", users=user)
             self._channels[key] = text(answer, "channel", "id")
-            while len(self._channels) > _MOST_DMS:
-                self._channels.popitem(last=False)
+            shrink(self._channels, _MOST_REMEMBERED)
         return self._channels[key]
 
 
@@ -76,6 +77,8 @@ class SlackSink:
         """Workspaces whose Slack does not know feedback buttons."""
         self._no_status: set[str] = set()
         self._statuses: OrderedDict[str, str] = OrderedDict()
+        self._unposted: OrderedDict[str, None] = OrderedDict()
+        """Turns that only this process works on, and of which nothing was posted."""
 
     @property
     def limits(self) -> SinkLimits:
@@ -87,13 +90,26 @@ class SlackSink:
             findable=True,
         )
 
-    async def draft(self, to: Destination, view: View) -> bool:  # noqa: ARG002  # the port's names
-        """Slack has no previews that are no messages."""
-        return False
+    async def draft(self, to: Destination, view: View) -> bool:
+        """See the port: normally False, because Slack has no previews that are no messages.
+
+        Where so many answers are being written that Slack takes no more edits, it is better
+        to show at most a status and to post the answer when it is there.
+        """
+        place = await self._place(to)
+        if self._streams.can_start(place) or self._pace.has_room(place.workspace, PLACEHOLDERS):
+            self._unposted.pop(to.turn_id, None)
+            return False
+        self._unposted[to.turn_id] = None
+        shrink(self._unposted, _MOST_REMEMBERED)
+        if place.thread:
+            await self._show_status(place, to.turn_id, view.status or _thinking(to))
+        return True
 
     async def post(self, to: Destination, part: int, view: View) -> str:
         """See the port. The message carries (turn, part) unless it is a stream."""
         place = await self._place(to)
+        self._unposted.pop(to.turn_id, None)
         if not view.final:
             shown = "" if view.text == PLACEHOLDER else view.text
             ts = await self._streams.start(place, to, shown)
@@ -101,6 +117,7 @@ class SlackSink:
                 ref = _Ref(channel=place.channel, ts=ts, part=part, streamed=True)
                 await self._show_status(place, str(ref), view.status)
                 return str(ref)
+            self._pace.fits(place.workspace, PLACEHOLDERS)
         await self._pace.post(place.workspace, place.channel)
         answer = await self._send(
             place,
@@ -138,6 +155,8 @@ class SlackSink:
         part), else the untagged one of this rank, which is a stream that was not finished:
         turns of a conversation never overlap.
         """
+        if to.turn_id in self._unposted:  # asking would cost one of 50 calls a minute
+            return None
         place = await self._place(to)
         tagged_before, untagged = 0, list[str]()
         for message in await self._own_messages(place, to.source_ref):
@@ -255,8 +274,7 @@ class SlackSink:
         self._statuses[ref] = status
         if not status:
             del self._statuses[ref]
-        while len(self._statuses) > _MOST_DMS:
-            self._statuses.popitem(last=False)
+        shrink(self._statuses, _MOST_REMEMBERED)
         try:
             await place.installation.call(
                 "assistant.threads.setStatus",
@@ -267,6 +285,10 @@ class SlackSink:
         except DeliveryFailed as failure:
             if isinstance(failure, Refused) and failure.reason in _AGENT_METHODS_MISSING:
                 self._no_status.add(place.workspace)
+
+
+def _thinking(to: Destination) -> str:
+    return Words(to.language)("is thinking…")
 
 
 def _turn_of(tag: Json) -> str:

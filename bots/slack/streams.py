@@ -9,16 +9,13 @@ from __future__ import annotations
 
 from collections import OrderedDict
 from dataclasses import dataclass, field
-from typing import TypeVar
 
 from bots.slack.errors import STREAM_OVER, Refused, Unclear
 from bots.slack.fields import Json, text
-from bots.slack.pace import Pace
+from bots.slack.pace import Pace, shrink
 from bots.slack.render import stream_text
 from bots.slack.workspaces import Installation
 from core.sinks import DeliveryFailed, Destination, Throttled
-
-T = TypeVar("T")
 
 _UNKNOWN = frozenset({"unknown_method", "method_not_supported_for_channel_type", "not_allowed"})
 _MOST_OPEN = 2_000
@@ -58,12 +55,17 @@ class Streams:
     _without: set[str] = field(default_factory=set)
     """Workspaces whose Slack does not stream."""
 
+    def can_start(self, place: Place) -> bool:
+        """Whether a message can be streamed there now."""
+        if not place.thread or place.workspace in self._without:
+            return False
+        return self.pace.has_room(place.workspace, "chat.startStream")
+
     async def start(self, place: Place, to: Destination, markdown: str) -> str | None:
         """Begin a message; its ts, or None where it must be posted. Raises ``Unclear``."""
-        if not place.thread or not to.sender or place.workspace in self._without:
+        if not to.sender or not self.can_start(place):
             return None
-        if not self.pace.fits(place.workspace, "chat.startStream"):
-            return None
+        self.pace.fits(place.workspace, "chat.startStream")
         shown = stream_text(markdown)
         try:
             answer = await place.installation.call(
@@ -80,8 +82,8 @@ class Streams:
         ts = text(answer, "ts")
         self._open[place.channel, ts] = _Stream(shown)
         self._begun[place.channel, ts] = to.turn_id
-        _shrink(self._open, _MOST_OPEN)
-        _shrink(self._begun, _MOST_BEGUN)
+        shrink(self._open, _MOST_OPEN)
+        shrink(self._begun, _MOST_BEGUN)
         return ts
 
     def may_be_of(self, place: Place, ts: str, turn_id: str) -> bool:
@@ -174,8 +176,3 @@ class Streams:
             self.pace.punished(place.workspace, method, refusal.retry_after_s)
         elif isinstance(refusal, Refused) and refusal.reason in _UNKNOWN:
             self._without.add(place.workspace)
-
-
-def _shrink(memory: OrderedDict[tuple[str, str], T], most: int) -> None:
-    while len(memory) > most:
-        memory.popitem(last=False)

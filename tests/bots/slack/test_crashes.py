@@ -29,6 +29,7 @@ async def test_a_crash_in_the_middle_of_an_answer(
         assert not fake.bot_messages(channel, asked.ts)[0].streaming
 
 
+@pytest.mark.slow
 async def test_answers_that_slack_missed_arrive_afterwards(fake: SlackFake, place: Site) -> None:
     """Two questions in a thread, answered while Slack was down: each gets its own answer."""
     engine = ScriptedEngine(lambda request: [Say(f"Answer to {request.text}.")])
