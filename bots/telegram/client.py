@@ -92,6 +92,8 @@ class AiohttpRequest(BaseRequest):
             raise FloodWait(_seconds(body))
         if status == HTTPStatus.NOT_FOUND:
             raise UnknownMethod("Not Found")
+        if status >= HTTPStatus.INTERNAL_SERVER_ERROR:
+            raise NetworkError(f"The Bot API answered with status {status}.")
         return status, body
 
 

@@ -14,6 +14,10 @@ TOKEN_REFUSED_S = 60.0
 _GONE = ("message to edit not found", "message can't be edited", "message_id_invalid")
 
 
+class MessageGone(Exception):
+    """The message to edit is not there (any more)."""
+
+
 def not_modified(error: BadRequest) -> bool:
     """The message shows this already."""
     return "message is not modified" in error.message.lower()

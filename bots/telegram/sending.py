@@ -18,7 +18,7 @@ from telegram import (
 from telegram.error import BadRequest, ChatMigrated, TelegramError
 
 from bots.telegram.client import Client, FloodWait
-from bots.telegram.errors import bad_entities, failure, not_modified
+from bots.telegram.errors import MessageGone, bad_entities, failure, gone, not_modified
 from bots.telegram.pace import Pace
 from bots.telegram.render import MAX, Rendered, render
 from bots.telegram.render_spans import units
@@ -117,7 +117,11 @@ class Sender:
         body: Rendered,
         markup: InlineKeyboardMarkup | None = None,
     ) -> None:
-        """Make a message show this; its token was taken."""
+        """Make a message show this; its token was taken. Raises ``MessageGone``.
+
+        A group that became a supergroup took no message along, and counts anew: the old id
+        may be another message there.
+        """
 
         async def call(at: int, entities: tuple[MessageEntity, ...]) -> None:
             try:
@@ -129,7 +133,12 @@ class Sender:
                     link_preview_options=_NO_PREVIEW,
                     reply_markup=markup,
                 )
+            except ChatMigrated as error:
+                self.moved(chat_id, error.new_chat_id)
+                raise MessageGone from error
             except BadRequest as error:
+                if gone(error):
+                    raise MessageGone from error
                 if not not_modified(error):
                     raise
 

@@ -17,7 +17,7 @@ from telegram.error import BadRequest, Forbidden, TelegramError
 
 from bots.telegram.account import Account
 from bots.telegram.client import FloodWait, UnknownMethod
-from bots.telegram.errors import failure, gone
+from bots.telegram.errors import MessageGone, failure
 from bots.telegram.events_text import Me
 from bots.telegram.pace import Pace
 from bots.telegram.render import MAX, Rendered, measure, render
@@ -60,7 +60,8 @@ class TelegramSink:
             return False
         if not self.pace.draft(chat_id):
             return True
-        thinking = View(text=Words(to.language)("Thinking…"))
+        words = Words(to.language)
+        thinking = View(text=words("Thinking…"))
         body = shown(view if view.text or view.status else thinking)
         try:
             await self.account.client.bot.send_message_draft(
@@ -126,9 +127,9 @@ class TelegramSink:
         """False when the message is not there any more."""
         try:
             await self.sender.edit(chat_id, message_id, shown(view), markup)
+        except MessageGone:
+            return False
         except BadRequest as error:
-            if gone(error):
-                return False
             raise failure(error) from error
         return True
 
@@ -146,10 +147,9 @@ class TelegramSink:
         _remember(self._replaced, ref, new)
         _, message_id, _ = _parse_ref(new)
         await self.pace.final(place.chat_id)
-        try:
-            await self.sender.edit(place.chat_id, message_id, shown(view), None)
-        except BadRequest as error:
-            raise failure(error) from error
+        if not await self._edit(place.chat_id, message_id, view, None):
+            sentence = "The message was deleted again and again."
+            raise DeliveryFailed(sentence, retry_after_s=None, permanent=True)
 
     async def _post_privately(self, to: Destination, part: int, view: View) -> str:
         """To the sender's own chat; who never opened it is told in the group how to."""
@@ -223,8 +223,8 @@ class TelegramSink:
             thread=to.address.thread,
         )
         data = self.buttons.seal(Action.STOP, to.turn_id, address)
-        label = Words(to.language)("Stop")
-        return InlineKeyboardMarkup([[InlineKeyboardButton(label, callback_data=data)]])
+        words = Words(to.language)
+        return InlineKeyboardMarkup([[InlineKeyboardButton(words("Stop"), callback_data=data)]])
 
 
 def _is_group(address: ConversationAddress) -> bool:

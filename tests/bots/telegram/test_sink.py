@@ -223,6 +223,17 @@ async def test_a_group_that_moved_is_followed() -> None:
         assert new.texts() == ["All fine.", "All fine."]
 
 
+async def test_another_message_of_a_moved_group_is_left_alone() -> None:
+    """Supergroups count from one again: an old id may be somebody else's answer there."""
+    async with TelegramFake() as fake, open_sink(fake) as sink:
+        group = fake.group("Ops", [fake.person(7)])
+        new = group.migrate()
+        other = await shows(sink, to(new), View(text="Another answer.", final=True))
+        number = other.partition(":")[2]
+        await sink.edit(to(group), f"{group.id}:{number}", FINAL)
+        assert new.texts() == ["Another answer.", "All fine."]
+
+
 async def test_what_is_for_one_person_goes_to_their_own_chat() -> None:
     """Nothing of it is shown in the group."""
     async with TelegramFake() as fake, open_sink(fake) as sink:
