@@ -102,12 +102,16 @@ def move(conn: sa.Connection, old: ConversationAddress, new: ConversationAddress
 
 
 def find(conn: sa.Connection, user: User, message: InboundMessage) -> str | None:
-    """The conversation that the message names, or that its place points to."""
+    """The conversation that the message names, or that its place points to.
+
+    Named may be one's own, or one that its owner shared.
+    """
     if message.conversation_id is not None:
         row = execute(
             conn,
-            "SELECT id FROM conversations WHERE id = :id AND tenant_id = :tenant"
-            " AND user_id = :user AND deleted_at IS NULL",
+            "SELECT c.id FROM conversations c WHERE c.id = :id AND c.tenant_id = :tenant"
+            " AND (c.user_id = :user OR EXISTS (SELECT 1 FROM shares s WHERE s.conversation_id"
+            " = c.id AND s.user_id = :user AND s.tenant_id = :tenant)) AND c.deleted_at IS NULL",
             id=message.conversation_id,
             tenant=user.tenant_id,
             user=user.id,

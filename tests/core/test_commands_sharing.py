@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from core.refusals import Rejected
 from core.tenants import Role
 from tests.support.chat_people import Person
 from tests.support.core_kit import Site
@@ -61,6 +62,9 @@ async def test_an_owner_lets_a_colleague_resume(site: Site) -> None:
         assert resumed.conversation_id == secret
         await house.ask("what was it about?", friend)
         assert house.engine.requests[-1].history[0].user_text.endswith("xcanaryx plans")
+        named = await house.ask("and by its id?", friend, place="c", conversation=secret)
+        assert named.conversation_id == secret
+        assert isinstance(await house.say("and I?", third, conversation=secret), Rejected)
         assert (await house.ask(f"/resume {secret}", third)).outcome == "refused"
         assert (await house.ask(f"/delete {secret}", friend)).outcome == "refused"
         assert (await house.ask(f"/share {secret} third@example.com", friend)).outcome == "refused"
