@@ -27,13 +27,14 @@ def notice() -> Json:
 
 def stop_button(buttons: Buttons, to: Destination, channel: str) -> Json:
     """Under a reply that is still being written."""
+    words = Words(to.language)
     return {
         "type": "actions",
         "elements": [
             {
                 "type": "button",
                 "action_id": STOP,
-                "text": _plain(Words(to.language)("Stop")),
+                "text": _plain(words("Stop")),
                 "value": buttons.seal(Action.STOP, to.turn_id, _at(to, channel)),
             }
         ],

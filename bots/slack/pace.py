@@ -63,10 +63,6 @@ class Pace:
     now: Callable[[], float] = time.monotonic
     _windows: OrderedDict[tuple[str, str], _Window] = field(default_factory=OrderedDict)
 
-    def has_room(self, workspace: str, method: str) -> bool:
-        """Whether there is a place just now."""
-        return self._window(workspace, method).wait_s(self.now(), 1.0) <= 0
-
     def fits(self, workspace: str, method: str) -> bool:
         """Take a place if there is one."""
         window = self._window(workspace, method)

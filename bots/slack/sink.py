@@ -77,6 +77,8 @@ class SlackSink:
         """Workspaces whose Slack does not know feedback buttons."""
         self._no_status: set[str] = set()
         self._statuses: OrderedDict[str, str] = OrderedDict()
+        self._admitted: OrderedDict[str, None] = OrderedDict()
+        """Turns that have a place among the streams that may begin now."""
         self._unposted: OrderedDict[str, None] = OrderedDict()
         """Turns that only this process works on, and of which nothing was posted."""
 
@@ -97,8 +99,11 @@ class SlackSink:
         to show at most a status and to post the answer when it is there.
         """
         place = await self._place(to)
-        if self._streams.can_start(place) or self._pace.has_room(place.workspace, PLACEHOLDERS):
-            self._unposted.pop(to.turn_id, None)
+        if self._streams.admit(place):
+            self._admitted[to.turn_id] = None
+            shrink(self._admitted, _MOST_REMEMBERED)
+            return False
+        if self._pace.fits(place.workspace, PLACEHOLDERS):
             return False
         self._unposted[to.turn_id] = None
         shrink(self._unposted, _MOST_REMEMBERED)
@@ -110,14 +115,13 @@ class SlackSink:
         """See the port. The message carries (turn, part) unless it is a stream."""
         place = await self._place(to)
         self._unposted.pop(to.turn_id, None)
-        if not view.final:
+        if not view.final and self._may_stream(place, to):
             shown = "" if view.text == PLACEHOLDER else view.text
             ts = await self._streams.start(place, to, shown)
             if ts is not None:
                 ref = _Ref(channel=place.channel, ts=ts, part=part, streamed=True)
                 await self._show_status(place, str(ref), view.status)
                 return str(ref)
-            self._pace.fits(place.workspace, PLACEHOLDERS)
         await self._pace.post(place.workspace, place.channel)
         answer = await self._send(
             place,
@@ -207,6 +211,13 @@ class SlackSink:
 
     # -- how ----------------------------------------------------------------------------
 
+    def _may_stream(self, place: Place, to: Destination) -> bool:
+        """Whether the next message may be a stream; ``draft`` has admitted the first."""
+        if to.turn_id in self._admitted:
+            del self._admitted[to.turn_id]
+            return True
+        return self._streams.admit(place)
+
     async def _stream(self, to: Destination, place: Place, ref: _Ref, view: View) -> bool:
         """Show it in the message's stream; False when it has to be edited."""
         if not view.final:
@@ -288,7 +299,8 @@ class SlackSink:
 
 
 def _thinking(to: Destination) -> str:
-    return Words(to.language)("is thinking…")
+    words = Words(to.language)
+    return words("is thinking…")
 
 
 def _turn_of(tag: Json) -> str:

@@ -55,17 +55,19 @@ class Streams:
     _without: set[str] = field(default_factory=set)
     """Workspaces whose Slack does not stream."""
 
-    def can_start(self, place: Place) -> bool:
-        """Whether a message can be streamed there now."""
+    def admit(self, place: Place) -> bool:
+        """Take a place among the streams that may begin now, if it can be streamed there."""
         if not place.thread or place.workspace in self._without:
             return False
-        return self.pace.has_room(place.workspace, "chat.startStream")
+        return self.pace.fits(place.workspace, "chat.startStream")
 
     async def start(self, place: Place, to: Destination, markdown: str) -> str | None:
-        """Begin a message; its ts, or None where it must be posted. Raises ``Unclear``."""
-        if not to.sender or not self.can_start(place):
+        """Begin a message that was admitted; its ts, or None where it must be posted.
+
+        Raises ``Unclear``.
+        """
+        if not to.sender:
             return None
-        self.pace.fits(place.workspace, "chat.startStream")
         shown = stream_text(markdown)
         try:
             answer = await place.installation.call(

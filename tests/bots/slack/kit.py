@@ -13,6 +13,7 @@ from core.messages import Actor, ConversationAddress, InboundMessage
 from core.tenants import Role
 from core.tenants import User as Member
 from platforms import Platforms, open_platforms
+from settings import Settings
 from storage.access import SqlGate
 from tests.fakes.scripted_engine import Say, ScriptedEngine
 from tests.fakes.slack import Channel, Message, SlackFake, Team, User
@@ -101,30 +102,14 @@ async def slack_house(
     team = fake.team("acme", installed=not oauth)
     engine = engine or ScriptedEngine([Say("Fine.")])
     settings = site.settings(**_environment(fake, team, http=http, oauth=oauth))
-    async with AsyncExitStack() as stack:
-        enter = stack.enter_async_context
-        storage = await enter(app.open_storage(settings))
-        member = await storage.people.install(
-            tenant_name="My team", admin_email=settings.admin_email
-        )
-        faults = Faults(storage.db)
-        faults.install()
-        platforms = await enter(open_platforms(settings, storage.db, storage.keys))
-        parts = app.Parts(
-            engines={engine.name: engine},
-            sinks=platforms.sinks,
-            sources=platforms.sources,
-            pace=PACE,
-        )
-        core = await enter(app.open_core(settings, storage, parts))
-        house = House(core, member, faults, engine)
-        await house.write("UPDATE tenants SET engine = :name", name=engine.name)
-        admin = team.user("ann")
-        if linked:
-            await link(house, member, admin)
-        url = await enter(_reached(platforms, core, fake, http=http))
-        slack = platforms.members["slack"]
+    async with (
+        _core(settings, engine) as (house, platforms),
+        _reached(platforms, house.core, fake, http=http) as url,
+    ):
+        slack, admin = platforms.members["slack"], team.user("ann")
         assert isinstance(slack, Slack)
+        if linked:
+            await link(house, house.admin, admin)
         yield SlackHouse(
             house=house,
             fake=fake,
@@ -134,6 +119,33 @@ async def slack_house(
             admin=admin,
             url=url,
         )
+
+
+@asynccontextmanager
+async def _core(
+    settings: Settings, engine: ScriptedEngine
+) -> AsyncGenerator[tuple[House, Platforms]]:
+    """The core and the configured platforms, as the composition root wires them."""
+    async with AsyncExitStack() as stack:
+        storage = await stack.enter_async_context(app.open_storage(settings))
+        member = await storage.people.install(
+            tenant_name="My team", admin_email=settings.admin_email
+        )
+        faults = Faults(storage.db)
+        faults.install()
+        platforms = await stack.enter_async_context(
+            open_platforms(settings, storage.db, storage.keys)
+        )
+        parts = app.Parts(
+            engines={engine.name: engine},
+            sinks=platforms.sinks,
+            sources=platforms.sources,
+            pace=PACE,
+        )
+        core = await stack.enter_async_context(app.open_core(settings, storage, parts))
+        house = House(core, member, faults, engine)
+        await house.write("UPDATE tenants SET engine = :name", name=engine.name)
+        yield house, platforms
         if faults.dead and not house.crashed:
             await house.crash()
 
