@@ -38,6 +38,8 @@ Hold = Callable[[], Awaitable[bool]]
 HOLD_MS = 120_000
 """How long a worker may be silent while it delivers a reply before another one tries."""
 _RENEW_S = 15.0
+_FIRST_S = 0.1
+"""From the first words to the first preview: an answer that comes at once needs none."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -250,6 +252,8 @@ class Reply:
 
     async def _preview(self) -> None:
         limits = self._sink.limits
+        await self._dirty.wait()
+        await self._idle(_FIRST_S)
         while not self._closing.is_set():
             pause = limits.edit_interval_s
             try:
@@ -269,11 +273,15 @@ class Reply:
             except Exception:  # noqa: BLE001  # a preview must not take the answer with it
                 _log.exception("preview.crashed", turn=self._to.turn_id)
                 return
-            with suppress(TimeoutError):
-                async with asyncio.timeout(pause):
-                    await self._closing.wait()
+            await self._idle(pause)
             if not self._closing.is_set():  # a preview may have cleared what close() set
                 await self._dirty.wait()
+
+    async def _idle(self, seconds: float) -> None:
+        """Let the previews rest; the end of the answer ends it."""
+        with suppress(TimeoutError):
+            async with asyncio.timeout(seconds):
+                await self._closing.wait()
 
     async def _preview_all(self, limits: SinkLimits) -> None:
         self._dirty.clear()

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import asyncio
+
 import pytest
 
 from core.messages import ConversationAddress
@@ -140,4 +142,35 @@ async def test_a_throttled_placeholder_comes_later() -> None:
         await reply.open(first_attempt=True)
     await eventually(lambda: list(platform.shown.values()) == [PLACEHOLDER])
     await reply.deliver("Done.")
+    assert list(platform.shown.values()) == ["Done."]
+
+
+class Slow(Platform):
+    """A platform whose previews may follow each other after a minute only."""
+
+    @property
+    def limits(self) -> SinkLimits:
+        """Slow."""
+        return SinkLimits(max_chars=60, edit_interval_s=60.0)
+
+
+async def test_the_first_words_do_not_wait_for_the_platforms_pace() -> None:
+    """The pace is for what follows: the first text is shown as soon as there is some."""
+    platform = Slow()
+    reply = Reply(platform, Log(platform), TO, 1)
+    await reply.open(first_attempt=True)
+    await asyncio.sleep(0)  # the previews have begun, and there is nothing to show
+    reply.show("The disk")
+    await eventually(lambda: platform.drafts[-1].text == "The disk")
+    await reply.close()
+
+
+async def test_an_answer_that_comes_at_once_has_no_preview() -> None:
+    """A call that nobody would see long enough to read is not made."""
+    platform = Platform()
+    reply = Reply(platform, Log(platform), TO, 1)
+    await reply.open(first_attempt=True)
+    reply.show("Done.")
+    await reply.deliver("Done.")
+    assert [view.text for view in platform.drafts] == [""]
     assert list(platform.shown.values()) == ["Done."]
