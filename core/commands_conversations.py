@@ -68,6 +68,9 @@ class Shares(Protocol):
     async def share(self, turn: Turn, conversation_id: str, email: str) -> Shared:
         """Let a colleague of the turn's user resume one of the user's own conversations."""
 
+    async def unshare(self, turn: Turn, conversation_id: str, email: str) -> Shared:
+        """Take that back: the colleague's places begin conversations of their own."""
+
     async def shared_with(
         self, tenant_id: str, user_id: str, *, limit: int
     ) -> tuple[ConversationInfo, ...]:
@@ -140,33 +143,38 @@ class ConversationCommands:
 
     async def _share(self, turn: Turn, rest: str) -> Ending:
         words = Words(turn.language)
-        which, _, written = rest.rpartition(" ")
-        email = email_of(written)
-        if not which or email is None:
+        which, email, ends = _sharing(rest)
+        if email is None:
             return refused(
                 words(
                     "Say which conversation and with whom: `/share NUMBER EMAIL` or "
-                    "`/share ID EMAIL`. `/sessions` lists yours with numbers."
+                    "`/share ID EMAIL`; `off` behind it takes it back. `/sessions` lists yours "
+                    "with numbers."
                 )
             )
         chosen = _find(await self._listed(turn), which)
         if chosen is None or chosen.owner:
             return refused(words("You have no such conversation. `/sessions` lists yours."))
-        match await self._shares.share(turn, chosen.id, email):
-            case Shared.DONE:
-                return answered(
-                    words(
-                        "{email} can go on with it now: `/resume {id}`. They see what was "
-                        "written in it so far. Deleting it ends that.",
-                        email=escape(email),
-                        id=chosen.id[-8:],
-                    )
-                )
+        change = self._shares.unshare if ends else self._shares.share
+        match await change(turn, chosen.id, email):
             case Shared.NOT_YOURS:
                 return refused(words("That conversation is gone. `/sessions` lists yours."))
             case Shared.NOBODY:
                 return refused(
                     words("You have no colleague {email} in this team.", email=escape(email))
+                )
+            case Shared.DONE if ends:
+                return answered(
+                    words("{email} cannot go on with it any more.", email=escape(email))
+                )
+            case Shared.DONE:
+                return answered(
+                    words(
+                        "{email} can go on with it now: `/resume {id}`. They see what was "
+                        "written in it so far. `/share {id} EMAIL off` takes it back.",
+                        email=escape(email),
+                        id=chosen.id[-8:],
+                    )
                 )
 
     async def _delete(self, turn: Turn, rest: str) -> Ending:
@@ -201,6 +209,15 @@ class ConversationCommands:
         others = await self._shares.shared_with(*who, limit=_LISTED)
         both = sorted((*own, *others), key=lambda info: (-info.updated_at_ms, info.id))
         return tuple(both[:_LISTED]) if others else own
+
+
+def _sharing(rest: str) -> tuple[str, str | None, bool]:
+    """Which conversation, with whom (None where that is no address), and whether it ends."""
+    parts = rest.split()
+    ends = len(parts) == 3 and parts[2].casefold() == "off"  # noqa: PLR2004  # NUMBER EMAIL off
+    if len(parts) != 2 and not ends:  # noqa: PLR2004  # NUMBER EMAIL
+        return "", None, False
+    return parts[0], email_of(parts[1]), ends
 
 
 def _line(info: ConversationInfo, at: datetime, turn: Turn, words: Words) -> str:

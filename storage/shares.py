@@ -25,6 +25,10 @@ class SqlShares:
         """See the port."""
         return await self._db.transaction(_share, self._key, turn, conversation_id, email)
 
+    async def unshare(self, turn: Turn, conversation_id: str, email: str) -> Shared:
+        """See the port."""
+        return await self._db.transaction(_unshare, self._key, turn, conversation_id, email)
+
     async def shared_with(
         self, tenant_id: str, user_id: str, *, limit: int
     ) -> tuple[ConversationInfo, ...]:
@@ -32,7 +36,8 @@ class SqlShares:
         return await self._db.read(_shared_with, tenant_id, user_id, limit)
 
 
-def _share(conn: sa.Connection, key: bytes, turn: Turn, conversation_id: str, email: str) -> Shared:
+def _colleague(conn: sa.Connection, turn: Turn, conversation_id: str, email: str) -> str | Shared:
+    """The id of the colleague, or why there is nothing to share with them."""
     # Locked: a deletion either finds the share, or comes first and leaves nothing to share.
     if not owned(conn, turn.tenant_id, turn.user.id, conversation_id, lock="{row}"):
         return Shared.NOT_YOURS
@@ -42,25 +47,76 @@ def _share(conn: sa.Connection, key: bytes, turn: Turn, conversation_id: str, em
         tenant=turn.tenant_id,
         email=email,
     ).first()
-    if row is None or text(row[0]) == turn.user.id:
-        return Shared.NOBODY
+    return Shared.NOBODY if row is None or row[0] == turn.user.id else text(row[0])
+
+
+def _share(conn: sa.Connection, key: bytes, turn: Turn, conversation_id: str, email: str) -> Shared:
+    colleague = _colleague(conn, turn, conversation_id, email)
+    if isinstance(colleague, Shared):
+        return colleague
     made = execute(
         conn,
         "INSERT INTO shares (conversation_id, user_id, tenant_id, created_at)"
         " VALUES (:cid, :user, :tenant, {now}) ON CONFLICT DO NOTHING RETURNING user_id",
         cid=conversation_id,
-        user=text(row[0]),
+        user=colleague,
         tenant=turn.tenant_id,
     ).first()
     if made is not None:
-        entry = AuditEntry(
-            actor=turn.user.id,
-            action="conversation.shared",
-            turn_id=turn.id,
-            detail={"conversation": conversation_id, "user": text(row[0])},
-        )
-        append_audit(conn, key, turn.tenant_id, entry)
+        _note(conn, key, turn, "conversation.shared", conversation_id, colleague)
     return Shared.DONE
+
+
+# Places that the colleague moved to it, and where its owner never wrote in it.
+_MOVE_OUT = """
+DELETE FROM places WHERE conversation_id = :cid AND tenant_id = :tenant AND EXISTS
+ (SELECT 1 FROM turns t WHERE t.tenant_id = :tenant AND t.user_id = :user
+  AND (t.conversation_id = :cid OR t.continue_in = :cid) AND t.platform = places.platform
+  AND t.workspace = places.workspace AND t.channel = places.channel AND t.thread = places.thread)
+AND NOT EXISTS
+ (SELECT 1 FROM turns t WHERE t.conversation_id = :cid AND t.user_id = :owner
+  AND t.platform = places.platform AND t.workspace = places.workspace
+  AND t.channel = places.channel AND t.thread = places.thread)
+"""
+
+
+def _unshare(
+    conn: sa.Connection, key: bytes, turn: Turn, conversation_id: str, email: str
+) -> Shared:
+    colleague = _colleague(conn, turn, conversation_id, email)
+    if isinstance(colleague, Shared):
+        return colleague
+    ended = execute(
+        conn,
+        "DELETE FROM shares WHERE conversation_id = :cid AND user_id = :user"
+        " AND tenant_id = :tenant RETURNING user_id",
+        cid=conversation_id,
+        user=colleague,
+        tenant=turn.tenant_id,
+    ).first()
+    if ended is not None:
+        execute(
+            conn,
+            _MOVE_OUT,
+            cid=conversation_id,
+            tenant=turn.tenant_id,
+            user=colleague,
+            owner=turn.user.id,
+        )
+        _note(conn, key, turn, "conversation.unshared", conversation_id, colleague)
+    return Shared.DONE
+
+
+def _note(
+    conn: sa.Connection, key: bytes, turn: Turn, action: str, conversation_id: str, colleague: str
+) -> None:
+    entry = AuditEntry(
+        actor=turn.user.id,
+        action=action,
+        turn_id=turn.id,
+        detail={"conversation": conversation_id, "user": colleague},
+    )
+    append_audit(conn, key, turn.tenant_id, entry)
 
 
 def allowed(conn: sa.Connection, turn: Turn, conversation_id: str) -> bool:

@@ -91,6 +91,10 @@ class NoShares:
         """Not here."""
         return Shared.NOT_YOURS
 
+    async def unshare(self, turn: Turn, conversation_id: str, email: str) -> Shared:
+        """Not here either."""
+        return Shared.NOT_YOURS
+
     async def shared_with(
         self, tenant_id: str, user_id: str, *, limit: int
     ) -> tuple[ConversationInfo, ...]:

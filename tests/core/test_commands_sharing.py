@@ -90,6 +90,8 @@ async def test_sharing_needs_an_own_conversation_and_a_colleague(site: Site) -> 
             f"{mine}",
             "b@example.com",
             "99 b@example.com",
+            f"{mine} b@example.com on",
+            f"{mine} b@example.com off off",
             "",
         ):
             assert (await house.ask(f"/share {rest}")).outcome == "refused", rest
@@ -124,3 +126,26 @@ async def test_a_share_does_not_outlive_the_colleague(site: Site) -> None:
             "SELECT COUNT(*) FROM turns WHERE user_id = :id AND text = '/sessions'", id=friend.id
         )
         assert turns == [(1,)]
+
+
+async def test_consent_can_be_taken_back(site: Site) -> None:
+    """From then on the colleague's place begins a new conversation; the owner's stays theirs."""
+    async with site.open() as house:
+        friend = await house.user(house.admin.tenant_id, "friend@example.com")
+        mine = (await house.ask("xcanaryx", place="a")).conversation_id
+        await house.ask(f"/share {mine} {friend.email}")
+        await house.ask(f"/resume {mine}", friend)
+        assert (await house.ask("and?", friend)).conversation_id == mine
+        ended = await house.ask(f"/share {mine} {friend.email} off")
+        assert ended.outcome == "answered"
+        after = await house.ask("and now?", friend)
+        assert after.conversation_id != mine
+        assert not house.engine.requests[-1].history
+        assert (await house.ask(f"/resume {mine}", friend)).outcome == "refused"
+        assert isinstance(await house.say("x", friend, conversation=mine), Rejected)
+        assert (await house.ask("still here", place="a")).conversation_id == mine
+        log = await house.rows(
+            "SELECT action FROM audit_log WHERE action LIKE 'conversation.%' ORDER BY seq"
+        )
+        assert log == [("conversation.shared",), ("conversation.unshared",)]
+        await house.settled()

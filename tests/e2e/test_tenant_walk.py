@@ -158,6 +158,7 @@ class Intruder:
             "SqlGate.let_in": lambda: gate.let_in(turn, "0000-0000", Role.ADMIN),
             "SqlGate.recent": lambda: gate.recent(message.actor, "theirs", limit=10),
             "SqlShares.share": lambda: shares.share(turn, conversation, mine.email),
+            "SqlShares.unshare": lambda: shares.unshare(turn, conversation, mine.email),
             "SqlShares.shared_with": lambda: shares.shared_with(
                 mine.tenant_id, turn.user.id, limit=10
             ),
