@@ -187,7 +187,10 @@ class SlackSink:
         return Place(installation=installation, channel=channel, thread=thread)
 
     async def _own_messages(self, place: Place, after: str) -> list[Json]:
-        """The bot's messages of the thread, or of direct messages without one, oldest first."""
+        """The bot's messages of the thread, or of direct messages without one, oldest first.
+
+        After a slash command, which is no message, only the newest are looked at.
+        """
         found: list[Json] = []
         cursor = ""
         method = "conversations.replies" if place.thread else "conversations.history"
@@ -203,7 +206,7 @@ class SlackSink:
             )
             found += nodes(answer, "messages")
             cursor = text(answer, "response_metadata", "next_cursor")
-            if not cursor:
+            if not cursor or not after:
                 break
         own = place.installation.bot_user
         mine = [item for item in found if text(item, "user") == own and text(item, "ts") > after]

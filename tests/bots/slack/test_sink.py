@@ -125,6 +125,19 @@ async def test_a_lost_answer_repeats_no_word(place: Desk, method: str) -> None:
     assert plain_text(_only(place, asked)) == LONG
 
 
+async def test_a_lost_answer_repeats_no_word_in_the_next_preview(place: Desk) -> None:
+    """The stream is ended and the message edited from there on."""
+    sink, asked = place.sink(), place.ask()
+    to = place.to(asked)
+    ref = await sink.post(to, 1, View(text="One"))
+    weather = place.fake.weather
+    weather.methods, weather.lost_answers = frozenset({"chat.appendStream"}), 1
+    with pytest.raises(Unclear):
+        await sink.edit(to, ref, View(text="One two"))
+    await sink.edit(to, ref, View(text=LONG))
+    assert plain_text(_only(place, asked)) == LONG
+
+
 async def test_without_streaming_messages_are_edited(place: Desk) -> None:
     """An older Slack is asked once; while it is written a reply has a stop button."""
     place.fake.switches.streaming = False
