@@ -100,9 +100,9 @@ def merge(parts: list[Said]) -> InboundMessage:
 
 def _message(message: Message, me: Me) -> Said | Moved | Unusable | None:
     if message.migrate_to_chat_id is not None:
-        new = str(message.migrate_to_chat_id)
-        old = replace(_address(message, me), thread="")
-        return Moved(old=old, new=replace(old, channel=new))
+        return _moved(message, me, message.chat.id, message.migrate_to_chat_id)
+    if message.migrate_from_chat_id is not None:  # either may come first
+        return _moved(message, me, message.migrate_from_chat_id, message.chat.id)
     sender = message.from_user
     if sender is None or message.is_automatic_forward or message.via_bot is not None:
         return None
@@ -133,6 +133,11 @@ def _message(message: Message, me: Me) -> Said | Moved | Unusable | None:
         addressed=addressed,
         album=message.media_group_id or "",
     )
+
+
+def _moved(message: Message, me: Me, old: int, new: int) -> Moved:
+    place = replace(_address(message, me), thread="")
+    return Moved(old=replace(place, channel=str(old)), new=replace(place, channel=str(new)))
 
 
 _ANONYMOUS = sentence(

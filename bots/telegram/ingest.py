@@ -12,12 +12,12 @@ import time
 from collections import Counter, OrderedDict
 from collections.abc import Awaitable, Callable, Mapping
 from dataclasses import dataclass, field
-from typing import Any
+from typing import Any, assert_never
 
 import structlog
 from telegram import Update
 
-from bots.telegram.events import Edit, Happening, Moved, Pressed, Said, Shut, translate
+from bots.telegram.events import Edit, Happening, Moved, Pressed, Said, Shut, Unusable, translate
 from bots.telegram.events_text import Me
 from bots.telegram.reception import Reception
 from core import telemetry
@@ -27,6 +27,8 @@ QUIET_S = 0.8
 """An album is complete when no part came for so long."""
 ALBUM_S = 3.0
 """Or when its first part has waited for so long."""
+PATIENCE_S = 5.0
+"""How long the end of the process waits for what is being stored."""
 MAX_DONE = 5000
 MAX_TRIES = 3
 """An update that crashes us so often is dropped: it would hold up its chat for ever."""
@@ -97,7 +99,8 @@ class Ingest:
             album.news.set()
             if not flush and album.task is not None:
                 album.task.cancel()
-        await asyncio.gather(*self._open.values(), return_exceptions=True)
+        if self._open:
+            await asyncio.wait(self._open.values(), timeout=PATIENCE_S)
 
     def _begin(self, happening: Happening, number: int) -> Task:
         reception = self.reception
@@ -111,14 +114,14 @@ class Ingest:
         self, happening: Happening, number: int, work: Callable[[], Awaitable[None]]
     ) -> Task:
         """Do it after what came before it in its chat."""
-        chat = _chat(happening)
-        before = self._tails.get(chat)
+        chats = _chats(happening)
+        before = {self._tails[chat] for chat in chats if chat in self._tails}
 
         async def follow() -> None:
-            if before is not None:
-                await asyncio.wait([before])
-                if before.cancelled() or before.exception() is not None:
-                    raise Behind
+            if before:
+                await asyncio.wait(before)
+            if any(task.cancelled() or task.exception() is not None for task in before):
+                raise Behind
             try:
                 await work()
             except StorageFailure:
@@ -131,16 +134,18 @@ class Ingest:
                     raise
                 del self._failures[number]
 
-        task = self._tails[chat] = asyncio.create_task(follow())
-        task.add_done_callback(lambda done: self._unchain(chat, done))
+        task = asyncio.create_task(follow())
+        self._tails |= dict.fromkeys(chats, task)
+        task.add_done_callback(lambda done: self._unchain(chats, done))
         return task
 
-    def _unchain(self, chat: str, task: Task) -> None:
-        if self._tails.get(chat) is task:
-            del self._tails[chat]
+    def _unchain(self, chats: tuple[str, ...], task: Task) -> None:
+        for chat in chats:
+            if self._tails.get(chat) is task:
+                del self._tails[chat]
 
     def _album_part(self, part: Said, number: int) -> Task:
-        key = (_chat(part), part.album)
+        key = (part.message.address.channel, part.album)
         album = self._albums.get(key)
         if album is not None and album.task is not None and not album.task.done():
             album.parts.append(part)
@@ -177,12 +182,13 @@ class Ingest:
             self._done.popitem(last=False)
 
 
-def _chat(happening: Happening) -> str:
+def _chats(happening: Happening) -> tuple[str, ...]:
+    """Those whose order it must keep."""
     match happening:
         case Said(message=message) | Edit(message=message):
-            return message.address.channel
-        case Moved(old=old):
-            return old.channel
-        case Pressed(address=address) | Shut(address=address):
-            return address.channel
-    return happening.address.channel
+            return (message.address.channel,)
+        case Moved(old=old, new=new):
+            return (old.channel, new.channel)
+        case Pressed(address=address) | Shut(address=address) | Unusable(address=address):
+            return (address.channel,)
+    assert_never(happening)

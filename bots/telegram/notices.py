@@ -22,6 +22,8 @@ MAX_WAITING = 200
 MAX_WAITING_IN_CHAT = 3
 """Who provokes more than that at once does not wait for an answer."""
 
+Task = asyncio.Task[None]
+
 _log = structlog.get_logger()
 
 
@@ -30,7 +32,9 @@ class Notices:
     """Says sentences. ``close`` lets those end that are on their way."""
 
     sender: Sender
-    _tasks: set[asyncio.Task[None]] = field(default_factory=set)
+    _tasks: set[Task] = field(default_factory=set)
+    _last: dict[str, Task] = field(default_factory=dict)
+    """The latest sentence of each chat: the next one comes after it."""
     _waiting: Counter[str] = field(default_factory=Counter)
 
     def say(self, address: ConversationAddress, markdown: str, *, reply_to: str = "") -> None:
@@ -45,21 +49,26 @@ class Notices:
             reply_to=int(reply_to) if reply_to.isdecimal() and place_is_group(address) else None,
         )
 
+        before = self._last.get(address.channel)
+
         async def send() -> None:
+            if before is not None:
+                await asyncio.wait([before])
             try:
                 await self.sender.pace.final(self.sender.current(place.chat_id))
                 await self.sender.send(place, body)
             except (DeliveryFailed, BadRequest) as error:
                 _log.info("telegram.notice_failed", reason=str(error))
 
-        self.run(send(), address.channel)
+        self._last[address.channel] = self.run(send(), address.channel)
 
-    def run(self, work: Coroutine[object, object, None], channel: str) -> None:
+    def run(self, work: Coroutine[object, object, None], channel: str) -> Task:
         """Own a task of this chat."""
         task = asyncio.create_task(work)
         self._tasks.add(task)
         self._waiting[channel] += 1
         task.add_done_callback(lambda done: self._done(done, channel))
+        return task
 
     async def close(self, patience_s: float = 2.0) -> None:
         """Wait for what is on its way, then drop the rest."""
@@ -70,8 +79,10 @@ class Notices:
             task.cancel()
         await asyncio.gather(*tasks, return_exceptions=True)
 
-    def _done(self, task: asyncio.Task[None], channel: str) -> None:
+    def _done(self, task: Task, channel: str) -> None:
         self._tasks.discard(task)
+        if self._last.get(channel) is task:
+            del self._last[channel]
         self._waiting[channel] -= 1
         if not self._waiting[channel]:
             del self._waiting[channel]

@@ -61,17 +61,11 @@ class Scene:
     @property
     def gate(self) -> SqlGate:
         """Makes codes."""
-        return SqlGate(self.house.core.storage.db, self.house.core.storage.keys.derive("audit"))
+        return gate_of(self.house)
 
     async def know(self, chat: Chat) -> None:
         """Make the person of a private chat the admin, without a message."""
-        address = ConversationAddress(
-            platform="telegram", workspace=str(self.fake.bot.id), channel=str(chat.id), thread=""
-        )
-        actor = Actor(platform="telegram", workspace="", external_id=str(chat.id))
-        message = InboundMessage(event_id="none", address=address, actor=actor, text="")
-        code = await self.gate.link_code(self.house.admin)
-        assert await self.gate.redeem(message, parse_code(code)) is None
+        await introduce(self.house, chat.id)
 
     async def answered(self, chat: Chat, text: str, timeout_s: float = 20.0) -> None:
         """Wait until a message of the bot in the chat shows exactly this text."""
@@ -86,6 +80,22 @@ class Scene:
         chat.say(who, f"/start {code}")
         await self.house.until(counted, before + 1)
         await self.house.settled()
+
+
+def gate_of(house: House) -> SqlGate:
+    """What makes and takes codes."""
+    return SqlGate(house.core.storage.db, house.core.storage.keys.derive("audit"))
+
+
+async def introduce(house: House, user_id: int) -> None:
+    """Make a person of Telegram the admin, without a message."""
+    address = ConversationAddress(
+        platform="telegram", workspace="", channel=str(user_id), thread=""
+    )
+    actor = Actor(platform="telegram", workspace="", external_id=str(user_id))
+    message = InboundMessage(event_id="none", address=address, actor=actor, text="")
+    code = await gate_of(house).link_code(house.admin)
+    assert await gate_of(house).redeem(message, parse_code(code)) is None
 
 
 def quicken(pace: ChatPace) -> None:
@@ -127,11 +137,13 @@ async def open_scene(
         telegram = await stack.enter_async_context(Telegram.open(config, BUTTONS))
         if hurry:
             quicken(telegram.notices.sender.pace)
-        house = await stack.enter_async_context(_house(site, telegram, engine, tools, pace, slots))
+        house = await stack.enter_async_context(
+            open_house(site, telegram, engine, tools, pace, slots)
+        )
         if config.public_url is not None:
-            await stack.enter_async_context(_serve(telegram, house, config.public_url))
+            await stack.enter_async_context(serve(telegram, house, config.public_url))
         listening = asyncio.create_task(telegram.listen(house.core.inbox))
-        stack.push_async_callback(_end, listening)
+        stack.push_async_callback(end, listening)
         admin = fake.hub.chats.get(ADMIN) or fake.private(ADMIN, first_name="Ada")
         scene = Scene(house=house, fake=fake, telegram=telegram, admin=admin)
         if link_admin:
@@ -140,14 +152,15 @@ async def open_scene(
 
 
 @asynccontextmanager
-async def _house(
+async def open_house(
     site: Site,
     telegram: Telegram,
     engine: ScriptedEngine,
     tools: Sequence[Tool],
-    pace: Pace,
-    slots: int,
+    pace: Pace = PACE,
+    slots: int = 16,
 ) -> AsyncGenerator[House]:
+    """The core on a site, with the adapter as its only platform."""
     settings = site.settings(IT0_TURN_SLOTS=str(slots), IT0_SHUTDOWN_GRACE_S="5")
     parts = app.Parts(
         engines={"runbook": engine},
@@ -171,7 +184,8 @@ async def _house(
 
 
 @asynccontextmanager
-async def _serve(telegram: Telegram, house: House, public_url: str) -> AsyncGenerator[None]:
+async def serve(telegram: Telegram, house: House, public_url: str) -> AsyncGenerator[None]:
+    """The adapter's routes on the port of its public address."""
     application = web.Application()
     application.add_routes(telegram.routes(house.core.inbox))
     runner = web.AppRunner(application, access_log=None, shutdown_timeout=0.1)
@@ -184,7 +198,8 @@ async def _serve(telegram: Telegram, house: House, public_url: str) -> AsyncGene
         await runner.cleanup()
 
 
-async def _end(listening: asyncio.Task[None]) -> None:
+async def end(listening: asyncio.Task[None]) -> None:
+    """Stop listening."""
     listening.cancel()
     with suppress(asyncio.CancelledError):
         await listening

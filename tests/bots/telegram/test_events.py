@@ -7,6 +7,8 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from hypothesis import given
+from hypothesis import strategies as st
 from telegram import Update
 
 from bots.telegram.events import (
@@ -77,7 +79,7 @@ def changed(name: str, **fields: Any) -> dict[str, Any]:
         ("group_reply_to_bot", Said),
         ("linked_channel_post", None),
         ("location", Unusable),
-        ("migrate_from_chat_id", None),
+        ("migrate_from_chat_id", Moved),
         ("migrate_to_chat_id", Moved),
         ("my_chat_member_added", None),
         ("my_chat_member_blocked", Shut),
@@ -259,6 +261,30 @@ def test_what_cannot_be_used_is_answered_politely(field: dict[str, Any]) -> None
     """A sentence that says what works instead; in a group only to whom it was meant."""
     assert isinstance(read(changed("private_text", text=None, entities=None, **field)), Unusable)
     assert read(changed("group_mention", text=None, entities=None, **field)) is None
+
+
+@pytest.mark.parametrize("name", ["migrate_to_chat_id", "migrate_from_chat_id"])
+def test_a_move_is_told_from_both_ends(name: str) -> None:
+    """Whichever of the two service messages comes first, the ids are the same."""
+    happening = read(payload(name))
+    assert isinstance(happening, Moved)
+    assert (happening.old.channel, happening.new.channel) == ("-4189930217", "-1002155009871")
+
+
+words = st.text(
+    st.characters(exclude_characters="@/", exclude_categories=("Cs", "Cc", "Zs", "Zl", "Zp")),
+    min_size=1,
+)
+
+
+@given(words, words)
+def test_a_mention_is_cut_out_between_any_characters(before: str, after: str) -> None:
+    """Offsets are in UTF-16 units; what stands around the name stays as it is."""
+    offset = len(f"{before} ".encode("utf-16-le")) // 2
+    entity = {"type": "mention", "offset": offset, "length": 8}
+    text = f"{before} @it0_bot {after}"
+    heard = said(changed("group_mention", text=text, entities=[entity])).text
+    assert heard == f"{before} {after}".strip()
 
 
 def test_a_press_says_who_pressed_what_where() -> None:

@@ -34,7 +34,10 @@ class Desk:
 
     async def handle(self, happening: object) -> None:
         """Hear anything else."""
-        self.heard.append(type(happening).__name__)
+        name = type(happening).__name__
+        if name in self.hold:
+            await self.hold[name].wait()
+        self.heard.append(name)
 
 
 def ingest_of(desk: Desk) -> Ingest:
@@ -79,6 +82,19 @@ async def test_what_is_behind_a_failure_fails_with_it() -> None:
     desk.broken.clear()
     await finish(ingest.take(update(1, "a1")), ingest.take(update(2, "a2")))
     assert desk.heard == ["a1", "a2"]
+
+
+async def test_what_follows_in_a_moved_group_waits_for_the_move() -> None:
+    """A message under the new id is not heard before the link has moved there."""
+    desk = Desk(hold={"Moved": asyncio.Event()})
+    ingest = ingest_of(desk)
+    moving = ingest.take(payload("migrate_to_chat_id"))
+    next_one = ingest.take(update(918273100, "a1", chat=-1002155009871))
+    await asyncio.sleep(0)
+    assert desk.heard == []
+    desk.hold["Moved"].set()
+    await finish(moving, next_one)
+    assert desk.heard == ["Moved", "a1"]
 
 
 async def test_an_update_is_taken_once() -> None:
