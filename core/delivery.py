@@ -18,8 +18,10 @@ from core.replies import HOLD_MS, PartLog, Reply
 from core.sinks import DeliveryFailed, Destination, Sinks
 from core.turnlog import DeliveryLog
 
-SWEEP_LIMIT = 40
-AT_ONCE = 8
+SWEEP_LIMIT = 200
+AT_ONCE = 32
+"""More than one platform's pace keeps waiting at a time."""
+LOOK_AGAIN_S = 1.0
 PATIENCE_S = 2.0
 """Longer pauses are not waited for here: the reply is put off, and others get the place."""
 PUT_OFF_S = 15.0
@@ -64,23 +66,39 @@ class Deliverer:
     sinks: Sinks
 
     async def sweep(self, worker: str) -> int:
-        """Deliver what is due now, a few replies side by side; returns how many were tried."""
+        """Deliver what is due now, side by side; returns how many were tried.
+
+        A slow one (its platform's pace) keeps its own place only: what comes due meanwhile
+        gets the others.
+        """
+        running: set[asyncio.Task[None]] = set()
+        ended: list[asyncio.Task[None]] = []
+        try:
+            while True:
+                broken = any(task.exception() is not None for task in ended)
+                batch = () if broken else await self._claim(worker, len(running), len(ended))
+                running |= {asyncio.create_task(self._try(due, worker)) for due in batch}
+                if not running:
+                    break
+                done, running = await asyncio.wait(
+                    running, timeout=LOOK_AGAIN_S, return_when=asyncio.FIRST_COMPLETED
+                )
+                ended += done
+        finally:
+            for task in running:
+                task.cancel()
+            await asyncio.gather(*running, return_exceptions=True)
+        await asyncio.gather(*ended)
+        return len(ended)
+
+    async def _claim(self, worker: str, running: int, ended: int) -> tuple[DueReply, ...]:
         platforms = tuple(self.sinks)
-        tried = 0
-        while platforms and tried < SWEEP_LIMIT:
-            batch = await self.due.claim_undelivered(
-                worker, platforms=platforms, hold_ms=HOLD_MS, limit=AT_ONCE
-            )
-            if not batch:
-                break
-            tried += len(batch)
-            results = await asyncio.gather(
-                *(self._try(due, worker) for due in batch), return_exceptions=True
-            )
-            for result in results:
-                if isinstance(result, BaseException):
-                    raise result
-        return tried
+        limit = min(AT_ONCE, SWEEP_LIMIT - ended) - running
+        if not platforms or limit <= 0:
+            return ()
+        return await self.due.claim_undelivered(
+            worker, platforms=platforms, hold_ms=HOLD_MS, limit=limit
+        )
 
     async def _try(self, due: DueReply, worker: str) -> None:
         """One reply's trouble must not hold up the others."""

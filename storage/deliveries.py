@@ -14,6 +14,12 @@ from core.turns import Ending, Outcome, Turn
 from storage.database import Database, execute, now_ms
 from storage.rows import integer, text
 
+IN_ORDER_MS = 100_000
+"""How long the next turn waits for a reply that did not reach its platform at once.
+
+Answers stand in the order of their messages, unless a platform refuses one for longer.
+"""
+
 
 class SqlDeliveries:
     """Implements ``PartLog``, ``DeliveryLog`` and ``DueReplies`` of the core."""
@@ -124,6 +130,8 @@ def _redeliver(conn: sa.Connection, to: Destination) -> None:
 def _delivered(conn: sa.Connection, to: Destination, epoch: int | None, problem: str) -> None:
     if epoch is not None:  # the conversation before the turn, as everywhere: no deadlock
         _free(conn, to.tenant_id, to.turn_id, epoch)
+    else:
+        _go_on(conn, to)
     execute(
         conn,
         "UPDATE turns SET delivered_at = {now}, delivery_problem = :problem"
@@ -135,8 +143,16 @@ def _delivered(conn: sa.Connection, to: Destination, epoch: int | None, problem:
 
 
 def _release(conn: sa.Connection, turn: Turn) -> None:
-    """Leave the delivery to the sweeper, after a pause, and let the next turn go on."""
+    """Leave the delivery to the sweeper, after a pause; the next turn waits for it a while."""
     _free(conn, turn.tenant_id, turn.id, turn.epoch)
+    execute(
+        conn,
+        "UPDATE conversations SET ready_at = {now} + :hold"
+        " WHERE id = :cid AND tenant_id = :tenant AND lease_owner IS NULL",
+        hold=IN_ORDER_MS,
+        cid=turn.conversation_id,
+        tenant=turn.tenant_id,
+    )
     execute(
         conn,
         "UPDATE turns SET deliverer = NULL, deliver_until = {now} + 5000 WHERE id = :id"
@@ -144,6 +160,19 @@ def _release(conn: sa.Connection, turn: Turn) -> None:
         id=turn.id,
         tenant=turn.tenant_id,
     )
+
+
+def _go_on(conn: sa.Connection, to: Destination) -> None:
+    """The reply arrived at last: what waited for it may begin."""
+    execute(
+        conn,
+        "UPDATE conversations SET ready_at = {now} WHERE ready_at > {now}"
+        " AND tenant_id = :tenant AND id = (SELECT conversation_id FROM turns WHERE id = :turn)",
+        tenant=to.tenant_id,
+        turn=to.turn_id,
+    )
+    if conn.dialect.name == "postgresql":
+        execute(conn, "SELECT pg_notify('turns', '')")
 
 
 def _free(conn: sa.Connection, tenant_id: str, turn_id: str, epoch: int) -> None:

@@ -176,18 +176,23 @@ def _may_lease(
     row = execute(
         conn,
         "SELECT lease_owner, (SELECT COUNT(*) FROM conversations WHERE lease_owner = :me"
-        " AND tenant_id = :tenant) FROM conversations WHERE id = :cid{row}",
+        f" AND tenant_id = :tenant), CASE WHEN {_PAUSED} THEN 1 ELSE 0 END"
+        " FROM conversations WHERE id = :cid{row}",
         cid=conversation_id,
         me=worker,
         tenant=user.tenant_id,
     ).one()
-    return row[0] is None and integer(row[1]) < offer.tenant_limit
+    return row[0] is None and integer(row[1]) < offer.tenant_limit and not integer(row[2])
 
 
-_BUMP = """
-UPDATE conversations SET last_seq = last_seq + 1, updated_at = {now},
+# The reply before is still on its way (storage.deliveries). A time far ahead was written before
+# the clock was set back.
+_PAUSED = "ready_at > {now} AND ready_at <= {now} + 120000"
+
+_BUMP = f"""
+UPDATE conversations SET last_seq = last_seq + 1, updated_at = {{now}},
   title = CASE WHEN title = '' THEN :title ELSE title END,
-  ready_at    = CASE WHEN done_seq = last_seq THEN {now} ELSE ready_at END,
+  ready_at    = CASE WHEN done_seq = last_seq AND NOT ({_PAUSED}) THEN {{now}} ELSE ready_at END,
   lease_epoch = CASE WHEN done_seq = last_seq AND lease_owner IS NULL
                       AND CAST(:me AS TEXT) IS NOT NULL THEN lease_epoch + 1 ELSE lease_epoch END,
   lease_owner = CASE WHEN done_seq = last_seq AND lease_owner IS NULL

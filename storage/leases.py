@@ -15,6 +15,7 @@ from core.scheduling import Beat
 from core.tenants import Role, User
 from core.turns import Turn, TurnKind
 from storage.database import Database, execute, savepoint
+from storage.deliveries import IN_ORDER_MS
 from storage.metering import settle
 from storage.rows import integer, optional_text, text
 from storage.unreadable import put_off
@@ -79,6 +80,14 @@ _FREE = """
 UPDATE conversations SET lease_owner = NULL, lease_epoch = lease_epoch + 1 WHERE id = :cid
 """
 
+# What died had finished the turn and not delivered it: the next one waits, so that the answers
+# stand in order.
+_KEEP_ORDER = """
+UPDATE conversations SET ready_at = {now} + :hold WHERE id = :cid AND EXISTS
+ (SELECT 1 FROM turns t WHERE t.conversation_id = :cid AND t.status = 'done'
+  AND t.delivered_at IS NULL)
+"""
+
 _REQUEUE = """
 UPDATE turns SET status = 'queued', failures = failures + :alone, crowded = crowded + 1 - :alone
 WHERE conversation_id = :cid AND seq = :seq AND status = 'running'
@@ -93,6 +102,7 @@ def _reap(conn: sa.Connection) -> int:
         running[text(row[2])] += integer(row[3])
     for row in dead:
         execute(conn, _FREE, cid=text(row[0]))
+        execute(conn, _KEEP_ORDER, cid=text(row[0]), hold=IN_ORDER_MS)
         alone = int(running[text(row[2])] == 1)
         execute(conn, _REQUEUE, cid=text(row[0]), seq=integer(row[1]) + 1, alone=alone)
     return len(dead)

@@ -3,12 +3,171 @@
 from __future__ import annotations
 
 import asyncio
+from dataclasses import replace
 
 import pytest
 
+from core.delivery import Deliverer, DueReply
+from core.messages import ConversationAddress
+from core.replies import Part
 from core.scheduling import Scheduler
+from core.sinks import DeliveryFailed, Destination, View
+from core.turns import Turn
+from tests.core.test_delivery import Sink, delivered
 from tests.core.test_scheduling import SlowLeases, WaitingRunner, _a_turn
-from tests.support.core_kit import PACE, eventually
+from tests.fakes.scripted_engine import Say, ScriptedEngine
+from tests.support.core_gate import Gate
+from tests.support.core_kit import PACE, Probe, Site, eventually
+
+
+class Drafts(Sink):
+    """A platform with drafts: the only post of a reply is the reply."""
+
+    def __init__(self) -> None:
+        """It takes everything."""
+        super().__init__()
+        self.refused: set[str] = set()
+        """The replies to these turns are refused for now."""
+        self.frozen = asyncio.Event()
+        """Set: whoever posts from now on never hears back."""
+
+    async def draft(self, to: Destination, view: View) -> bool:
+        """Drafts are no messages."""
+        return True
+
+    async def post(self, to: Destination, part: int, view: View) -> str:
+        """Post, unless it is refused or frozen."""
+        if self.frozen.is_set():
+            await asyncio.Event().wait()
+        if to.turn_id in self.refused:
+            raise DeliveryFailed("Not now.", retry_after_s=None, permanent=False)
+        return await super().post(to, part, view)
+
+    @property
+    def answers(self) -> list[str]:
+        """What it shows, in its order."""
+        return list(self.shown.values())
+
+
+ECHO = ScriptedEngine(lambda request: [Say(f"about {request.text}")])
+
+
+async def test_an_answer_that_is_refused_for_now_is_not_overtaken(site: Site) -> None:
+    """The next turn of the conversation waits until the platform took the answer before it."""
+    sink, gate = Drafts(), Gate()
+    async with site.open(gate.engine(), sink=sink, tools=[Probe("look").tool()]) as house:
+        first = await house.accepted("hold", platform="chat")
+        await gate.reached.wait()
+        sink.refused = {first.turn_id}
+        gate.opened.set()
+        await house.until("SELECT COUNT(*) FROM turns WHERE deliverer IS NULL AND status = 'done'")
+        second = await house.accepted("two", platform="chat")
+        assert second.leased is None
+        await house.accepted("elsewhere", platform="chat", place="other")
+        await delivered(house)
+        assert sink.answers == ["Answer to elsewhere."]
+        sink.refused.clear()
+        await house.write("UPDATE turns SET deliver_until = 0 WHERE delivered_at IS NULL")
+        await delivered(house, 3)
+        await house.settled()
+    assert sink.answers == ["Answer to elsewhere.", "Shown.\n\nDone.", "Answer to two."]
+
+
+async def test_an_answer_that_a_crash_left_behind_is_not_overtaken(site: Site) -> None:
+    """A worker dies between the end of a turn and its delivery, while the next message waits."""
+    sink = Drafts()
+    sink.frozen.set()
+    async with site.open(ECHO, sink=sink) as house:
+        await house.accepted("one", platform="chat")
+        await house.until("SELECT COUNT(*) FROM turns WHERE status = 'done'")
+        await house.accepted("two", platform="chat")
+        await house.crash()
+    sink.frozen.clear()
+    async with site.open(ECHO, sink=sink) as house:
+        await delivered(house, 2)
+        await house.settled()
+    assert sink.answers == ["about one", "about two"]
+
+
+TO = Destination(
+    tenant_id="t",
+    turn_id="slow",
+    event_id="e",
+    address=ConversationAddress(platform="chat", workspace="", channel="c", thread=""),
+)
+
+
+class Due:
+    """Two replies, of which the second comes due after the first was claimed. Keeps no parts."""
+
+    def __init__(self) -> None:
+        """Both wait."""
+        self.waiting = ["slow", "quick"]
+        self.arrived: list[str] = []
+
+    async def claim_undelivered(
+        self, worker: str, *, platforms: tuple[str, ...], hold_ms: int, limit: int
+    ) -> tuple[DueReply, ...]:
+        """One at a time."""
+        due = self.waiting[:1]
+        del self.waiting[:1]
+        return tuple(
+            DueReply(to=replace(TO, turn_id=name), text=name, finished_ms_ago=0) for name in due
+        )
+
+    async def renew(self, to: Destination, worker: str, hold_ms: int) -> bool:
+        """Ours."""
+        return True
+
+    async def put_off(self, to: Destination, worker: str, pause_ms: int) -> None:
+        """Nothing is put off here."""
+        raise AssertionError(to)
+
+    async def parts(self, tenant_id: str, turn_id: str) -> tuple[Part, ...]:
+        """None yet."""
+        return ()
+
+    async def save_part(self, to: Destination, part: Part, epoch: int | None) -> None:
+        """Taken."""
+
+    async def redeliver(self, to: Destination) -> None:
+        """Nobody comes too late here."""
+        raise AssertionError(to)
+
+    async def release(self, turn: Turn) -> None:
+        """The sweeper has no turn."""
+        raise AssertionError(turn)
+
+    async def delivered(self, to: Destination, *, epoch: int | None, problem: str) -> None:
+        """Note it."""
+        self.arrived.append(to.turn_id)
+
+
+class Slow(Sink):
+    """Keeps one reply waiting, as a platform's pace does."""
+
+    def __init__(self) -> None:
+        """It waits."""
+        super().__init__()
+        self.go = asyncio.Event()
+
+    async def post(self, to: Destination, part: int, view: View) -> str:
+        """The slow one waits."""
+        if to.turn_id == "slow":
+            await self.go.wait()
+        return await super().post(to, part, view)
+
+
+async def test_a_slow_reply_does_not_hold_up_what_comes_due_later() -> None:
+    """While the sweeper waits for one chat's pace, it delivers what else is due."""
+    due, sink = Due(), Slow()
+    sweep = asyncio.create_task(
+        Deliverer(due=due, log=due, parts=due, sinks={"chat": sink}).sweep("w")
+    )
+    await eventually(lambda: due.arrived == ["quick"])
+    sink.go.set()
+    assert await sweep == 2
+    assert due.arrived == ["quick", "slow"]
 
 
 async def test_a_shutdown_waits_once(monkeypatch: pytest.MonkeyPatch) -> None:
