@@ -54,8 +54,9 @@ bench: $(VENV)/.dev ## the benchmarks, each beside the bare library it is compar
 		name=$$(basename $$script .py); echo "== $$name"; $(PY) -m bench.$$name; \
 	done
 
-chaos: $(VENV)/.dev ## the full chaos run: 1,000 turns, kill -9 at random, both databases
+chaos: $(VENV)/.dev ## the full chaos runs: kill -9 at random, both databases, then Slack and Telegram
 	@$(PY) -m tests.chaos
+	@$(PY) -m tests.chaos.chat
 
 lock: $(VENV)/.place ## resolve the dependencies again and write both lock files
 	@$(PY) -m venv $(VENV)/locker && $(VENV)/locker/bin/python -m pip --quiet install uv

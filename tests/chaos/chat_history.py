@@ -34,7 +34,10 @@ class Said:
     kind: str
     at: float
     in_order: bool
-    """The platform delivered it after all that was said before it in this place."""
+    """The platform delivered it after all that was said before it in this place.
+
+    Not so where two were turned round, or where a second delivery may have come first.
+    """
     files: int
 
     @property

@@ -61,7 +61,7 @@ class People:
                     place=one.place,
                     kind=planned.kind,
                     at=time.monotonic(),
-                    in_order=network.ordered and len(messages) == 1,
+                    in_order=network.ordered and len(messages) == 1 and not planned.repeated,
                     files=int(planned.kind == "file"),
                 )
             )

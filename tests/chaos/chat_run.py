@@ -30,7 +30,7 @@ from tests.fakes.telegram import TelegramFake
 
 DELAY_S = 0.02
 """The longest pause of the platforms before, and after, an effect."""
-SETTLE_S = 120.0
+SETTLE_S = 180.0
 """How long the last answers may take after the last blow."""
 QUIET_S = 4.0
 """For stragglers: longer than two sweeps."""

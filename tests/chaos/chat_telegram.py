@@ -69,20 +69,24 @@ class TelegramNetwork:
             self.fake.private(_FIRST_USER + at, first_name=f"P{at}")
             for at in range(max(3, places // 2))
         ]
-        people = tuple(chat.user for chat in privates)
         newcomers = [self._person(chat, admin=at == 0) for at, chat in enumerate(privates)]
-        made = [TelegramPlace(network=self, chat=chat, people=(chat.user,)) for chat in privates]
-        forum = self.fake.supergroup("Forum", list(people), forum=True)
-        newcomers.append(self._group(forum, privates[0]))
+        made: list[Place] = [
+            TelegramPlace(network=self, chat=chat, people=(chat.user,)) for chat in privates
+        ]
         while len(made) < places:
-            if len(made) % 2:
-                topic = forum.topic(f"Topic {len(made)}", by=people[0])
-                made.append(TelegramPlace(network=self, chat=forum, people=people, topic=topic))
-            else:
-                group = self.fake.group(f"Group {len(made)}", list(people))
-                newcomers.append(self._group(group, privates[0]))
-                made.append(TelegramPlace(network=self, chat=group, people=people))
+            made.append(self._shared(len(made), privates, newcomers))
         return newcomers, made[:places]
+
+    def _shared(self, number: int, privates: list[Chat], newcomers: list[Newcomer]) -> Place:
+        """A group, or the only topic of a forum: Telegram limits each to 20 messages a minute."""
+        people, topic = tuple(chat.user for chat in privates), None
+        if number % 2:
+            group = self.fake.supergroup(f"Forum {number}", list(people), forum=True)
+            topic = group.topic("Topic", by=people[0])
+        else:
+            group = self.fake.group(f"Group {number}", list(people))
+        newcomers.append(self._group(group, privates[0]))
+        return TelegramPlace(network=self, chat=group, people=people, topic=topic)
 
     def _person(self, chat: Chat, *, admin: bool) -> Newcomer:
         return Newcomer(
