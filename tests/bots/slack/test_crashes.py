@@ -29,7 +29,6 @@ async def test_a_crash_in_the_middle_of_an_answer(
         assert not fake.bot_messages(channel, asked.ts)[0].streaming
 
 
-@pytest.mark.slow
 async def test_answers_that_slack_missed_arrive_afterwards(fake: SlackFake, place: Site) -> None:
     """Two questions in a thread, answered while Slack was down: each gets its own answer."""
     engine = ScriptedEngine(lambda request: [Say(f"Answer to {request.text}.")])
@@ -39,7 +38,8 @@ async def test_answers_that_slack_missed_arrive_afterwards(fake: SlackFake, plac
         await fake.wait_for(lambda: fake.bot_messages(world.channel, first.ts))
         fake.weather.down = True
         world.mention("two", thread_ts=first.ts)
-        await world.house.until("SELECT COUNT(*) FROM turns WHERE status = 'done'", 2)
+        await world.house.until("SELECT COUNT(*) FROM turns", 2)
+        await fake.wait_for(lambda: fake.calls("chat.stopStream"))
         fake.weather.down = False
         await world.answer(world.channel, first.ts, "Answer to one.")
         await world.answer(world.channel, first.ts, "Answer to two.")

@@ -146,6 +146,17 @@ async def test_the_persons_language_and_name_come_along(fake: SlackFake, place: 
         assert fake.count("users.info") <= 2
 
 
+async def test_strangers_are_told_in_their_own_language(fake: SlackFake, place: Site) -> None:
+    """In direct messages as a message that stays, with the command as it is typed in Slack."""
+    async with slack_house(place, fake) as world:
+        stranger = world.team.user("li", locale="zh-CN")
+        stranger.say(world.team.dm(stranger), "hello")
+        await fake.wait_for(lambda: fake.bot_messages(world.team.dm(stranger)))
+        (told,) = fake.texts(world.team.dm(stranger))
+        assert "/it0 link" in told
+        assert any("\u4e00" <= char <= "\u9fff" for char in told)
+
+
 async def test_a_slash_command_is_answered_in_the_direct_messages(
     fake: SlackFake, place: Site
 ) -> None:
