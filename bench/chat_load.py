@@ -32,6 +32,8 @@ from bench.startup import cpu_of
 REST_BOUND_MS = 150
 RATE_BOUND = 7.2
 """Eight times what comparable bots reach with ten chats (0.9 messages a second)."""
+CPU_BOUND = 20
+"""Messages that one core could answer in a second, were the platform's limits not in the way."""
 REFILL_S = 6.0
 """After a warm-up: the platform's buckets are full again."""
 IT0, BARE, FREE = "IT0", "bare", "bare, unpunished"
@@ -76,6 +78,7 @@ class Measured:
     final: list[float]
     rate: float
     cpu_ms: float
+    fakes_cpu_ms: float
     peak_mb: float
     calls: Mapping[str, int]
     penalties: int
@@ -88,6 +91,8 @@ class Contestant:
 
     stage: Child
     pid: int
+    fakes: tuple[int, ...]
+    """The platform and the model, which share the machine with it."""
     patience_s: float
 
     def talk(self, scenario: Scenario, *, chats: int, messages: int, pause_s: float = 0) -> Any:  # noqa: ANN401  # JSON
@@ -106,9 +111,10 @@ class Contestant:
 
     def measure(self, scenario: Scenario, load: Load) -> Measured:
         """One scenario."""
-        before = cpu_of(self.pid)
+        before, fakes_before = cpu_of(self.pid), sum(map(cpu_of, self.fakes))
         said = self.talk(scenario, chats=load.chats, messages=load.messages)
         cpu_s = cpu_of(self.pid) - before
+        fakes_cpu_s = sum(map(cpu_of, self.fakes)) - fakes_before
         progress = f"{scenario.name}: {said['penalties']} penalties, calls {said['calls']}"
         print(progress, file=sys.stderr, flush=True)
         turns = [turn for turn in said["turns"] if turn is not None]
@@ -122,6 +128,7 @@ class Contestant:
             final=[(final - start) * 1000 for start, _, final in turns],
             rate=len(turns) / seconds,
             cpu_ms=cpu_s * 1000 / len(turns),
+            fakes_cpu_ms=fakes_cpu_s * 1000 / len(turns),
             peak_mb=_chat_house.peak_mb(self.pid),
             calls=said["calls"],
             penalties=said["penalties"],
@@ -131,30 +138,33 @@ class Contestant:
 
 @contextmanager
 def it0(
-    platform: str, model: str, work: Path, chats: int, profile: Path | None
+    platform: str, model: Child, work: Path, chats: int, profile: Path | None
 ) -> Iterator[Contestant]:
     """The product, with people it knows."""
     with Child(f"bench._chat_{platform}") as stage:
         place = Place(platform=platform, given=json.loads(stage.greeting))
         people = [Person(**told) for told in stage.ask({"do": "people", "chats": chats})]
         _chat_house.furnish(work, platform, people)
-        with _chat_house.start(work, place, model, profile) as process:
+        with _chat_house.start(work, place, model.greeting, profile) as process:
             try:
-                yield warm(Contestant(stage=stage, pid=process.pid, patience_s=120))
+                yield warm(_contestant(stage, process.pid, model, patience_s=120))
             except SystemExit:
                 print(process.output(), file=sys.stderr)
                 raise
 
 
 @contextmanager
-def bare(platform: str, model: str, load: Load, *, free: bool) -> Iterator[Contestant]:
+def bare(platform: str, model: Child, load: Load, *, free: bool) -> Iterator[Contestant]:
     """The library's own loop."""
     arguments = ["free"] if free else []
     with Child(f"bench._chat_{platform}", *arguments) as stage:
         stage.ask({"do": "people", "chats": load.chats})
-        with Child("bench._chat_bare", platform, model, stage.greeting) as bot:
-            patience_s = load.bare_timeout_s
-            yield warm(Contestant(stage=stage, pid=bot.pid, patience_s=patience_s))
+        with Child("bench._chat_bare", platform, model.greeting, stage.greeting) as bot:
+            yield warm(_contestant(stage, bot.pid, model, patience_s=load.bare_timeout_s))
+
+
+def _contestant(stage: Child, pid: int, model: Child, *, patience_s: float) -> Contestant:
+    return Contestant(stage=stage, pid=pid, fakes=(stage.pid, model.pid), patience_s=patience_s)
 
 
 def warm(contestant: Contestant) -> Contestant:
@@ -164,12 +174,12 @@ def warm(contestant: Contestant) -> Contestant:
     return contestant
 
 
-def rest_table(contestant: Contestant, model: str, library: str, messages: int) -> Report:
+def rest_table(contestant: Contestant, model: Child, library: str, messages: int) -> Report:
     """One chat, one message at a time, with pauses that leave the platform's buckets full."""
     scenario = Scenario(name="short", words=12, chunk_ms=0)
     said = contestant.talk(scenario, chats=1, messages=messages, pause_s=2.5)
     final = [(turn[2] - turn[0]) * 1000 for turn in said["turns"] if turn is not None]
-    alone = model_ms(model, scenario)
+    alone = model_ms(model.greeting, scenario)
     report = Report(f"one chat at rest ({library})", ("figure",))
     report.row("messages answered", f"{len(final)} of {messages}")
     report.row("the fake model alone, median ms", f"{alone:.1f}")
@@ -225,6 +235,11 @@ def load_table(title: str, found: Mapping[str, Measured]) -> Report:
     report.row("final answer, median ms", *cells(lambda m: median(m.final), 0))
     report.row("final answer, p95 ms", *cells(lambda m: quantile(m.final, 0.95), 0))
     report.row("CPU of the bot, ms a message", *cells(lambda m: m.cpu_ms, 1))
+    figures = cells(lambda m: 1000 / m.cpu_ms, 0)
+    what = "messages a second of its CPU"
+    report.row(what, *figures, value=1000 / own.cpu_ms, at_least=CPU_BOUND)
+    figures = cells(lambda m: m.fakes_cpu_ms, 1)
+    report.row("CPU of both fakes, ms a message", *figures)
     report.row("peak memory, MB", *cells(lambda m: m.peak_mb, 0))
     figures = cells(lambda m: sum(m.calls.values()) / len(m.final), 1)
     report.row("platform calls a message", *figures)
@@ -236,7 +251,7 @@ def load_table(title: str, found: Mapping[str, Measured]) -> Report:
     return report
 
 
-def platform_tables(platform: str, model: str, work: Path, load: Load) -> list[Report]:
+def platform_tables(platform: str, model: Child, work: Path, load: Load) -> list[Report]:
     """Everything about one platform."""
     library = _LIBRARY[platform]
     found: dict[str, dict[str, Measured]] = {scenario.name: {} for scenario in load.scenarios}
@@ -246,6 +261,8 @@ def platform_tables(platform: str, model: str, work: Path, load: Load) -> list[R
         for scenario in load.scenarios:
             found[scenario.name][IT0] = own.measure(scenario, load)
             time.sleep(REFILL_S)
+    if load.profile is not None:
+        return reports
     for name, free in ((BARE, False), (FREE, True)):
         for scenario in load.scenarios:  # a new one each: penalties outlast a scenario
             with bare(platform, model, load, free=free) as contestant:
@@ -264,7 +281,7 @@ def main() -> int:
     parser.add_argument("--messages", type=int, default=3, help="of each chat")
     parser.add_argument("--rest", type=int, default=30, help="messages in the chat at rest")
     parser.add_argument("--short", action="store_true", help="a few chats, to see that it runs")
-    parser.add_argument("--profile", type=Path, help="write cProfile's figures of IT0 here")
+    parser.add_argument("--profile", type=Path, help="only IT0, under cProfile, into this file")
     given = parser.parse_args()
     load = _load(given)
     platforms = ("telegram", "slack") if given.platform == "both" else (given.platform,)
@@ -274,7 +291,7 @@ def main() -> int:
         Child("bench._upstream") as upstream,
     ):
         for platform in platforms:
-            reports += platform_tables(platform, upstream.greeting, Path(place), load)
+            reports += platform_tables(platform, upstream, Path(place), load)
     for report in reports:
         report.show()
     return verdict(*reports)
