@@ -23,7 +23,8 @@ from tests.support.processes import Process, ProcessFailure
 ROOT = Path(__file__).resolve().parents[2]
 START_S = 60.0
 WELCOME_S = 60.0
-_READY = "IT0 is ready (process"
+_READY = '"event": "ready"'
+"""What a process logs when it works."""
 
 
 @dataclass(slots=True, kw_only=True)
