@@ -1,18 +1,20 @@
-"""What the contract of reply sinks runs against: one kit per platform.
+"""What the contract of reply sinks runs against: one kit per platform and way of writing.
 
 To add a platform: write a fake of it with the few words of ``Stage``, and append a kit to
 ``KITS``. The kit says whether the platform can look posts up; one that cannot (Telegram) may
-leave an orphaned placeholder after a crash, never a second answer.
+leave an orphaned placeholder after a crash, never a second answer. The contract's turns come
+from a platform of no name: ``Placed`` gives each turn a place of its own on the real one.
 """
 
 from __future__ import annotations
 
-from collections.abc import AsyncGenerator, Callable
-from contextlib import AbstractAsyncContextManager, asynccontextmanager
-from dataclasses import dataclass, field
+from collections.abc import AsyncGenerator, Callable, Iterator
+from contextlib import AbstractAsyncContextManager, asynccontextmanager, contextmanager
+from dataclasses import dataclass, field, replace
 from typing import Protocol
 
-from core.sinks import Destination, ReplySink, SinkLimits, View
+from core.replies import PLACEHOLDER
+from core.sinks import DeliveryFailed, Destination, ReplySink, SinkLimits, View
 from tests.fakes.platform import FakePlatform, HttpSink
 
 
@@ -43,6 +45,9 @@ class Stage(Protocol):
     def lose_answer(self) -> None:
         """Let the next post take effect, and lose its answer."""
 
+    def another(self) -> ReplySink:
+        """The sink of another process: it remembers nothing."""
+
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class SinkKit:
@@ -50,6 +55,12 @@ class SinkKit:
 
     name: str
     can_find: bool
+    placeholder: str = PLACEHOLDER
+    """What the user sees before there is an answer."""
+    everywhere: bool = False
+    """Runs on each database; what a platform adds has nothing to do with them."""
+    message_of: Callable[[str], str] = str
+    """The platform's id of a message, from the part's id as the sink made it."""
     start: Callable[[], AbstractAsyncContextManager[tuple[ReplySink, Stage]]]
 
 
@@ -58,6 +69,7 @@ class FakeStage:
     """``Stage`` over a ``FakePlatform``."""
 
     platform: FakePlatform
+    sink: HttpSink
 
     def texts(self, turn: str) -> list[str]:
         """See there."""
@@ -91,6 +103,10 @@ class FakeStage:
         """See there."""
         self.platform.weather.lost_answers = 1
 
+    def another(self) -> ReplySink:
+        """The same: it remembers nothing anyway."""
+        return self.sink
+
 
 def _http(*, can_find: bool) -> Callable[[], AbstractAsyncContextManager[tuple[ReplySink, Stage]]]:
     @asynccontextmanager
@@ -98,17 +114,11 @@ def _http(*, can_find: bool) -> Callable[[], AbstractAsyncContextManager[tuple[R
         async with FakePlatform() as platform:
             sink = HttpSink(url=platform.url, can_find=can_find)
             try:
-                yield sink, FakeStage(platform)
+                yield sink, FakeStage(platform, sink)
             finally:
                 await sink.close()
 
     return start
-
-
-KITS = (
-    SinkKit(name="finding", can_find=True, start=_http(can_find=True)),
-    SinkKit(name="blind", can_find=False, start=_http(can_find=False)),
-)
 
 
 @dataclass(slots=True)
@@ -124,8 +134,8 @@ class Hooked:
         return self.sink.limits
 
     async def draft(self, to: Destination, view: View) -> bool:
-        """This platform has no drafts."""
-        return False
+        """As the sink."""
+        return await self.sink.draft(to, view)
 
     async def post(self, to: Destination, part: int, view: View) -> str:
         """Post."""
@@ -140,3 +150,59 @@ class Hooked:
     async def find(self, to: Destination, part: int) -> str | None:
         """Look up."""
         return await self.sink.find(to, part)
+
+
+MAX_CHARS = 400
+"""Short, so that long replies need parts."""
+HASTE = 50.0
+"""How much faster than in life the platforms' pauses go by."""
+
+
+@dataclass(slots=True)
+class Placed:
+    """A platform's sink, with each turn in a place of its own, and in a hurry."""
+
+    sink: ReplySink
+    place: Callable[[Destination], Destination]
+
+    @property
+    def limits(self) -> SinkLimits:
+        """The platform's, with shorter messages that come sooner."""
+        return replace(self.sink.limits, max_chars=MAX_CHARS, edit_interval_s=0.05)
+
+    async def draft(self, to: Destination, view: View) -> bool:
+        """See the port."""
+        with _hurried():
+            return await self.sink.draft(self.place(to), view)
+
+    async def post(self, to: Destination, part: int, view: View) -> str:
+        """See the port."""
+        with _hurried():
+            return await self.sink.post(self.place(to), part, view)
+
+    async def edit(self, to: Destination, ref: str, view: View) -> None:
+        """See the port."""
+        with _hurried():
+            await self.sink.edit(self.place(to), ref, view)
+
+    async def find(self, to: Destination, part: int) -> str | None:
+        """See the port."""
+        with _hurried():
+            return await self.sink.find(self.place(to), part)
+
+
+@contextmanager
+def _hurried() -> Iterator[None]:
+    """Platforms ask for whole seconds, which would be the suite's."""
+    try:
+        yield
+    except DeliveryFailed as failure:
+        if failure.retry_after_s is not None:
+            failure.retry_after_s /= HASTE
+        raise
+
+
+HTTP_KITS = (
+    SinkKit(name="finding", can_find=True, everywhere=True, start=_http(can_find=True)),
+    SinkKit(name="blind", can_find=False, everywhere=True, start=_http(can_find=False)),
+)

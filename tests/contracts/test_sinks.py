@@ -1,4 +1,7 @@
-"""What every platform's sink must do together with ``core.replies.Reply``, on each database."""
+"""What every platform's sink must do together with ``core.replies.Reply``, on each database.
+
+The generic platforms run on each database, the real ones on SQLite.
+"""
 
 from __future__ import annotations
 
@@ -7,20 +10,24 @@ import time
 from collections.abc import AsyncGenerator
 from contextlib import asynccontextmanager, suppress
 from dataclasses import dataclass
+from pathlib import Path
 
 import pytest
 
 from core.errors import Fenced, StorageFailure
-from core.replies import PLACEHOLDER, Reply
+from core.replies import Reply
 from core.sinks import DeliveryFailed, Destination, ReplySink, destination
 from core.turns import Ending, Outcome, Turn
 from storage.deliveries import SqlDeliveries
 from storage.leases import SqlLeases
 from storage.turnlog import SqlTurnLog
-from tests.contracts.sink_kit import KITS, Hooked, SinkKit, Stage
+from tests.contracts.sink_kit import HTTP_KITS, Hooked, SinkKit, Stage
+from tests.contracts.sinks_slack import SLACK_KITS
+from tests.contracts.sinks_telegram import TELEGRAM_KITS
 from tests.fakes.scripted_engine import Say, ScriptedEngine
-from tests.support.core_kit import House, Site
+from tests.support.core_kit import House, Site, copy_sqlite
 
+KITS = (*HTTP_KITS, *TELEGRAM_KITS, *SLACK_KITS)
 WORKER = "w_contract"
 ANSWER = "The disk of web-3 is 91 % full."
 LONG = "\n\n".join(
@@ -29,11 +36,36 @@ LONG = "\n\n".join(
 )
 
 
-@pytest.fixture(params=KITS, ids=lambda kit: kit.name)
-def kit(request: pytest.FixtureRequest) -> SinkKit:
-    """Each platform."""
-    chosen: SinkKit = request.param
+GROUNDS = [
+    *(pytest.param(("sqlite", kit), id=f"sqlite-{kit.name}") for kit in KITS),
+    *(
+        pytest.param(("postgres", kit), id=f"postgres-{kit.name}", marks=pytest.mark.postgres)
+        for kit in KITS
+        if kit.everywhere
+    ),
+]
+
+
+@pytest.fixture(params=GROUNDS)
+def ground(request: pytest.FixtureRequest) -> tuple[str, SinkKit]:
+    """A database and a platform."""
+    chosen: tuple[str, SinkKit] = request.param
     return chosen
+
+
+@pytest.fixture
+def kit(ground: tuple[str, SinkKit]) -> SinkKit:
+    """The platform."""
+    return ground[1]
+
+
+@pytest.fixture
+def site(ground: tuple[str, SinkKit], request: pytest.FixtureRequest, tmp_path: Path) -> Site:
+    """A site of the test's own on the database."""
+    if ground[0] == "postgres":
+        place: Site = request.getfixturevalue("postgres_place")
+        return place
+    return copy_sqlite(request.getfixturevalue("sqlite_template"), tmp_path / "data")
 
 
 @dataclass
@@ -41,6 +73,7 @@ class Bed:
     """A leased turn whose reply goes to a platform."""
 
     house: House
+    kit: SinkKit
     sink: ReplySink
     stage: Stage
     log: SqlDeliveries
@@ -52,8 +85,12 @@ class Bed:
         return destination(self.turn)
 
     def reply(self, sink: ReplySink | None = None, *, owner: bool = True) -> Reply:
-        """A new process's view of the reply; not an owner's when the turn is over."""
+        """A view of the reply; not an owner's when the turn is over."""
         return Reply(sink or self.sink, self.log, self.to, self.turn.epoch if owner else None)
+
+    def another(self, *, owner: bool = True) -> Reply:
+        """Another process's view of the reply."""
+        return self.reply(self.stage.another(), owner=owner)
 
     async def finish(self, text: str) -> None:
         """End the turn; delivery remains."""
@@ -75,7 +112,7 @@ class Bed:
     async def parts(self) -> list[str]:
         """The committed message ids, in order."""
         saved = await self.log.parts(self.turn.tenant_id, self.turn.id)
-        return [part.ref for part in saved]
+        return [self.kit.message_of(part.ref) for part in saved]
 
     def texts(self) -> list[str]:
         """What the user sees."""
@@ -90,7 +127,7 @@ async def bed(site: Site, kit: SinkKit) -> AsyncGenerator[Bed]:
         await leases.beat(WORKER, 60_000, ())
         await house.accepted("How full is web-3?", platform="chat")
         (turn,) = await leases.claim(WORKER, 1, 1)
-        yield Bed(house, sink, stage, SqlDeliveries(house.core.storage.db), turn)
+        yield Bed(house, kit, sink, stage, SqlDeliveries(house.core.storage.db), turn)
 
 
 async def test_the_placeholder_is_committed_before_any_content(site: Site, kit: SinkKit) -> None:
@@ -102,7 +139,7 @@ async def test_the_placeholder_is_committed_before_any_content(site: Site, kit: 
             await reply.open(first_attempt=True)
         reply.show(ANSWER)
         await reply.close()
-        assert b.texts() == [PLACEHOLDER]
+        assert b.texts() == [kit.placeholder]
         assert await b.parts() == []
 
 
@@ -111,7 +148,7 @@ async def test_a_reply_is_one_message_that_is_edited(site: Site, kit: SinkKit) -
     async with bed(site, kit) as b:
         reply = b.reply()
         await reply.open(first_attempt=True)
-        assert b.texts() == [PLACEHOLDER]
+        assert b.texts() == [kit.placeholder]
         assert await b.parts() == b.stage.refs(b.turn.id)
         reply.show(ANSWER[:10])
         await reply.deliver(ANSWER)
@@ -142,8 +179,8 @@ async def test_the_final_edit_may_be_repeated(site: Site, kit: SinkKit) -> None:
         await first.deliver(ANSWER)
         refs = b.stage.refs(b.turn.id)
         await b.finish(ANSWER)
-        for _ in range(2):
-            await b.reply(owner=False).deliver(ANSWER)
+        for again in (b.reply(owner=False), b.another(owner=False)):
+            await again.deliver(ANSWER)
         assert b.texts() == [ANSWER]
         assert b.stage.refs(b.turn.id) == refs
 
@@ -155,7 +192,7 @@ async def test_a_long_reply_is_tracked_in_parts(site: Site, kit: SinkKit) -> Non
         await reply.open(first_attempt=True)
         await reply.deliver(LONG)
         await b.finish(LONG)
-        await b.reply(owner=False).deliver(LONG)
+        await b.another(owner=False).deliver(LONG)
         limits = b.sink.limits
         assert len(b.texts()) > 2
         assert all(limits.measure(text) <= limits.max_chars for text in b.texts())
@@ -189,7 +226,7 @@ async def test_a_crash_between_post_and_commit(site: Site, kit: SinkKit, part: i
         with pytest.raises(StorageFailure):
             await (reply.deliver(LONG) if part == 2 else reply.open(first_attempt=True))
         b.house.faults.refuse = lambda _name: False
-        second = b.reply()
+        second = b.another()
         await second.open(first_attempt=False)
         await second.deliver(LONG)
         refs = await b.parts()
@@ -198,7 +235,7 @@ async def test_a_crash_between_post_and_commit(site: Site, kit: SinkKit, part: i
         orphans = [shown[ref] for ref in shown if ref not in refs]
         assert len(orphans) == (0 if kit.can_find else 1)
         if part == 1:
-            assert set(orphans) <= {PLACEHOLDER}
+            assert set(orphans) <= {kit.placeholder}
 
 
 async def test_a_late_placeholder_comes_before_content_too(site: Site, kit: SinkKit) -> None:
@@ -209,8 +246,8 @@ async def test_a_late_placeholder_comes_before_content_too(site: Site, kit: Sink
         with pytest.raises(StorageFailure):
             await b.reply(owner=False).deliver(ANSWER)
         b.house.faults.refuse = lambda _name: False
-        await b.reply(owner=False).deliver(ANSWER)
-        assert b.texts() == ([ANSWER] if kit.can_find else [PLACEHOLDER, ANSWER])
+        await b.another(owner=False).deliver(ANSWER)
+        assert b.texts() == ([ANSWER] if kit.can_find else [kit.placeholder, ANSWER])
 
 
 async def test_a_post_whose_answer_is_lost(site: Site, kit: SinkKit) -> None:
@@ -221,7 +258,7 @@ async def test_a_post_whose_answer_is_lost(site: Site, kit: SinkKit) -> None:
         with suppress(DeliveryFailed):  # the previews go on trying
             await reply.open(first_attempt=True)
         await reply.deliver(ANSWER)
-        assert b.texts() == ([ANSWER] if kit.can_find else [PLACEHOLDER, ANSWER])
+        assert b.texts() == ([ANSWER] if kit.can_find else [kit.placeholder, ANSWER])
 
 
 async def test_a_rate_limit_is_waited_for(site: Site, kit: SinkKit) -> None:
@@ -246,7 +283,7 @@ async def test_after_an_outage_the_sweeper_delivers(site: Site, kit: SinkKit) ->
         with pytest.raises(DeliveryFailed) as failure:
             await reply.deliver(ANSWER)
         assert not failure.value.permanent
-        assert b.texts() == [PLACEHOLDER]
+        assert b.texts() == [kit.placeholder]
         await b.log.release(b.turn)
         b.stage.come_back()
         await b.house.write("UPDATE turns SET deliver_until = 0")
@@ -317,7 +354,7 @@ async def test_an_edit_that_comes_too_late_is_made_good(site: Site, kit: SinkKit
         zombie = Reply(hooked, b.log, b.to, b.turn.epoch, leased=lambda: leased)
         await zombie.open(first_attempt=True)
         await b.finish(ANSWER)
-        await b.reply(owner=False).deliver(ANSWER)
+        await b.another(owner=False).deliver(ANSWER)
         await b.log.delivered(b.to, epoch=b.turn.epoch, problem="")
         await b.house.write("UPDATE conversations SET lease_epoch = lease_epoch + 1")
 
