@@ -131,7 +131,7 @@ def _message(message: Message, me: Me) -> Said | Moved | Unusable | None:
             source_ref=str(message.message_id),
         ),
         addressed=addressed,
-        album=message.media_group_id or "",
+        album=str(message.media_group_id or ""),
     )
 
 

@@ -1,0 +1,149 @@
+"""What every way in makes of recorded payloads, and of payloads that are broken."""
+
+from __future__ import annotations
+
+import copy
+from collections.abc import Iterator
+from dataclasses import replace
+from typing import Any
+
+import pytest
+import structlog
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from core.messages import MAX_ATTACHMENTS
+from tests.contracts.translate_kit import KITS, InKit, Payload, Reading
+
+CASES = [pytest.param(kit, name, id=f"{kit.name}-{name}") for kit in KITS for name in kit.expected]
+
+JUNK = st.one_of(
+    st.none(),
+    st.booleans(),
+    st.integers(),
+    st.floats(allow_nan=False),
+    st.text(max_size=8),
+    st.lists(st.integers(), max_size=2),
+    st.dictionaries(st.text(max_size=4), st.text(max_size=4), max_size=2),
+)
+"""What may stand where something else belongs."""
+
+Path = tuple[str | int, ...]
+
+
+@pytest.fixture(autouse=True)
+def _quiet() -> Iterator[None]:
+    """Thousands of unreadable payloads need no line each."""
+    with structlog.testing.capture_logs():
+        yield
+
+
+def seen(kit: InKit, payload: Payload) -> Reading | None:
+    """The reading; a place of the API that nobody named is made up anew each time."""
+    reading = kit.read(payload)
+    if kit.name == "api" and reading and reading.place[2].startswith("place_"):
+        return replace(reading, place=(*reading.place[:2], "place"))
+    return reading
+
+
+@pytest.mark.parametrize("kit", KITS, ids=lambda kit: kit.name)
+def test_every_recorded_payload_has_an_expectation(kit: InKit) -> None:
+    """A new payload needs a line in the table."""
+    assert kit.recorded() == set(kit.expected)
+
+
+@pytest.mark.parametrize(("kit", "name"), CASES)
+def test_a_payload_becomes_what_it_says(kit: InKit, name: str) -> None:
+    """Kind, event id, person, workspace, group, thread, text and files are exactly these."""
+    assert seen(kit, kit.payload(name)) == kit.expected[name]
+
+
+@pytest.mark.parametrize(("kit", "name"), CASES)
+def test_a_redelivery_reads_the_same(kit: InKit, name: str) -> None:
+    """The same payload has the same event id again, and reading changes nothing in it."""
+    payload = kit.payload(name)
+    kept = copy.deepcopy(payload)
+    first = seen(kit, payload)
+    assert payload == kept
+    assert seen(kit, payload) == first
+
+
+@pytest.mark.parametrize("kit", KITS, ids=lambda kit: kit.name)
+def test_only_twins_share_an_event_id(kit: InKit) -> None:
+    """What a platform sends twice is one message; what differs, and edits, never collide."""
+    by_id: dict[str, set[str]] = {}
+    for name, reading in kit.expected.items():
+        if reading is not None and reading.kind == "message" and reading.event_id:
+            by_id.setdefault(reading.event_id, set()).add(name)
+    if kit.name != "api":  # there the client's key is the identity, which is the same here
+        shared = {frozenset(names) for names in by_id.values() if len(names) > 1}
+        assert shared == {frozenset(pair) for pair in kit.twins}
+    for one, other in kit.twins:
+        assert kit.expected[one] == kit.expected[other]
+
+
+def paths(value: object, at: Path = ()) -> Iterator[Path]:
+    """The way to every part of a payload."""
+    match value:
+        case dict():
+            parts: list[tuple[str | int, Any]] = list(value.items())
+        case list():
+            parts = list(enumerate(value))
+        case _:
+            parts = []
+    for key, part in parts:
+        yield (*at, key)
+        yield from paths(part, (*at, key))
+
+
+def change(payload: Payload, path: Path, junk: object, *, drop: bool) -> None:
+    """Take a part away, or put something else in its place; it may be gone already."""
+    owner: Any = payload
+    try:
+        for key in path[:-1]:
+            owner = owner[key]
+        if drop:
+            del owner[path[-1]]
+        else:
+            owner[path[-1]] = junk
+    except (LookupError, TypeError):
+        return
+
+
+@pytest.mark.parametrize(("kit", "name"), CASES)
+@settings(max_examples=25)
+@given(data=st.data())
+def test_a_broken_payload_never_raises(kit: InKit, name: str, data: st.DataObject) -> None:
+    """Parts are missing or of a wrong type: it is read or left alone, never a crash."""
+    payload = kit.payload(name)
+    everywhere = list(paths(payload))
+    for _ in range(data.draw(st.integers(1, 3))):
+        path = data.draw(st.sampled_from(everywhere))
+        change(payload, path, data.draw(JUNK), drop=data.draw(st.booleans()))
+    reading = kit.read(payload)
+    if reading is None or reading.kind == "refused":
+        return
+    check_person(reading, kit.payload(name), payload)
+    assert len(reading.files) <= MAX_ATTACHMENTS
+
+
+def check_person(reading: Reading, original: Payload, broken: Payload) -> None:
+    """Nobody becomes a member by what is missing: only the person who acted can be named."""
+    named = reading.actor[1]
+    possible = {"", "user_1", *ids_of_senders(original), *ids_of_senders(broken)}
+    assert named in possible
+
+
+def ids_of_senders(value: object, owner: str = "") -> Iterator[str]:
+    """The ids that stand where a payload says who acts."""
+    if isinstance(value, list):
+        for part in value:
+            yield from ids_of_senders(part, owner)
+    if not isinstance(value, dict):
+        return
+    for key, part in value.items():
+        if key in {"user", "user_id"} and isinstance(part, str):
+            yield part
+        if key == "id" and owner in {"from", "user"}:
+            yield str(part)
+        yield from ids_of_senders(part, key)
