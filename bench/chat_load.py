@@ -35,7 +35,11 @@ RATE_BOUND = 7.2
 CPU_BOUND = 20
 """Messages that one core could answer in a second, were the platform's limits not in the way."""
 REFILL_S = 6.0
-"""After a warm-up: the platform's buckets are full again."""
+"""After this time Telegram's buckets, and those of Slack's channels, are full again."""
+MINUTE_S = 61.0
+"""Slack also counts the calls of a minute in a whole workspace."""
+BARE_TIMEOUT_S = 60.0
+"""A penalty that is provoked again and again never ends."""
 IT0, BARE, FREE = "IT0", "bare", "bare, unpunished"
 _LIBRARY = {"telegram": "python-telegram-bot", "slack": "slack-bolt"}
 
@@ -62,7 +66,8 @@ class Load:
     messages: int
     rest: int
     scenarios: tuple[Scenario, ...]
-    bare_timeout_s: float
+    pauses: bool
+    """Whether to wait until the platform has forgotten what came before."""
     profile: Path | None
 
 
@@ -146,32 +151,28 @@ def it0(
         people = [Person(**told) for told in stage.ask({"do": "people", "chats": chats})]
         _chat_house.furnish(work, platform, people)
         with _chat_house.start(work, place, model.greeting, profile) as process:
-            try:
-                yield warm(_contestant(stage, process.pid, model, patience_s=120))
-            except SystemExit:
-                print(process.output(), file=sys.stderr)
-                raise
+            yield _contestant(stage, process.pid, model, patience_s=120)
 
 
 @contextmanager
-def bare(platform: str, model: Child, load: Load, *, free: bool) -> Iterator[Contestant]:
+def bare(platform: str, model: Child, chats: int, *, free: bool) -> Iterator[Contestant]:
     """The library's own loop."""
     arguments = ["free"] if free else []
     with Child(f"bench._chat_{platform}", *arguments) as stage:
-        stage.ask({"do": "people", "chats": load.chats})
+        stage.ask({"do": "people", "chats": chats})
         with Child("bench._chat_bare", platform, model.greeting, stage.greeting) as bot:
-            yield warm(_contestant(stage, bot.pid, model, patience_s=load.bare_timeout_s))
+            yield _contestant(stage, bot.pid, model, patience_s=BARE_TIMEOUT_S)
 
 
 def _contestant(stage: Child, pid: int, model: Child, *, patience_s: float) -> Contestant:
     return Contestant(stage=stage, pid=pid, fakes=(stage.pid, model.pid), patience_s=patience_s)
 
 
-def warm(contestant: Contestant) -> Contestant:
-    """Two messages, so that what is loaded late is loaded; then wait for full buckets."""
+def warm(contestant: Contestant, load: Load) -> None:
+    """Two messages, so that what is loaded late is loaded."""
     contestant.talk(Scenario(name="warm", words=5, chunk_ms=0), chats=2, messages=1)
-    time.sleep(REFILL_S)
-    return contestant
+    if load.pauses:
+        time.sleep(REFILL_S)
 
 
 def rest_table(contestant: Contestant, model: Child, library: str, messages: int) -> Report:
@@ -257,15 +258,18 @@ def platform_tables(platform: str, model: Child, work: Path, load: Load) -> list
     found: dict[str, dict[str, Measured]] = {scenario.name: {} for scenario in load.scenarios}
     reports: list[Report] = []
     with it0(platform, model, work / platform, load.chats, load.profile) as own:
+        warm(own, load)
         reports.append(rest_table(own, model, library, load.rest))
-        for scenario in load.scenarios:
+        for number, scenario in enumerate(load.scenarios):
+            if number and load.pauses:
+                time.sleep(MINUTE_S if platform == "slack" else REFILL_S)
             found[scenario.name][IT0] = own.measure(scenario, load)
-            time.sleep(REFILL_S)
     if load.profile is not None:
         return reports
     for name, free in ((BARE, False), (FREE, True)):
         for scenario in load.scenarios:  # a new one each: penalties outlast a scenario
-            with bare(platform, model, load, free=free) as contestant:
+            with bare(platform, model, load.chats, free=free) as contestant:
+                warm(contestant, load)
                 found[scenario.name][name] = contestant.measure(scenario, load)
     for scenario in load.scenarios:
         title = f"{platform}, {load.chats} chats, {scenario.name}"
@@ -307,7 +311,7 @@ def _load(given: argparse.Namespace) -> Load:
         messages=1 if given.short else given.messages,
         rest=2 if given.short else given.rest,
         scenarios=(streamed, instant),
-        bare_timeout_s=60,
+        pauses=not given.short,
         profile=given.profile,
     )
 

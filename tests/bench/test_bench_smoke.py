@@ -22,6 +22,16 @@ TINY = {
         "--starts=1 --conversations=240",
         ("it0 up, fresh directory", "240 idle conversations", "offline engine"),
     ),
+    "chat_load": (
+        "--short",
+        (
+            "one chat at rest (python-telegram-bot)",
+            "telegram, 4 chats, short instant answers",
+            "one chat at rest (slack-bolt)",
+            "slack, 4 chats, short instant answers",
+            "calls into running penalties",
+        ),
+    ),
     "soak": ("--turns=80 --blocks=5", ("80 turns in one process", "slope after the warm-up")),
 }
 
@@ -44,6 +54,7 @@ def test_a_benchmark_runs_and_prints_its_table(name: str) -> None:
     for row in rows:
         assert row in ended.stdout
     assert "without an answer" not in _broken(ended.stdout)
+    assert "second answers" not in _broken(ended.stdout)
     assert "concurrent turns" not in _broken(ended.stdout)
 
 
