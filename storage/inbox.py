@@ -15,9 +15,10 @@ from core.messages import AttachmentRef, ConversationAddress, InboundMessage, Ov
 from core.refusals import NO_CONVERSATION, Rejected
 from core.tenants import User
 from core.turns import Turn, TurnKind
-from storage import controls, files
+from storage import albums, controls, files
 from storage.controls import cancel_before
 from storage.database import Database, execute
+from storage.people import LOCAL_PLATFORM
 from storage.places import Sender, create, find, move, sender, where
 from storage.rows import integer, text
 
@@ -97,6 +98,10 @@ def _accept(conn: sa.Connection, message: InboundMessage, offer: _Offer) -> Acce
     if isinstance(who, Rejected):
         return who
     user = who.user
+    if message.album:
+        joined = albums.join(conn, user, message)
+        if joined is not None:
+            return joined
     position = _enter(conn, user, message, offer)
     if position is None:
         return NO_CONVERSATION
@@ -104,6 +109,8 @@ def _accept(conn: sa.Connection, message: InboundMessage, offer: _Offer) -> Acce
     if inserted is None:
         raise _Duplicate
     turn_id, created_at = inserted
+    if message.album:
+        albums.wait(conn, position.conversation_id)
     stopped = _interrupt(conn, message, position)
     if not position.leased and conn.dialect.name == "postgresql":
         execute(conn, "SELECT pg_notify('turns', '')")
@@ -215,10 +222,11 @@ def _insert(
         """
         INSERT INTO turns (id, tenant_id, conversation_id, seq, user_id, event_id, kind, overlap,
                            engine, platform, workspace, channel, thread, text, attachments,
-                           status, attempt, sender, source_ref, language, files, created_at)
+                           status, attempt, sender, source_ref, language, files,
+                           album, created_at)
         VALUES (:id, :tenant, :cid, :seq, :user, :event, :kind, :overlap, :engine, :platform,
                 :workspace, :channel, :thread, :text, :attachments, :status, :attempt,
-                :sender, :source, :language, :files, {now})
+                :sender, :source, :language, :files, :album, {now})
         ON CONFLICT (event_id) DO NOTHING RETURNING id, created_at
         """,
         id=new_id("turn"),
@@ -236,6 +244,7 @@ def _insert(
         attempt=1 if position.leased else 0,
         sender=message.actor.external_id,
         source=message.source_ref,
+        album=message.album or "",
         language=who.language,
         files=json.dumps([asdict(file) for file in message.files]),
         **where(message.address),
@@ -300,8 +309,11 @@ def _first(
     if row is None:
         return Rejected(code="event_taken", sentence="This event id was used by somebody else.")
     erased = not text(row[3]) and text(row[4]) == "[]"  # no message is stored empty
-    same = erased or (
-        message.files  # their hashes are not known; the platform's own id vouches for them
+    # A platform's own id vouches for the message, whose text may have been edited since; a
+    # client of ours chooses its keys, and may choose one twice.
+    same = (
+        message.actor.platform != LOCAL_PLATFORM
+        or erased
         or (
             text(row[3]) == message.text
             and [ref["sha256"] for ref in json.loads(text(row[4]))] == [ref.sha256 for ref in files]

@@ -8,11 +8,13 @@ from dataclasses import replace
 import pytest
 
 from core.delivery import Deliverer, DueReply
-from core.messages import ConversationAddress
+from core.inbox import Accepted
+from core.messages import Actor, ConversationAddress, InboundMessage
 from core.replies import Part
 from core.scheduling import Scheduler
 from core.sinks import DeliveryFailed, Destination, View
 from core.turns import Turn
+from storage.access import SqlGate
 from tests.core.test_delivery import Sink, delivered
 from tests.core.test_scheduling import SlowLeases, WaitingRunner, _a_turn
 from tests.fakes.scripted_engine import Say, ScriptedEngine
@@ -87,6 +89,35 @@ async def test_an_answer_that_a_crash_left_behind_is_not_overtaken(site: Site) -
         await delivered(house, 2)
         await house.settled()
     assert sink.answers == ["about one", "about two"]
+
+
+async def test_a_message_that_was_edited_may_be_delivered_again(site: Site) -> None:
+    """The platform repeats the old text after the edit was stored: nothing is refused."""
+    gate = Gate()
+    async with site.open(gate.engine(), tools=[Probe("look").tool()], grace_s=0) as house:
+        storage = house.core.storage
+        door = SqlGate(storage.db, storage.keys.derive("audit"))
+        code = await door.link_code(house.admin)
+        assert await door.redeem(_message(0, ""), code.replace("-", "")) is None
+        await house.core.inbox.accept(_message(1, "hold"))
+        await gate.reached.wait()
+        stored = await house.core.inbox.accept(_message(2, "old"))
+        assert isinstance(stored, Accepted)
+        assert await house.core.inbox.edit(_message(2, "new")) is None
+        again = await house.core.inbox.accept(_message(2, "old"))
+        assert again == replace(stored, duplicate=True)
+        assert await house.rows("SELECT text FROM turns WHERE seq = 2") == [("new",)]
+        await house.crash()
+
+
+def _message(number: int, text: str) -> InboundMessage:
+    return InboundMessage(
+        event_id=f"telegram:1:7:{number}",
+        address=ConversationAddress(platform="telegram", workspace="1", channel="7", thread=""),
+        actor=Actor(platform="telegram", workspace="", external_id="7"),
+        text=text,
+        engine="scripted",
+    )
 
 
 TO = Destination(

@@ -16,7 +16,7 @@ from core.turns import Ending, Outcome, Turn
 from storage.leases import SqlLeases
 from storage.metering import RecordingMeter
 from storage.turnlog import SqlTurnLog
-from tests.contracts.sink_kit import KITS, Hooked
+from tests.contracts.sink_kit import HTTP_KITS, Hooked
 from tests.support.core_kit import House, Site, postgres_site
 from tests.support.postgres import PostgresServer
 
@@ -72,7 +72,7 @@ async def test_a_worker_that_lost_its_turn_makes_no_paid_call(site: Site) -> Non
 
 async def test_a_message_that_comes_while_the_last_answer_is_delivered(site: Site) -> None:
     """It waits for the delivery and runs once; the delivering worker's lease is not its own."""
-    async with KITS[0].start() as (sink, stage):
+    async with HTTP_KITS[0].start() as (sink, stage):
         held = Held(sink)
         async with site.open(sink=held) as house:
             first = await house.accepted("One", platform="chat")
