@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import asyncio
 import signal
-from collections.abc import AsyncGenerator, Callable, Mapping, Sequence
+from collections.abc import AsyncGenerator, Awaitable, Callable, Mapping, Sequence
 from contextlib import AsyncExitStack, asynccontextmanager, suppress
 from dataclasses import dataclass, field, replace
 from enum import StrEnum
@@ -365,7 +365,7 @@ async def running(
 async def serve(
     settings: Settings,
     role: Role,
-    ready: Callable[[Running], None],
+    ready: Callable[[Running], Awaitable[None]],
     parts: Parts | None = None,
 ) -> None:
     """Run a role until SIGTERM or SIGINT, then finish or hand back what runs."""
@@ -374,7 +374,7 @@ async def serve(
     for number in (signal.SIGTERM, signal.SIGINT):
         loop.add_signal_handler(number, stopped.set)
     async with running(settings, role, parts) as process:
-        ready(process)
+        await ready(process)
         _log.info("ready", role=str(role), url=process.url, engine=process.core.engines.default)
         await stopped.wait()
         _log.info("stopping")

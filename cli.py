@@ -50,11 +50,17 @@ def build_parser() -> argparse.ArgumentParser:
     for role, text in (
         ("up", "run everything in one process"),
         ("serve", "run the HTTP edge alone (PostgreSQL)"),
-        ("slack", "listen to Slack alone (PostgreSQL)"),
         ("telegram", "listen to Telegram alone (PostgreSQL)"),
         ("worker", "run turns alone (PostgreSQL)"),
     ):
         commands.add_parser(role, help=text).set_defaults(handler=_serve)
+    slack = commands.add_parser("slack", help="listen to Slack alone (PostgreSQL); make its app")
+    slack.set_defaults(handler=_serve)
+    manifest = slack.add_subparsers(dest="part", metavar="PART").add_parser(
+        "manifest", help="print what makes the app: paste it at api.slack.com/apps"
+    )
+    manifest.add_argument("--name", default="IT0", help="what the app is called; default IT0")
+    manifest.set_defaults(handler=_manifest)
     _add_chat(commands)
     commands.add_parser("check", help="say what is configured and what is missing").set_defaults(
         handler=_check
@@ -163,10 +169,23 @@ def _serve(arguments: argparse.Namespace) -> int:
     for warning in settings.warnings:
         print(f"Warning: {warning}", file=sys.stderr)
 
-    def ready(process: Any) -> None:  # noqa: ANN401  # app.Running, imported late
-        print(as_invoked(ready_banner(process)), flush=True)
+    async def ready(process: Any) -> None:  # noqa: ANN401  # app.Running, imported late
+        print(as_invoked(await ready_banner(process)), flush=True)
 
     return _run(serve(settings, role, ready))
+
+
+def _manifest(arguments: argparse.Namespace) -> int:
+    from bots.slack.manifest import manifest  # noqa: PLC0415  # only this command needs it
+
+    public = _settings(quiet=True).http.public_url
+    if public is not None and not public.startswith("https://"):
+        public = None  # Slack calls https only: Socket Mode it is
+    try:
+        print(manifest(public_url=public, name=arguments.name))
+    except ValueError as problem:
+        return _complain(str(problem))
+    return 0
 
 
 def _chat(arguments: argparse.Namespace) -> int:

@@ -19,6 +19,7 @@ from bots.console_terminal import safe_text
 from bots.operator import RequestRefused
 from core.clock import SystemClock
 from core.errors import It0Error
+from platforms import check_platforms
 from reach import connected, installation_keys
 from settings import Settings
 from storage.access import SqlGate
@@ -243,7 +244,7 @@ def _rows(manifest: Manifest) -> str:
 # -- what is configured ---------------------------------------------------------------------
 
 
-def ready_banner(process: app.Running) -> str:
+async def ready_banner(process: app.Running) -> str:
     """What ``it0 up`` prints when it is ready."""
     settings = process.core.settings
     engine = process.core.engines.default
@@ -259,11 +260,14 @@ def ready_banner(process: app.Running) -> str:
         f"  Data      {place}",
         f"  Admin     {process.admin.email}",
     ]
+    if process.platforms:
+        lines.append(f"  Chats     {', '.join(name.title() for name in process.platforms)}")
     missing = _missing(settings)
     if missing:
         lines += ["", "Not configured (`it0 check` says more):", *missing]
     problems = [f"  {problem}" for problem in process.core.skills.problems]
-    return "\n".join([*lines, *problems, "", "Stop with Ctrl-C."])
+    first = await first_link_code(process)
+    return "\n".join([*lines, *problems, *(["", first] if first else []), "", "Stop with Ctrl-C."])
 
 
 def _engine_line(engine: str, settings: Settings) -> str:
@@ -276,6 +280,12 @@ def _missing(settings: Settings) -> list[str]:
     lines: list[str] = []
     if settings.anthropic.api_key is None:
         lines.append("  Claude    put ANTHROPIC_API_KEY=... into .env and restart")
+    if settings.telegram.token is None:
+        lines.append(
+            "  Telegram  put TELEGRAM_BOT_TOKEN=... (from @BotFather) into .env and restart"
+        )
+    if not settings.slack.configured:
+        lines.append("  Slack     `it0 slack manifest` makes the app; README.md has the steps")
     if settings.database_path is not None:
         lines.append("  Scale-out set IT0_DATABASE_URL=postgresql://... to run several processes")
     return lines
@@ -296,11 +306,14 @@ async def check(settings: Settings, out: TextIO) -> int:
     provider = "" if settings.anthropic.api_key is None else await _provider_problem(settings)
     if settings.anthropic.api_key is not None:
         print(f"Provider {provider or 'reachable; the key is only tried by a question'}", file=out)
+    platforms = await check_platforms(settings)
+    for name, _works, said in platforms:
+        print(f"{name:8} {said}", file=out)
     storage, usable = await _storage_state(settings)
     print(f"Storage  {storage}", file=out)
     for line in _missing(settings):
         print(f"Missing{line.removeprefix(' ')}", file=out)
-    return 0 if usable and not provider else 1
+    return 0 if usable and not provider and all(works for _, works, _ in platforms) else 1
 
 
 async def _provider_problem(settings: Settings) -> str:

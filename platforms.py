@@ -92,6 +92,22 @@ async def _listen(name: str, platform: Platform, inbox: Inbox) -> None:
         await asyncio.sleep(RESTART_S)
 
 
+async def check_platforms(settings: Settings) -> list[tuple[str, bool, str]]:
+    """Ask each configured platform who the bot is: its name, whether it works, what it says."""
+    found: list[tuple[str, bool, str]] = []
+    telegram, slack = settings.telegram, settings.slack
+    if telegram.token is not None:
+        from bots.telegram.probe import probe as ask_telegram  # noqa: PLC0415  # as below
+
+        found.append(("Telegram", *await ask_telegram(telegram.token, telegram.api_url)))
+    if slack.configured:
+        from bots.slack.probe import probe as ask_slack  # noqa: PLC0415  # as below
+
+        answer = await ask_slack(slack.bot_token, slack.app_token, slack.api_url)
+        found.append(("Slack", *answer))
+    return found
+
+
 @asynccontextmanager
 async def open_platforms(settings: Settings, db: Database, keys: Keys) -> AsyncGenerator[Platforms]:
     """Open the configured adapters; nothing is sent before they listen or reply."""

@@ -270,7 +270,7 @@ class Inbox:
         return await self._store_turn(joining, TurnKind.MESSAGE)
 
     async def _store_turn(self, message: InboundMessage, kind: TurnKind) -> Acceptance:
-        worker = self._slots.reserve()
+        worker = None if message.album else self._slots.reserve()
         leased: Turn | None = None
         try:
             accepted = await self._store.accept(

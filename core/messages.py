@@ -13,6 +13,10 @@ MAX_ATTACHMENT_BYTES = 10 * 1024 * 1024
 """Decoded, all attachments of a message together."""
 
 
+ALBUM_MS = 1_000
+"""Milliseconds of silence after which an album is complete."""
+
+
 class Overlap(StrEnum):
     """What happens when a message arrives while its conversation is still answering."""
 
@@ -101,6 +105,9 @@ class InboundMessage:
     overlap: Overlap = Overlap.QUEUE
     files: tuple[RemoteFile, ...] = ()
     """Files by reference, at most ``MAX_ATTACHMENTS`` with the others."""
+    album: str | None = None
+    """What the parts of an album share, with the platform as prefix. They come as messages of
+    their own and become one turn, which waits ``ALBUM_MS`` for each next part."""
     group: str | None = None
     """The shared place whose link decides the tenant: a Slack workspace, a Telegram group.
 

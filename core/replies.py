@@ -25,6 +25,8 @@ from core.markdown import split_markdown
 from core.sinks import DeliveryFailed, Destination, ReplySink, SinkLimits, Throttled, View
 
 PLACEHOLDER = "…"
+DRAFT_S = 20.0
+"""A draft vanishes after 30 s without a new one (Bot API, sendMessageDraft)."""
 MAX_TRIES = 4
 MAX_PATIENCE_S = 30.0
 """A platform that asks for a longer pause is left to the sweeper."""
@@ -252,7 +254,7 @@ class Reply:
 
     async def _preview(self) -> None:
         limits = self._sink.limits
-        await self._dirty.wait()
+        await self._news()
         await self._idle(_FIRST_S)
         while not self._closing.is_set():
             pause = limits.edit_interval_s
@@ -274,8 +276,16 @@ class Reply:
                 _log.exception("preview.crashed", turn=self._to.turn_id)
                 return
             await self._idle(pause)
-            if not self._closing.is_set():  # a preview may have cleared what close() set
-                await self._dirty.wait()
+            await self._news()
+
+    async def _news(self) -> None:
+        """Wait for something to show; a draft is shown again before it vanishes."""
+        while not self._closing.is_set():  # a preview may have cleared what close() set
+            with suppress(TimeoutError):
+                async with asyncio.timeout(DRAFT_S if self._drafting else None):
+                    await self._dirty.wait()
+                return
+            self._dirty.set()
 
     async def _idle(self, seconds: float) -> None:
         """Let the previews rest; the end of the answer ends it."""
@@ -286,7 +296,7 @@ class Reply:
     async def _preview_all(self, limits: SinkLimits) -> None:
         self._dirty.clear()
         status = self._status
-        if not self._text and not status:
+        if not self._text and not status and not self._drafting:
             return
         texts = split_markdown(self._text, limits.max_chars, measure=limits.measure) or ("",)
         if self._drafting:  # a draft shows where the answer stands: its end

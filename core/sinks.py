@@ -78,6 +78,8 @@ class Destination:
     """For the sender's eyes only: not to be shown in a channel or group."""
     language: str = ""
     """The sender's, for the adapter's own words."""
+    command: bool = False
+    """A command is answered: no model spoke, and there is nothing to rate."""
 
 
 def destination(turn: Turn) -> Destination:
@@ -90,6 +92,7 @@ def destination(turn: Turn) -> Destination:
         sender=turn.sender,
         source_ref=turn.source_ref,
         private=turn.kind is TurnKind.COMMAND and is_private(turn.text),
+        command=turn.kind is TurnKind.COMMAND,
         language=turn.language,
     )
 

@@ -130,8 +130,7 @@ def _redeliver(conn: sa.Connection, to: Destination) -> None:
 def _delivered(conn: sa.Connection, to: Destination, epoch: int | None, problem: str) -> None:
     if epoch is not None:  # the conversation before the turn, as everywhere: no deadlock
         _free(conn, to.tenant_id, to.turn_id, epoch)
-    else:
-        _go_on(conn, to)
+    _go_on(conn, to)
     execute(
         conn,
         "UPDATE turns SET delivered_at = {now}, delivery_problem = :problem"
@@ -242,6 +241,7 @@ def _claim_undelivered(
                 source_ref=text(row[12]),
                 language=text(row[13]),
                 private=row[14] == "command" and is_private(text(row[15])),
+                command=row[14] == "command",
             ),
             text=Ending(
                 outcome=Outcome(text(row[7])), reply=text(row[8]), notice=text(row[9])

@@ -313,6 +313,7 @@ def _first(
     # client of ours chooses its keys, and may choose one twice.
     same = (
         message.actor.platform != LOCAL_PLATFORM
+        or message.album is not None
         or erased
         or (
             text(row[3]) == message.text

@@ -114,6 +114,7 @@ turns = Table(
     _text("source_ref", default=""),
     _text("language", default=""),
     _text("files", default="[]"),  # JSON list of files still at the platform
+    _text("album", default=""),  # what the parts of an album share
     Index("turns_event", "event_id", unique=True),
     Index("turns_order", "conversation_id", "seq", unique=True),
     Index(
@@ -136,6 +137,12 @@ turns = Table(
         postgresql_where=text("status = 'done' AND delivered_at IS NULL"),
     ),
     Index("turns_finished", "finished_at"),
+    Index(
+        "turns_album",
+        "album",
+        sqlite_where=text("status = 'queued' AND album <> ''"),
+        postgresql_where=text("status = 'queued' AND album <> ''"),
+    ),
     Index(
         "turns_commands",
         "tenant_id",

@@ -1,6 +1,7 @@
 from __future__ import annotations
 
 import asyncio
+import json
 import re
 from dataclasses import replace
 from pathlib import Path
@@ -96,3 +97,17 @@ async def test_the_first_start_shows_a_code_until_somebody_is_linked(tmp_path: P
         )
         assert not isinstance(await process.core.inbox.accept(message), Rejected)
         assert await first_link_code(configured) == ""
+
+
+def test_the_slack_manifest_is_printed_for_a_paste(capsys: pytest.CaptureFixture[str]) -> None:
+    """It is one JSON document; without a public https address it is for Socket Mode."""
+    assert main(["slack", "manifest", "--name", "Ops"]) == 0
+    made = json.loads(capsys.readouterr().out)
+    assert made["display_information"]["name"] == "Ops"
+    assert made["settings"]["socket_mode_enabled"] is True
+
+
+def test_a_name_that_slack_refuses_is_said(capsys: pytest.CaptureFixture[str]) -> None:
+    """A sentence and a status, no traceback."""
+    assert main(["slack", "manifest", "--name", "x" * 200]) == 1
+    assert "Traceback" not in capsys.readouterr().err

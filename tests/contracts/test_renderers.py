@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+from collections import Counter
 from collections.abc import Iterator
 
 import pytest
@@ -12,7 +13,6 @@ from markdown_it.token import Token
 
 from core.markdown import parser
 from core.messages import clean_text
-from tests.bots.telegram.render_kit import in_order
 from tests.contracts.render_kit import KITS, RenderKit
 
 ANSWER = """## web-3 is nearly full
@@ -56,10 +56,13 @@ def kit(request: pytest.FixtureRequest) -> RenderKit:
 @settings(max_examples=60, deadline=None)
 @given(markdown=ANY)
 def test_any_markdown_is_shown_whole_and_harms_nobody(kit: RenderKit, markdown: str) -> None:
-    """Every part is taken by the place, mentions nobody, and every word is seen in order."""
+    """Every part is taken by the place, mentions nobody, and every letter is seen.
+
+    In which order, the renderers' own tests say: a narrow place turns a table into a list.
+    """
     for part in kit.parts(clean_text(markdown)):
         assert kit.wrong(part) == []
-        assert in_order(_words(part), _letters(kit.seen(part)))
+        assert Counter(_words(part)) <= Counter(_letters(kit.seen(part)))
 
 
 def test_an_answer_reads_as_it_was_meant(kit: RenderKit) -> None:

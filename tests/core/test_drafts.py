@@ -6,6 +6,7 @@ import asyncio
 
 import pytest
 
+from core import replies
 from core.messages import ConversationAddress
 from core.replies import PLACEHOLDER, Part, Reply
 from core.sinks import DeliveryFailed, Destination, SinkLimits, Throttled, View
@@ -174,3 +175,14 @@ async def test_an_answer_that_comes_at_once_has_no_preview() -> None:
     await reply.deliver("Done.")
     assert [view.text for view in platform.drafts] == [""]
     assert list(platform.shown.values()) == ["Done."]
+
+
+async def test_a_draft_is_shown_again_before_it_vanishes(monkeypatch: pytest.MonkeyPatch) -> None:
+    """While a tool runs for minutes without a word, the draft stays on the screen."""
+    monkeypatch.setattr(replies, "DRAFT_S", 0.02)
+    platform = Platform()
+    reply = Reply(platform, Log(platform), TO, 1)
+    await reply.open(first_attempt=True)
+    await eventually(lambda: len(platform.drafts) > 3)
+    await reply.close()
+    assert {view.text for view in platform.drafts} == {""}

@@ -6,10 +6,11 @@ from dataclasses import replace
 
 from core.buttons import Action, Press
 from core.inbox import Accepted, ControlDone
-from core.messages import ConversationAddress, InboundMessage
+from core.messages import ConversationAddress, InboundMessage, RemoteFile
 from core.refusals import Rejected
 from core.tenants import Role, User
 from storage.access import SqlGate
+from tests.core.test_intake import Shelf
 from tests.fakes.scripted_engine import Say, ScriptedEngine
 from tests.support.core_gate import Gate
 from tests.support.core_kit import House, Probe, Site
@@ -249,3 +250,51 @@ async def test_the_model_knows_who_of_a_group_wrote(site: Site) -> None:
         await house.ask("thanks", place="g")
     said = [exchange.user_text for exchange in engine.requests[-1].history]
     assert said == ["is web-3 up?", "(grace wrote:)\nand web-4?"]
+
+
+def _part(house: House, number: int, text: str = "") -> InboundMessage:
+    file = RemoteFile(ref=f"f{number}", name=f"{number}.log", media_type="text/plain")
+    message = house.message(text, event=f"part{number}")
+    return replace(message, files=(file,), album="chat:album:1")
+
+
+async def test_an_album_is_one_turn(site: Site) -> None:
+    """Its parts, each acknowledged on its own, join the first; in any number of deliveries."""
+    engine = ScriptedEngine([Say("Nice.")])
+    async with site.open(engine, sources={"api": Shelf(b"line\n")}) as house:
+        parts = [_part(house, n, "look" if n == 2 else "") for n in range(3)]
+        taken = [await house.core.inbox.accept(part) for part in (*parts, *parts)]
+        assert all(isinstance(one, Accepted) for one in taken)
+        first = taken[0]
+        assert isinstance(first, Accepted)
+        assert {one.turn_id for one in taken if isinstance(one, Accepted)} == {first.turn_id}
+        await house.final(first)
+        assert await house.rows("SELECT COUNT(*) FROM turns") == [(1,)]
+    (request,) = engine.requests
+    assert request.text == "look"
+    assert [file.name for file in request.attachments] == ["0.log", "1.log", "2.log"]
+
+
+async def test_an_album_of_too_many_files_says_so(site: Site) -> None:
+    """Five are taken; the model, and so the person, is told of the others."""
+    engine = ScriptedEngine([Say("Nice.")])
+    async with site.open(engine, sources={"api": Shelf(b"line\n")}) as house:
+        taken = [await house.core.inbox.accept(_part(house, n)) for n in range(7)]
+        assert isinstance(taken[0], Accepted)
+        await house.final(taken[0])
+    (request,) = engine.requests
+    assert len(request.attachments) == 5
+    assert request.text.count("only the first 5") == 1
+
+
+async def test_a_part_that_comes_too_late_is_a_message_of_its_own(site: Site) -> None:
+    """Nothing of an album is lost because its first parts were answered already."""
+    engine = ScriptedEngine([Say("Nice.")])
+    async with site.open(engine, sources={"api": Shelf(b"line\n")}) as house:
+        first = await house.core.inbox.accept(_part(house, 1))
+        assert isinstance(first, Accepted)
+        await house.final(first)
+        late = await house.core.inbox.accept(_part(house, 2))
+        assert isinstance(late, Accepted)
+        assert late.turn_id != first.turn_id
+        assert (await house.final(late)).outcome == "answered"

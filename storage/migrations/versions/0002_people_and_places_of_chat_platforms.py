@@ -15,6 +15,9 @@ branch_labels = None
 depends_on = None
 
 
+_OF_TURNS = (("sender", ""), ("source_ref", ""), ("language", ""), ("files", "[]"), ("album", ""))
+
+
 def _int(name: str, *, null: bool = False) -> sa.Column[int]:
     return sa.Column(name, sa.BigInteger(), autoincrement=False, nullable=null)
 
@@ -26,11 +29,15 @@ def _text(name: str, *, null: bool = False) -> sa.Column[str]:
 def upgrade() -> None:
     """Expand."""
     op.add_column("users", _text("language", null=True))
-    for name, default in (("sender", ""), ("source_ref", ""), ("language", ""), ("files", "[]")):
+    for name, default in _OF_TURNS:
         op.add_column(
             "turns",
             sa.Column(name, sa.Text(), nullable=False, server_default=sa.text(f"'{default}'")),
         )
+    waiting = sa.text("status = 'queued' AND album <> ''")
+    op.create_index(
+        "turns_album", "turns", ["album"], sqlite_where=waiting, postgresql_where=waiting
+    )
     chosen = sa.Column("chosen_at", sa.BigInteger(), nullable=False, server_default=sa.text("0"))
     op.add_column("identities", chosen)
     _key_of_identities(["platform", "workspace", "external_id", "tenant_id"])
@@ -50,8 +57,9 @@ def downgrade() -> None:
     _key_of_identities(["platform", "workspace", "external_id"])
     with op.batch_alter_table("identities") as batch:
         batch.drop_column("chosen_at")
+    op.drop_index("turns_album", "turns")
     with op.batch_alter_table("turns") as batch:
-        for name in ("sender", "source_ref", "language", "files"):
+        for name, _default in _OF_TURNS:
             batch.drop_column(name)
     with op.batch_alter_table("users") as batch:
         batch.drop_column("language")
