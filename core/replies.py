@@ -14,7 +14,7 @@ import hashlib
 import time
 from collections.abc import Awaitable, Callable
 from contextlib import suppress
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Protocol
 
 import structlog
@@ -88,11 +88,13 @@ class Reply:
         self._patience_s = patience_s
         self._sink = sink
         self._log = log
-        self._to = to
+        self._to = replace(to, check=self._require_lease)
         self._epoch = epoch
         self._parts: dict[int, Part] = {}
         self._doubtful: set[int] = set()
         """Parts that were posted, or perhaps posted, and whose id is not committed."""
+        self._to_adopt = True
+        """An earlier attempt may have posted: it is not known what."""
         self._adopted = False
         self._text = ""
         self._status = ""
@@ -109,7 +111,9 @@ class Reply:
         One try, so that a slow platform does not hold up the turn's end: when it is refused
         for now, ``DeliveryFailed`` is raised and the previews go on trying.
         """
-        if not first_attempt:
+        if first_attempt:
+            self._to_adopt = False
+        else:
             await self._adopt()
         try:
             if 1 not in self._parts:
@@ -154,7 +158,7 @@ class Reply:
         await self.close()
         self._hold = hold
         self._held_at = time.monotonic()
-        if not self._parts:
+        if self._to_adopt:
             await self._patiently(self._adopt)
         if 1 not in self._parts and not self._sink.limits.findable:
             # A crash may then leave a second "…", never a second answer.
@@ -185,7 +189,9 @@ class Reply:
             try:
                 return await send()
             except DeliveryFailed as failure:
-                pause = failure.retry_after_s if failure.retry_after_s is not None else 0.5
+                pause = failure.retry_after_s
+                if pause is None:
+                    pause = self._sink.limits.settle_s
                 if failure.permanent or not tries_left or pause > self._patience_s:
                     raise
                 await asyncio.sleep(pause)
@@ -242,15 +248,19 @@ class Reply:
         self._doubtful.discard(part.number)
 
     async def _adopt(self) -> None:
-        """Learn the parts that exist: the committed ones, and one posted just before a crash."""
-        self._adopted = True
+        """Learn the parts that exist: the committed ones, and one posted just before a crash.
+
+        Nothing is posted before this has worked: it could be there already.
+        """
         saved = await self._log.parts(self._to.tenant_id, self._to.turn_id)
-        self._parts = {part.number: _unknown(part) for part in saved}
+        parts = {part.number: _unknown(part) for part in saved}
         following = len(saved) + 1
         ref = await self._sink.find(self._to, following)
+        self._parts = parts
         if ref is not None:
             telemetry.ADOPTED_POSTS.inc()
             await self._save(Part(number=following, ref=ref, digest=""))
+        self._to_adopt, self._adopted = False, True
 
     async def _preview(self) -> None:
         limits = self._sink.limits

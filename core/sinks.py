@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Protocol
 
 from core.errors import It0Error
@@ -60,6 +60,8 @@ class SinkLimits:
     measure: Callable[[str], int] = len
     findable: bool = False
     """Posts carry (turn, part) and ``find`` sees them: a final text needs no placeholder first."""
+    settle_s: float = 0.5
+    """How long a post whose answer was lost may still take effect, before it is looked for."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -78,6 +80,8 @@ class Destination:
     """For the sender's eyes only: not to be shown in a channel or group."""
     language: str = ""
     """The sender's, for the adapter's own words."""
+    check: Callable[[], None] = field(default=lambda: None, compare=False, repr=False)
+    """Raises ``Fenced`` when the reply is another worker's now: to be called after a wait."""
     command: bool = False
     """A command is answered: no model spoke, and there is nothing to rate."""
 
@@ -122,6 +126,9 @@ class ReplySink(Protocol):
     async def find(self, to: Destination, part: int) -> str | None:
         """The id of a part posted before a crash, if the platform can tell."""
 
+
+STREAMED = frozenset({"api"})
+"""Platforms whose callers read the turn's stream: there is nothing to deliver."""
 
 Sinks = Mapping[str, ReplySink]
 """The platforms that show messages; on others (API, terminal) the stream is the reply."""

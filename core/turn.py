@@ -44,7 +44,7 @@ from core.intake import Intake
 from core.metering import Meter, Settlement
 from core.refusals import Rejected
 from core.replies import PartLog, Reply
-from core.sinks import DeliveryFailed, Destination, Sinks, destination
+from core.sinks import STREAMED, DeliveryFailed, Destination, Sinks, destination
 from core.steps import dump_usage
 from core.streams import LiveTurn, Streams, encode
 from core.toolrunner import ToolRunner
@@ -333,7 +333,7 @@ class TurnRunner:
             ending,
             events=run.live.unsaved(),
             settlements=run.meter.leftovers(),
-            deliver=run.reply is not None,
+            deliver=run.reply is not None or turn.address.platform not in STREAMED,
         )
         run.live.emit(final.name, final.data)
         telemetry.TURNS.labels(str(ending.outcome)).inc()
@@ -343,6 +343,9 @@ class TurnRunner:
         if run.reply is not None:
             self.streams.close(run.live)
             await self._deliver(run.reply, turn, ending)
+        elif turn.address.platform not in STREAMED:
+            # Another process has the platform's token: its sweeper delivers.
+            await self.delivery.release(turn)
 
     async def _deliver(self, reply: Reply, turn: Turn, ending: Ending) -> None:
         reply_to = destination(turn)
