@@ -4,10 +4,11 @@ from __future__ import annotations
 
 import json
 import logging
+import os
 import re
 from asyncio import Event
-from collections.abc import AsyncGenerator, Mapping
-from contextlib import AsyncExitStack, asynccontextmanager
+from collections.abc import AsyncGenerator, Iterator, Mapping
+from contextlib import AsyncExitStack, asynccontextmanager, contextmanager
 from dataclasses import dataclass, field
 
 import aiohttp
@@ -29,6 +30,7 @@ from bots.slack.notices import Notices
 from bots.slack.pace import Pace
 from bots.slack.people import People
 from bots.slack.ports import Installs, Recent
+from bots.slack.seldom import Seldom
 from bots.slack.sink import DirectMessages, SlackSink
 from bots.slack.sockets import SocketMode
 from bots.slack.workspaces import Api, Workspaces
@@ -40,6 +42,12 @@ from core.sinks import ReplySink
 
 _OK = 200
 _ANY = re.compile("")
+_READ_BY_BOLT = (
+    "SLACK_BOT_TOKEN",
+    "SLACK_CLIENT_ID",
+    "SLACK_CLIENT_SECRET",
+    "SLACK_VERIFICATION_TOKEN",
+)
 
 _log = structlog.get_logger()
 _bolt_log = logging.getLogger("slack_bolt")
@@ -85,6 +93,7 @@ class Slack:
         pace = Pace()
         self._people = People(pace)
         self._direct = DirectMessages()
+        self._seldom = Seldom()
         self.sink: ReplySink = SlackSink(workspaces, buttons, self._direct, pace)
         self.files: FileSource = SlackFiles(workspaces)
 
@@ -156,20 +165,36 @@ class Slack:
             buttons=self._buttons,
             recent=self._recent,
             notices=self._notices,
+            seldom=self._seldom,
         )
-        bolt = AsyncApp(
-            name="it0",
-            logger=_bolt_log,
-            client=self._workspaces.api.client(None),
-            authorize=_authorize,
-            signing_secret=self._config.signing_secret or "",
-            process_before_response=True,
-            ignoring_self_events_enabled=False,
-            attaching_function_token_enabled=False,
-            attaching_conversation_kwargs_enabled=False,
-        )
+        with _unread_environment():
+            bolt = AsyncApp(
+                name="it0",
+                logger=_bolt_log,
+                client=self._workspaces.api.client(None),
+                authorize=_authorize,
+                signing_secret=self._config.signing_secret or "",
+                process_before_response=True,
+                ignoring_self_events_enabled=False,
+                attaching_function_token_enabled=False,
+                attaching_conversation_kwargs_enabled=False,
+            )
         _listen(bolt, handlers)
         return bolt
+
+
+@contextmanager
+def _unread_environment() -> Iterator[None]:
+    """Keep Bolt from reading tokens and OAuth settings by itself: it was given all that it needs.
+
+    With ``SLACK_BOT_TOKEN`` it warns of two tokens; with ``SLACK_CLIENT_ID`` it sets up an
+    installation flow of its own.
+    """
+    hidden = {name: os.environ.pop(name) for name in _READ_BY_BOLT if name in os.environ}
+    try:
+        yield
+    finally:
+        os.environ.update(hidden)
 
 
 async def _authorize(team_id: str | None, enterprise_id: str | None) -> AuthorizeResult:

@@ -6,9 +6,9 @@ from urllib.parse import urlsplit
 
 import aiohttp
 
-from bots.slack.errors import Refused, Unclear
 from bots.slack.fields import text
 from bots.slack.workspaces import Installation, Workspaces
+from core.commands_text import escape
 from core.intake import FetchFailed
 from core.messages import RemoteFile
 from core.sinks import DeliveryFailed
@@ -18,6 +18,8 @@ FETCH_S = 40
 _CHUNK = 64 * 1024
 _HTTP_OK = 200
 _SERVER_ERROR = 500
+_TOO_MANY = 429
+_PORTS = {"http": 80, "https": 443}
 
 
 class SlackFiles:
@@ -26,21 +28,19 @@ class SlackFiles:
     def __init__(self, workspaces: Workspaces) -> None:
         """Files are fetched with the workspace's token."""
         self._workspaces = workspaces
-        self._own_host = urlsplit(workspaces.api.base_url).netloc
+        self._own = _origin(workspaces.api.base_url) if workspaces.api.custom else None
 
     async def fetch(self, workspace: str, file: RemoteFile, limit: int) -> bytes:
-        """See the port. The token is sent to Slack's own hosts only."""
+        """See the port. The token is sent to Slack's own hosts only, or the configured one."""
         try:
             installation = await self._workspaces.need(workspace)
             url = file.ref if "://" in file.ref else await _url_of(installation, file)
         except DeliveryFailed as failure:
             raise FetchFailed(failure.sentence, permanent=failure.permanent) from None
-        parts = urlsplit(url)
-        host = parts.hostname or ""
-        ours = parts.scheme == "https" and (host == "slack.com" or host.endswith(".slack.com"))
-        if not ours and parts.netloc != self._own_host:
+        origin = _origin(url)
+        if origin is None or not (_is_slack(origin) or origin == self._own):
             said = sentence(
-                "{name} is not stored in Slack. Upload the file itself.", name=file.name
+                "{name} is not stored in Slack. Upload the file itself.", name=_name(file)
             )
             raise FetchFailed(said, permanent=True)
         try:
@@ -57,7 +57,7 @@ class SlackFiles:
             allow_redirects=False,
             timeout=aiohttp.ClientTimeout(total=FETCH_S),
         ) as answer:
-            if answer.status >= _SERVER_ERROR:
+            if answer.status >= _SERVER_ERROR or answer.status == _TOO_MANY:
                 raise _later(file)
             login = answer.content_type == "text/html" and file.media_type != "text/html"
             if answer.status != _HTTP_OK or login:
@@ -66,30 +66,52 @@ class SlackFiles:
             async for chunk in answer.content.iter_chunked(_CHUNK):
                 data += chunk
                 if len(data) > limit:
-                    said = sentence("{name} is too large.", name=file.name)
+                    said = sentence("{name} is too large.", name=_name(file))
                     raise FetchFailed(said, permanent=True)
             return bytes(data)
+
+
+_Origin = tuple[str, str, int]
+
+
+def _origin(url: str) -> _Origin | None:
+    """Scheme, host and port of an address; None for one that no browser would open."""
+    try:
+        parts = urlsplit(url)
+        port = parts.port or _PORTS.get(parts.scheme, 0)
+    except ValueError:
+        return None
+    return parts.scheme, (parts.hostname or "").rstrip("."), port
+
+
+def _is_slack(origin: _Origin) -> bool:
+    scheme, host, port = origin
+    secure = scheme == "https" and port == _PORTS["https"]
+    return secure and (host == "slack.com" or host.endswith(".slack.com"))
+
+
+def _name(file: RemoteFile) -> str:
+    """What somebody called it, as one line of text that is no Markdown."""
+    return escape(" ".join(file.name.split()))
 
 
 async def _url_of(installation: Installation, file: RemoteFile) -> str:
     """Files of shared channels come as an id alone."""
     try:
         answer = await installation.call("files.info", file=file.ref)
-    except Unclear:
-        raise _later(file) from None
-    except Refused:
-        raise _not_allowed(file) from None
+    except DeliveryFailed as failure:
+        raise (_not_allowed(file) if failure.permanent else _later(file)) from None
     return text(answer, "file", "url_private_download") or text(answer, "file", "url_private")
 
 
 def _later(file: RemoteFile) -> FetchFailed:
-    said = sentence("Slack does not hand out {name} just now.", name=file.name)
+    said = sentence("Slack does not hand out {name} just now.", name=_name(file))
     return FetchFailed(said, permanent=False)
 
 
 def _not_allowed(file: RemoteFile) -> FetchFailed:
     said = sentence(
         "Slack does not let me read {name}: it was deleted, or the app lacks the scope files:read.",
-        name=file.name,
+        name=_name(file),
     )
     return FetchFailed(said, permanent=True)

@@ -26,13 +26,17 @@ from bots.slack.fields import Json, text
 from bots.slack.notices import Notices, as_typed
 from bots.slack.people import People
 from bots.slack.ports import Recent
+from bots.slack.seldom import Seldom
 from bots.slack.sink import DirectMessages
 from bots.slack.workspaces import Installation, Workspaces
 from core.buttons import BadButton, Buttons, Press
 from core.inbox import Acceptance, Accepted, ControlDone, Inbox
 from core.messages import InboundMessage
-from core.refusals import Rejected
+from core.refusals import STRANGER_CODES, Rejected
 from core.words import Words
+
+BAD_BUTTONS = 5
+"""A person is told so often in an hour that a button no longer works."""
 
 _log = structlog.get_logger()
 
@@ -48,6 +52,7 @@ class Handlers:
     buttons: Buttons
     recent: Recent
     notices: Notices
+    seldom: Seldom
 
     async def event(self, body: Json) -> None:
         """An event. Raises ``StorageFailure`` and ``DeliveryFailed``."""
@@ -72,7 +77,8 @@ class Handlers:
             case StopPressed(message=message):
                 await self.inbox.accept(message)
             case Opened() as opened:
-                self.notices.do(home.show(opened, installation, self.recent, self.people))
+                shown = home.show(opened, installation, self.recent, self.people, self.seldom)
+                self.notices.do(shown, important=False)
             case _:
                 pass
 
@@ -107,11 +113,14 @@ class Handlers:
         pressed = read_press(body, workspace)
         if installation is None or pressed is None:
             return
+        user = pressed.actor.external_id
         actor = await self.people.describe(installation, pressed.actor)
         words = Words(actor.language)
         try:
             action, turn_id = self.buttons.unseal(pressed.value, pressed.address)
         except BadButton:
+            if not self.seldom.allows("button", workspace, user, an_hour=BAD_BUTTONS):
+                return
             _log.warning("slack.bad_button", workspace=workspace)
             self._say(installation, pressed, words("This button no longer works."))
             return
@@ -127,8 +136,10 @@ class Handlers:
         )
         if isinstance(done, ControlDone):
             self._say(installation, pressed, done.reply)
-        elif not done.quiet:
+        elif done.code not in STRANGER_CODES:
             self._say(installation, pressed, words.of(done.sentence))
+        elif self.seldom.allows("press", workspace, user):
+            self._say(installation, pressed, words.of(done.sentence), important=False)
 
     async def _installation(self, workspace: str) -> Installation | None:
         found = await self.workspaces.of(workspace) if workspace else None
@@ -156,6 +167,7 @@ class Handlers:
     ) -> None:
         """Say what the sink will not: it speaks for accepted turns alone."""
         words = Words(message.actor.language)
+        important = not (isinstance(accepted, Rejected) and accepted.code in STRANGER_CODES)
         match accepted:
             case Accepted():
                 return
@@ -172,8 +184,12 @@ class Handlers:
             message.actor.external_id,
             said,
             in_thread=message.address.thread != message.source_ref,
+            important=important,
         )
 
-    def _say(self, installation: Installation, pressed: Pressed, said: str) -> None:
+    def _say(
+        self, installation: Installation, pressed: Pressed, said: str, *, important: bool = True
+    ) -> None:
         user = pressed.actor.external_id
-        self.notices.tell(installation, pressed.event_id, pressed.address, user, said)
+        event, address = pressed.event_id, pressed.address
+        self.notices.tell(installation, event, address, user, said, important=important)

@@ -13,20 +13,21 @@ from bots.slack.notices import as_typed
 from bots.slack.people import People
 from bots.slack.ports import Recent
 from bots.slack.render import blocks
+from bots.slack.seldom import Seldom
 from bots.slack.workspaces import Installation
 from core.commands import ConversationInfo
+from core.commands_text import escape
 from core.messages import Actor
-from core.refusals import Rejected
+from core.refusals import STRANGER_CODES, Rejected
 from core.words import Words
 
 LISTED = 10
-_ESCAPED = "\\`*_[]<>|~#"
 
 
 def view(actor: Actor, recent: tuple[ConversationInfo, ...] | Rejected) -> Json:
     """The Home tab of a person."""
     words = Words(actor.language)
-    greeting = words("Hello {name}!", name=_escape(actor.name)) if actor.name else words("Hello!")
+    greeting = words("Hello {name}!", name=escape(actor.name)) if actor.name else words("Hello!")
     lines = [f"**{greeting}**", ""]
     if isinstance(recent, Rejected):
         lines += [
@@ -48,13 +49,22 @@ def view(actor: Actor, recent: tuple[ConversationInfo, ...] | Rejected) -> Json:
     return _view(made)
 
 
-async def show(opened: Opened, installation: Installation, recent: Recent, people: People) -> None:
-    """Publish the Home tab, or offer prompts. Raises ``DeliveryFailed``."""
+async def show(
+    opened: Opened, installation: Installation, recent: Recent, people: People, seldom: Seldom
+) -> None:
+    """Publish the Home tab, or offer prompts; once an hour a Home tab to a stranger.
+
+    Raises ``DeliveryFailed``.
+    """
+    workspace, user = installation.workspace, opened.actor.external_id
+    found = await recent.recent(opened.actor, workspace, limit=LISTED)
+    stranger = isinstance(found, Rejected) and found.code in STRANGER_CODES
+    if stranger and not (opened.home and seldom.allows("home", workspace, user)):
+        return
     actor = await people.describe(installation, opened.actor)
     if not opened.home:
         await _offer(opened, installation, Words(actor.language))
         return
-    found = await recent.recent(actor, installation.workspace, limit=LISTED)
     await installation.call(
         "views.publish",
         user_id=actor.external_id,
@@ -64,7 +74,8 @@ async def show(opened: Opened, installation: Installation, recent: Recent, peopl
 
 async def _offer(opened: Opened, installation: Installation, words: Words) -> None:
     prompts = [
-        {"title": words(title), "message": words(message)} for title, message in SUGGESTED_PROMPTS
+        {"title": words.of(title), "message": words.of(message)}
+        for title, message in SUGGESTED_PROMPTS
     ]
     try:
         await installation.call(
@@ -85,7 +96,7 @@ def _conversations(words: Words, recent: tuple[ConversationInfo, ...]) -> list[s
     for info in recent:
         at = datetime.fromtimestamp(info.updated_at_ms / 1000, UTC)
         lines.append(
-            f"- {_escape(info.title)} `{info.id[-8:]}` · {info.platform} · {at:%d %b %H:%M} UTC"
+            f"- {escape(info.title)} `{info.id[-8:]}` · {info.platform} · {at:%d %b %H:%M} UTC"
         )
     lines += ["", words("`{command} resume ID` goes on with one of them.", command=COMMAND)]
     return lines
@@ -93,7 +104,3 @@ def _conversations(words: Words, recent: tuple[ConversationInfo, ...]) -> list[s
 
 def _view(made: Sequence[Json]) -> Json:
     return {"type": "home", "blocks": made}
-
-
-def _escape(text: str) -> str:
-    return "".join(f"\\{char}" if char in _ESCAPED else char for char in text)

@@ -13,6 +13,8 @@ from collections.abc import Mapping, Sequence
 from typing import TypeAlias
 from urllib.parse import urlsplit
 
+from core.words import sentence
+
 COMMAND = "/it0"
 EVENTS_PATH = "/slack/events"
 """Events, commands and button presses all arrive here."""
@@ -47,12 +49,15 @@ BOT_EVENTS = (
 )
 
 SUGGESTED_PROMPTS = (
-    ("Check disk space", "How full are the disks of our servers?"),
-    ("Look at a slow server", "One of our servers is slow. Find out why."),
-    ("Explain an error", "I will paste an error from a log. Tell me what it means."),
-    ("What can you do?", "What can you do here, and what may I ask for?"),
+    (sentence("Check disk space"), sentence("How full are the disks of our servers?")),
+    (sentence("Look at a slow server"), sentence("One of our servers is slow. Find out why.")),
+    (
+        sentence("Explain an error"),
+        sentence("I will paste an error from a log. Tell me what it means."),
+    ),
+    (sentence("What can you do?"), sentence("What can you do here, and what may I ask for?")),
 )
-"""Titles and messages, shown where a conversation begins."""
+"""Titles and messages, shown where a conversation begins: English here, translated there."""
 
 MAX_NAME = 35
 

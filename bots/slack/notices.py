@@ -1,6 +1,8 @@
 """Short sentences to one person that are no reply to a turn: refusals, what a button did.
 
 They are sent in the background and never twice for one event: a mention arrives as two events.
+Only so many wait at a time: where strangers send more than Slack takes, the oldest of what is said
+to them is dropped, and counted as ``notice_dropped`` in ``it0_delivery_errors``.
 """
 
 from __future__ import annotations
@@ -19,10 +21,13 @@ from bots.slack.manifest import COMMAND
 from bots.slack.pace import shrink
 from bots.slack.render import blocks, fallback
 from bots.slack.workspaces import Installation
+from core import telemetry
 from core.commands import HELP
 from core.messages import ConversationAddress
 from core.sinks import DeliveryFailed
 
+MOST_WAITING = 200
+DROPPED = "notice_dropped"
 _MOST_TOLD = 5_000
 _COMMAND = re.compile(rf"`/(?={'|'.join([*HELP, 'link', 'invite'])}\b)")
 
@@ -30,7 +35,7 @@ _log = structlog.get_logger()
 
 
 def as_typed(text: str) -> str:
-    """A sentence that names commands, as they are typed in Slack: ``/it0 help``."""
+    """Text of ours that names commands, as they are typed in Slack: ``/it0 help``."""
     return _COMMAND.sub(f"`{COMMAND} ", text)
 
 
@@ -40,7 +45,8 @@ class Notices:
     def __init__(self) -> None:
         """Nothing is told yet."""
         self._told: OrderedDict[str, None] = OrderedDict()
-        self._tasks: set[asyncio.Task[None]] = set()
+        self._tasks: dict[asyncio.Task[None], bool] = {}
+        """Oldest first, and whether each is important."""
 
     @classmethod
     @asynccontextmanager
@@ -63,6 +69,7 @@ class Notices:
         text: str,
         *,
         in_thread: bool = True,
+        important: bool = True,
     ) -> None:
         """Tell a person something where they wrote, once an event."""
         if event_id in self._told:
@@ -70,13 +77,30 @@ class Notices:
         self._told[event_id] = None
         shrink(self._told, _MOST_TOLD)
         thread = address.thread if in_thread else ""
-        self.do(_tell(installation, address.channel, thread, user, as_typed(text)))
+        said = _tell(installation, address.channel, thread, user, as_typed(text))
+        self.do(said, important=important)
 
-    def do(self, work: Coroutine[object, object, object]) -> None:
+    def do(self, work: Coroutine[object, object, object], *, important: bool = True) -> None:
         """Do something that nobody waits for; what Slack refuses is logged."""
+
+        def done(task: asyncio.Task[None]) -> None:
+            self._tasks.pop(task, None)
+            work.close()  # one that was dropped before it began
+
+        if len(self._tasks) >= MOST_WAITING:
+            self._drop_one()
         task = asyncio.create_task(_quietly(work))
-        self._tasks.add(task)
-        task.add_done_callback(self._tasks.discard)
+        self._tasks[task] = important
+        task.add_done_callback(done)
+
+    def _drop_one(self) -> None:
+        """The oldest unimportant one, or else the oldest."""
+        oldest = next(iter(self._tasks))
+        unimportant = (task for task, important in self._tasks.items() if not important)
+        chosen = next(unimportant, oldest)
+        del self._tasks[chosen]
+        chosen.cancel()
+        telemetry.DELIVERY_ERRORS.labels(DROPPED).inc()
 
 
 async def _quietly(work: Coroutine[object, object, object]) -> None:

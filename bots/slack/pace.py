@@ -1,8 +1,10 @@
 """How fast Slack may be called, so that it need not punish.
 
 Source: docs.slack.dev/apis/web-api/rate-limits. A method has so many calls a minute in a
-workspace, and a channel takes one post a second. Previews leave room for final texts, and step
-back when they meet a limit; final texts wait for their turn here.
+workspace, and a channel takes one post a second. Previews and placeholders keep to our count and
+leave room for final texts. Final texts wait for what Slack itself says (429), never for our count:
+it is of this process alone, and Slack allows more than it writes down. After a 429 those that
+wait go one by one, so that they do not meet the same limit all together.
 """
 
 from __future__ import annotations
@@ -10,7 +12,8 @@ from __future__ import annotations
 import asyncio
 import time
 from collections import OrderedDict, deque
-from collections.abc import Callable
+from collections.abc import AsyncGenerator, Callable, Coroutine
+from contextlib import asynccontextmanager
 from dataclasses import dataclass, field
 from typing import TypeVar
 
@@ -27,6 +30,8 @@ PER_MINUTE = {
     "chat.startStream": 16,  # of 20: each needs a stopStream, and some begin anew
     "chat.appendStream": 100,
     "chat.stopStream": 20,
+    "conversations.history": 50,
+    "conversations.replies": 50,
     "users.info": 90,  # of 100
     PLACEHOLDER: 25,  # ours: each of them needs one of the 50 edits when it becomes the answer
 }
@@ -34,8 +39,10 @@ PREVIEW_SHARE = 0.5
 POST_BURST = 3
 POST_S = 3.0
 """So many posts to a channel in so many seconds."""
+QUICK_S = 1.0
 PATIENCE_S = 20.0
 _MOST_KEYS = 10_000
+_CHANNEL = "#"
 
 
 @dataclass(slots=True)
@@ -44,6 +51,13 @@ class _Window:
     seconds: float
     calls: deque[float] = field(default_factory=deque)
     closed_until: float = 0.0
+    """Slack said so; after it, when the last of the waiting final texts goes."""
+    sending: asyncio.Lock = field(default_factory=asyncio.Lock)
+
+    @property
+    def spacing_s(self) -> float:
+        """Between two final texts after a penalty."""
+        return self.seconds / max(1, self.most)
 
     def wait_s(self, now: float, share: float) -> float:
         """How long until one more call fits; 0 now."""
@@ -71,6 +85,25 @@ class Pace:
         window.calls.append(self.now())
         return True
 
+    def busy(self, workspace: str, method: str) -> bool:
+        """Whether there is no place just now."""
+        return self._window(workspace, method).wait_s(self.now(), 1.0) > 0
+
+    async def placeholder(self, workspace: str, channel: str) -> None:
+        """Wait a moment for a place among the posts to a channel. Raises ``Throttled``.
+
+        Not for long: the answer itself may be there meanwhile.
+        """
+        key = channel_key(channel)
+        window = self._window(workspace, key)
+        wait = window.wait_s(self.now(), 1.0)
+        if wait <= QUICK_S:
+            await asyncio.sleep(wait)
+            wait = window.wait_s(self.now(), 1.0)
+        if wait > 0:
+            raise Throttled(max(wait, 0.1))
+        window.calls.append(self.now())
+
     def preview(self, workspace: str, method: str) -> None:
         """Take a place, of those that previews may have. Raises ``Throttled``."""
         window = self._window(workspace, method)
@@ -80,18 +113,31 @@ class Pace:
         window.calls.append(self.now())
 
     async def final(self, workspace: str, method: str) -> None:
-        """Wait for a place. Raises ``DeliveryFailed`` where that takes too long."""
+        """Wait while Slack forbids it. Raises ``DeliveryFailed`` where that takes too long."""
         window = self._window(workspace, method)
-        deadline = self.now() + PATIENCE_S
-        while (wait := window.wait_s(self.now(), 1.0)) > 0:
-            if self.now() + wait > deadline:
-                raise limited(wait)
-            await asyncio.sleep(wait)
+        now = self.now()
+        start = max(now, window.closed_until)
+        if start - now > PATIENCE_S:
+            raise limited(start - now)
+        if start > now:
+            window.closed_until = start + window.spacing_s
+            await asyncio.sleep(start - now)
         window.calls.append(self.now())
 
-    async def post(self, workspace: str, channel: str) -> None:
-        """Wait for a place among the posts to a channel."""
-        await self.final(workspace, f"#{channel}")
+    @asynccontextmanager
+    async def post(self, workspace: str, channel: str) -> AsyncGenerator[None]:
+        """Post a final text to a channel inside: one at a time, as long as Slack is quick.
+
+        So the first that meets the channel's limit tells the others. Raises as ``final``.
+        """
+        window = self._window(workspace, channel_key(channel))
+        held = await _within(window.sending.acquire(), QUICK_S)
+        try:
+            await self.final(workspace, channel_key(channel))
+            yield
+        finally:
+            if held:
+                window.sending.release()
 
     def punished(self, workspace: str, method: str, retry_after_s: float) -> None:
         """Slack said 429: nothing of this kind until then."""
@@ -103,12 +149,25 @@ class Pace:
         window = self._windows.get(key)
         if window is None:
             most, seconds = PER_MINUTE.get(method, 0), MINUTE_S
-            if method.startswith("#"):
+            if method.startswith(_CHANNEL):
                 most, seconds = POST_BURST, POST_S
             window = self._windows[key] = _Window(most=most, seconds=seconds)
         self._windows.move_to_end(key)
         shrink(self._windows, _MOST_KEYS)
         return window
+
+
+def channel_key(channel: str) -> str:
+    """What the posts to a channel are counted as."""
+    return f"{_CHANNEL}{channel}"
+
+
+async def _within(acquired: Coroutine[object, object, bool], seconds: float) -> bool:
+    try:
+        async with asyncio.timeout(seconds):
+            return await acquired
+    except TimeoutError:
+        return False
 
 
 def shrink(memory: OrderedDict[K, V], most: int) -> None:

@@ -3,14 +3,21 @@
 from __future__ import annotations
 
 from collections import OrderedDict
-from dataclasses import dataclass, field
+from collections.abc import AsyncGenerator
+from contextlib import asynccontextmanager
+from dataclasses import dataclass, field, replace
+
+import structlog
 
 from bots.slack.controls import EVENT_TYPE, feedback, metadata, status_line, stop_button
 from bots.slack.errors import BAD_BLOCKS, Refused
 from bots.slack.events import is_direct
-from bots.slack.fields import Json, node, nodes, number, text
+from bots.slack.fields import Json, node, number, text
+from bots.slack.history import own_messages
+from bots.slack.manifest import COMMAND
+from bots.slack.notices import as_typed
 from bots.slack.pace import PLACEHOLDER as PLACEHOLDERS
-from bots.slack.pace import Pace, shrink
+from bots.slack.pace import Pace, channel_key, shrink
 from bots.slack.render import MAX_CHARS, blocks, fallback, measure
 from bots.slack.streams import Place, Streams
 from bots.slack.workspaces import Installation, Workspaces
@@ -20,10 +27,10 @@ from core.sinks import DeliveryFailed, Destination, SinkLimits, Throttled, View
 from core.words import Words
 
 EDIT_INTERVAL_S = 1.0
-_PAGE = 200
-_MOST_PAGES = 5
 _MOST_REMEMBERED = 10_000
 _AGENT_METHODS_MISSING = frozenset({"unknown_method", "missing_scope", "not_allowed_token_type"})
+
+_log = structlog.get_logger()
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -88,7 +95,7 @@ class SlackSink:
         return SinkLimits(
             max_chars=MAX_CHARS,
             edit_interval_s=EDIT_INTERVAL_S,
-            measure=measure,
+            measure=_measure,
             findable=True,
         )
 
@@ -98,12 +105,15 @@ class SlackSink:
         Where so many answers are being written that Slack takes no more edits, it is better
         to show at most a status and to post the answer when it is there.
         """
-        place = await self._place(to)
+        place = await self._place_if_any(to)
+        if place is None:
+            return True
         if self._streams.admit(place):
             self._admitted[to.turn_id] = None
             shrink(self._admitted, _MOST_REMEMBERED)
             return False
-        if self._pace.fits(place.workspace, PLACEHOLDERS):
+        busy = self._pace.busy(place.workspace, channel_key(place.channel))
+        if not busy and self._pace.fits(place.workspace, PLACEHOLDERS):
             return False
         self._unposted[to.turn_id] = None
         shrink(self._unposted, _MOST_REMEMBERED)
@@ -113,7 +123,14 @@ class SlackSink:
 
     async def post(self, to: Destination, part: int, view: View) -> str:
         """See the port. The message carries (turn, part) unless it is a stream."""
-        place = await self._place(to)
+        try:
+            return await self._post(await self._place(to), to, part, _as_shown(to, view))
+        except DeliveryFailed as failure:
+            if failure.permanent and view.final and _aside(to):
+                await self._send_aside(to)
+            raise
+
+    async def _post(self, place: Place, to: Destination, part: int, view: View) -> str:
         self._unposted.pop(to.turn_id, None)
         if not view.final and self._may_stream(place, to):
             shown = "" if view.text == PLACEHOLDER else view.text
@@ -122,22 +139,22 @@ class SlackSink:
                 ref = _Ref(channel=place.channel, ts=ts, part=part, streamed=True)
                 await self._show_status(place, str(ref), view.status)
                 return str(ref)
-        await self._pace.post(place.workspace, place.channel)
-        answer = await self._send(
-            place,
-            "chat.postMessage",
-            to,
-            view,
-            thread_ts=place.thread or None,
-            metadata=metadata(to.turn_id, part),
-            unfurl_links=False,
-            unfurl_media=False,
-        )
+        async with self._turn_to_post(place, final=view.final):
+            answer = await self._send(
+                place,
+                "chat.postMessage",
+                to,
+                view,
+                thread_ts=place.thread or None,
+                metadata=metadata(to.turn_id, part),
+                unfurl_links=False,
+                unfurl_media=False,
+            )
         return str(_Ref(channel=place.channel, ts=text(answer, "ts"), part=part))
 
     async def edit(self, to: Destination, ref: str, view: View) -> None:
-        """See the port."""
-        known = _Ref.read(ref)
+        """See the port. An answer that somebody deleted stays deleted."""
+        known, view = _Ref.read(ref), _as_shown(to, view)
         place = Place(
             installation=await self._workspaces.need(to.address.workspace),
             channel=known.channel,
@@ -161,9 +178,11 @@ class SlackSink:
         """
         if to.turn_id in self._unposted:  # asking would cost one of 50 calls a minute
             return None
-        place = await self._place(to)
+        place = await self._place_if_any(to)
+        if place is None:
+            return None
         tagged_before, untagged = 0, list[str]()
-        for message in await self._own_messages(place, to.source_ref):
+        for message in await own_messages(self._pace, place, to.source_ref):
             tag = node(message, "metadata")
             if not tag and self._streams.may_be_of(place, text(message, "ts"), to.turn_id):
                 untagged.append(text(message, "ts"))
@@ -182,35 +201,44 @@ class SlackSink:
     async def _place(self, to: Destination) -> Place:
         installation = await self._workspaces.need(to.address.workspace)
         channel, thread = to.address.channel, to.address.thread
-        if to.private and not is_direct(channel):
+        if _aside(to):
             channel, thread = await self._direct.of(installation, to.sender), ""
         return Place(installation=installation, channel=channel, thread=thread)
 
-    async def _own_messages(self, place: Place, after: str) -> list[Json]:
-        """The bot's messages of the thread, or of direct messages without one, oldest first.
+    async def _place_if_any(self, to: Destination) -> Place | None:
+        """None where a private answer has none: ``post`` then tells its reader so."""
+        try:
+            return await self._place(to)
+        except DeliveryFailed as failure:
+            if failure.permanent and _aside(to):
+                return None
+            raise
 
-        After a slash command, which is no message, only the newest are looked at.
+    async def _send_aside(self, to: Destination) -> None:
+        """Tell who asked, where they asked and to nobody else, why they see no answer there.
+
+        Raises ``DeliveryFailed`` where that can be tried again.
         """
-        found: list[Json] = []
-        cursor = ""
-        method = "conversations.replies" if place.thread else "conversations.history"
-        for _ in range(_MOST_PAGES):
-            answer = await place.installation.call(
-                method,
-                channel=place.channel,
-                ts=place.thread or None,
-                oldest=after or None,
-                limit=_PAGE,
-                include_all_metadata="true",
-                cursor=cursor or None,
+        installation = await self._workspaces.need(to.address.workspace)
+        words = Words(to.language)
+        said = words(
+            "That is for your eyes only, and Slack does not let me write you directly. "
+            "Open a direct chat with me (click my name, then Message) and ask again there."
+        )
+        begun = to.address.thread != to.source_ref
+        try:
+            await installation.call(
+                "chat.postEphemeral",
+                channel=to.address.channel,
+                user=to.sender,
+                thread_ts=(to.address.thread or None) if begun else None,
+                text=fallback(said),
+                blocks=blocks(said),
             )
-            found += nodes(answer, "messages")
-            cursor = text(answer, "response_metadata", "next_cursor")
-            if not cursor or not after:
-                break
-        own = place.installation.bot_user
-        mine = [item for item in found if text(item, "user") == own and text(item, "ts") > after]
-        return sorted(mine, key=lambda item: text(item, "ts"))
+        except DeliveryFailed as failure:
+            if not failure.permanent:
+                raise
+            _log.warning("slack.nobody_told", turn=to.turn_id, code=failure.code)
 
     # -- how ----------------------------------------------------------------------------
 
@@ -220,6 +248,15 @@ class SlackSink:
             del self._admitted[to.turn_id]
             return True
         return self._streams.admit(place)
+
+    @asynccontextmanager
+    async def _turn_to_post(self, place: Place, *, final: bool) -> AsyncGenerator[None]:
+        if not final:
+            await self._pace.placeholder(place.workspace, place.channel)
+            yield
+            return
+        async with self._pace.post(place.workspace, place.channel):
+            yield
 
     async def _stream(self, to: Destination, place: Place, ref: _Ref, view: View) -> bool:
         """Show it in the message's stream; False when it has to be edited."""
@@ -257,7 +294,7 @@ class SlackSink:
                     **more,
                 )
             except Refused as refusal:
-                if refusal.retry_after_s is not None:
+                if refusal.limited:
                     raise self._punished(place, method, refusal, final=view.final) from None
                 if refusal.reason not in BAD_BLOCKS or attempt == "text":
                     raise
@@ -268,13 +305,13 @@ class SlackSink:
         self, place: Place, method: str, refusal: Refused, *, final: bool
     ) -> DeliveryFailed:
         pause = refusal.retry_after_s or 1.0
-        key = f"#{place.channel}" if method == "chat.postMessage" else method
+        key = channel_key(place.channel) if method == "chat.postMessage" else method
         self._pace.punished(place.workspace, key, pause)
         return refusal if final else Throttled(pause)
 
     def _controls(self, to: Destination, place: Place, view: View) -> list[Json]:
         """The buttons of a reply: stop while it is written, then whether it helped."""
-        if not view.last or to.private:
+        if not view.last or to.private or to.command:
             return []
         if not view.final:
             return [stop_button(self._buttons, to, place.channel)]
@@ -299,6 +336,21 @@ class SlackSink:
         except DeliveryFailed as failure:
             if isinstance(failure, Refused) and failure.reason in _AGENT_METHODS_MISSING:
                 self._no_status.add(place.workspace)
+
+
+def _aside(to: Destination) -> bool:
+    """Whether the answer goes to the direct messages although it was asked for elsewhere."""
+    return to.private and not is_direct(to.address.channel)
+
+
+def _as_shown(to: Destination, view: View) -> View:
+    """The answer to a command names other commands: as they are typed in Slack."""
+    return replace(view, text=as_typed(view.text)) if to.command else view
+
+
+def _measure(markdown: str) -> int:
+    """Room for the texts of ``_as_shown``, whichever text it is."""
+    return measure(markdown) + len(COMMAND) * markdown.count("`/")
 
 
 def _thinking(to: Destination) -> str:

@@ -15,7 +15,7 @@ from bots.slack.fields import Json, text
 from bots.slack.pace import Pace, shrink
 from bots.slack.render import stream_text
 from bots.slack.workspaces import Installation
-from core.sinks import DeliveryFailed, Destination, Throttled
+from core.sinks import Destination, Throttled
 
 _UNKNOWN = frozenset({"unknown_method", "method_not_supported_for_channel_type", "not_allowed"})
 _MOST_OPEN = 2_000
@@ -111,8 +111,8 @@ class Streams:
         try:
             await self._call(place, "chat.appendStream", ts=ts, markdown_text=more)
         except Refused as refusal:
-            if refusal.retry_after_s is not None:
-                raise Throttled(refusal.retry_after_s) from None
+            if refusal.limited:
+                raise Throttled(refusal.retry_after_s or 1.0) from None
             await self.end(place, ts)
             return False
         except Unclear:
@@ -142,7 +142,7 @@ class Streams:
                 metadata=metadata,
             )
         except Refused as refusal:
-            if refusal.retry_after_s is not None:
+            if refusal.limited:
                 raise
             await self.end(place, ts, over=refusal.reason in STREAM_OVER)
             return False
@@ -162,7 +162,7 @@ class Streams:
             try:
                 await self._call(place, "chat.stopStream", ts=ts)
             except Refused as refusal:
-                if refusal.retry_after_s is not None:
+                if refusal.limited:
                     raise
         self._open.pop((place.channel, ts), None)
 
@@ -173,8 +173,8 @@ class Streams:
             self._note(place, method, refusal)
             raise
 
-    def _note(self, place: Place, method: str, refusal: DeliveryFailed) -> None:
-        if refusal.retry_after_s is not None:
-            self.pace.punished(place.workspace, method, refusal.retry_after_s)
-        elif isinstance(refusal, Refused) and refusal.reason in _UNKNOWN:
+    def _note(self, place: Place, method: str, refusal: Refused) -> None:
+        if refusal.limited:
+            self.pace.punished(place.workspace, method, refusal.retry_after_s or 1.0)
+        elif refusal.reason in _UNKNOWN:
             self._without.add(place.workspace)

@@ -1,8 +1,9 @@
 """Slack's message text to what the person wrote: mentions, links, entities, command words.
 
 Source: docs.slack.dev/messaging/formatting-message-text. Slack's client keeps every text that
-begins with a slash for itself, so a command is also its word alone (``stop``), or ``/stop``
-after a mention, or the argument of ``/it0``.
+begins with a slash for itself, so a command is also the argument of ``/it0``, or ``/stop`` after
+a mention. The words alone (``stop``) are commands only where it is harmless to mistake an answer
+to the model's question for one: never those that erase, share or let somebody in.
 """
 
 from __future__ import annotations
@@ -14,12 +15,15 @@ from core.commands import HELP
 from core.words import LANGUAGES
 
 _TOKEN = re.compile(r"<([@#!][^<>|]*|(?:https?|ftp|mailto|tel):[^<>|]*)(?:\|([^<>]*))?>")
-_WORDS = frozenset(HELP) | {"link"}
-_WITH_ARGUMENT = {word for word, line in HELP.items() if f"`/{word} " in line} | {"link"}
-_ARGUMENT = re.compile(
-    rf"\d{{1,4}}|[0-9A-Za-z]{{4}}(?:-[0-9A-Za-z]{{4}}){{1,2}}|{'|'.join(LANGUAGES)}"
-)
-"""A number of a list, a code or a language; other words after a command make a sentence."""
+_WORDS = frozenset(HELP)
+_WITH_ARGUMENT = {word for word, line in HELP.items() if f"`/{word} " in line}
+_BARE = frozenset({"help", "new", "sessions", "stop", "whoami"})
+_BARE_WITH = {
+    "resume": re.compile(r"\d{1,4}"),
+    "language": re.compile("|".join(LANGUAGES), re.IGNORECASE),
+    "link": re.compile(r"[0-9A-Za-z]{4}(?:-[0-9A-Za-z]{4}){1,2}"),
+}
+"""Commands without a slash, and what must follow: a number of a list, a language or a code."""
 
 Names = Callable[[str], str]
 """The name of a person, as far as it is known; empty otherwise."""
@@ -57,13 +61,12 @@ def _shown(what: str, label: str, bot_user: str, names: Names) -> str:
 
 
 def as_command(text: str) -> str:
-    """A message that is a command word alone, or with a number or a code, gets its slash."""
+    """A message that is a harmless command alone gets its slash."""
     first, _, rest = text.partition(" ")
     word, rest = first.casefold(), rest.strip()
-    if word not in _WORDS:
-        return text
-    alone = not rest or (word in _WITH_ARGUMENT and _ARGUMENT.fullmatch(rest) is not None)
-    return f"/{text}" if alone else text
+    follows = _BARE_WITH.get(word)
+    meant = follows.fullmatch(rest) is not None if follows else word in _BARE and not rest
+    return f"/{text}" if meant else text
 
 
 def after_slash(text: str) -> str:

@@ -14,7 +14,15 @@ import structlog
 from slack_sdk.errors import SlackApiError, SlackClientError
 from slack_sdk.web.async_client import AsyncWebClient
 
-from bots.slack.errors import DEAD_TOKEN, Refused, Unclear, limited, not_installed, refused
+from bots.slack.errors import (
+    DEAD_TOKEN,
+    Refused,
+    Unclear,
+    limited,
+    not_installed,
+    refused,
+    replaceable,
+)
 from bots.slack.fields import Json, node, text
 from bots.slack.ports import Installs
 
@@ -37,7 +45,8 @@ class Api:
         """``base_url`` ends in ``/api/``; None for Slack itself."""
         self.session = session
         self.base_url = base_url or AsyncWebClient.BASE_URL
-        self._direct = base_url is not None
+        self.custom = base_url is not None
+        """A server of one's own, not Slack's."""
         self._client = self.client(None)
 
     def client(self, token: str | None) -> AsyncWebClient:
@@ -49,7 +58,7 @@ class Api:
             session=self.session,
             retry_handlers=[],
         )
-        if self._direct:  # a server of one's own is not reached through the proxy
+        if self.custom:  # it is not reached through the proxy
             client.proxy = None
         return client
 
@@ -105,10 +114,15 @@ class Installation:
     bot_user: str
     token: str = field(repr=False)
     api: Api = field(repr=False)
+    configured: bool = False
+    """The token is ``SLACK_BOT_TOKEN``, which its operator can replace."""
 
     async def call(self, method: str, **arguments: object) -> Json:
         """Call a method as the bot. Raises ``DeliveryFailed``."""
-        return await self.api.call(self.token, method, arguments)
+        try:
+            return await self.api.call(self.token, method, arguments)
+        except Refused as failure:
+            raise (replaceable(failure) if self.configured else failure) from None
 
 
 class Workspaces:
@@ -148,12 +162,16 @@ class Workspaces:
             return self._own
         async with self._lock:
             if self._own is None:
-                answer = await self.api.call(self._bot_token, "auth.test", {})
+                try:
+                    answer = await self.api.call(self._bot_token, "auth.test", {})
+                except Refused as failure:
+                    raise replaceable(failure) from None
                 self._own = Installation(
                     workspace=text(answer, "team_id"),
                     bot_user=text(answer, "user_id"),
                     token=self._bot_token,
                     api=self.api,
+                    configured=True,
                 )
         return self._own
 
