@@ -55,8 +55,8 @@ class Notices:
             if before is not None:
                 await asyncio.wait([before])
             try:
-                await self.sender.pace.final(self.sender.current(place.chat_id))
-                await self.sender.send(place, body)
+                async with self.sender.pace.final(self.sender.current(place.chat_id)):
+                    await self.sender.send(place, body)
             except (DeliveryFailed, BadRequest) as error:
                 _log.info("telegram.notice_failed", reason=str(error))
 

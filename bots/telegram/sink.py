@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import hashlib
 from collections import OrderedDict
+from contextlib import AbstractAsyncContextManager
 from dataclasses import dataclass, field
 
 import structlog
@@ -58,11 +59,17 @@ class TelegramSink:
         chat_id = int(to.address.channel)
         if not self._drafts or chat_id < 0:
             return False
-        if not self.pace.draft(chat_id):
-            return True
         words = Words(to.language)
         thinking = View(text=words("Thinking…"))
         body = shown(view if view.text or view.status else thinking)
+        try:
+            async with self.pace.draft(chat_id):
+                await self._draft(chat_id, to, body)
+        except Throttled:
+            return True
+        return self._drafts
+
+    async def _draft(self, chat_id: int, to: Destination, body: Rendered) -> None:
         try:
             await self.account.client.bot.send_message_draft(
                 chat_id,
@@ -74,7 +81,6 @@ class TelegramSink:
         except (UnknownMethod, BadRequest) as error:
             _log.info("telegram.no_drafts", reason=error.message)
             self._drafts = False
-            return False
         except Forbidden as error:
             raise failure(error) from error
         except FloodWait as error:
@@ -82,7 +88,6 @@ class TelegramSink:
             self.pace.punished(chat_id, error.seconds)
         except TelegramError:
             _log.info("telegram.draft_failed")
-        return True
 
     async def post(self, to: Destination, part: int, view: View) -> str:
         """Post a part; in a group it answers the message it is about."""
@@ -110,12 +115,10 @@ class TelegramSink:
         if kind == _NOTICE:
             return
         if self.sender.current(chat_id) == chat_id:  # a supergroup has other ids
-            if view.final:
-                await self.pace.final(chat_id)
-            else:
-                self.pace.preview(chat_id)
-            if await self._edit(chat_id, message_id, view, self._keyboard(to, view)):
-                return
+            admitted = self.pace.final(chat_id) if view.final else self.pace.preview(chat_id)
+            async with admitted:
+                if await self._edit(chat_id, message_id, view, self._keyboard(to, view)):
+                    return
         if not view.final:
             sentence = "The message was deleted."
             raise DeliveryFailed(sentence, retry_after_s=None, permanent=True)
@@ -142,12 +145,13 @@ class TelegramSink:
         chat_id, _, _ = _parse_ref(ref)
         thread = None if to.private else _thread(to.address)
         place = Place(chat_id=self.sender.current(chat_id), thread_id=thread)
-        await self.pace.final(place.chat_id)
-        new = await self._send(place, Rendered(EMPTY, ()), None)
-        _remember(self._replaced, ref, new)
+        async with self.pace.final(place.chat_id):
+            new = await self._send(place, Rendered(EMPTY, ()), None)
+            _remember(self._replaced, ref, new)
         _, message_id, _ = _parse_ref(new)
-        await self.pace.final(place.chat_id)
-        if not await self._edit(place.chat_id, message_id, view, None):
+        async with self.pace.final(place.chat_id):
+            stands = await self._edit(place.chat_id, message_id, view, None)
+        if not stands:
             sentence = "The message was deleted again and again."
             raise DeliveryFailed(sentence, retry_after_s=None, permanent=True)
 
@@ -165,8 +169,8 @@ class TelegramSink:
         text = render(await self._open_a_chat(to))
         reply = int(to.source_ref) if to.source_ref.isdecimal() else None
         place = Place(chat_id=group, thread_id=_thread(to.address), reply_to=reply)
-        await self.pace.final(group)
-        return f"{await self._send(place, text, None)}:{_NOTICE}"
+        async with self.pace.final(group):
+            return f"{await self._send(place, text, None)}:{_NOTICE}"
 
     async def _open_a_chat(self, to: Destination) -> str:
         try:
@@ -183,26 +187,24 @@ class TelegramSink:
         )
 
     async def _post(self, to: Destination, part: int, place: Place, view: View) -> str:
-        await self._admit_post(to, part, place.chat_id, view)
-        return await self._send(place, shown(view), self._keyboard(to, view))
+        async with self._admit_post(to, part, place.chat_id, view):
+            self._held.pop(to.turn_id, None)
+            return await self._send(place, shown(view), self._keyboard(to, view))
 
-    async def _admit_post(self, to: Destination, part: int, chat_id: int, view: View) -> None:
+    def _admit_post(
+        self, to: Destination, part: int, chat_id: int, view: View
+    ) -> AbstractAsyncContextManager[None]:
         """A placeholder is held back once, so that work can begin; the next time it is needed.
 
         Where there are drafts it comes when the answer is ready, and is needed at once.
         """
         drafts = self._drafts and chat_id > 0
         if view.final or (part == 1 and (drafts or to.turn_id in self._held)):
-            self._held.pop(to.turn_id, None)
-            await self.pace.final(chat_id)
-        elif part > 1:
-            self.pace.preview(chat_id)
-        else:
-            try:
-                self.pace.placeholder(chat_id)
-            except Throttled:
-                _remember(self._held, to.turn_id, "")
-                raise
+            return self.pace.final(chat_id)
+        if part > 1:
+            return self.pace.preview(chat_id)
+        _remember(self._held, to.turn_id, "")
+        return self.pace.placeholder(chat_id)
 
     async def _send(self, place: Place, body: Rendered, markup: InlineKeyboardMarkup | None) -> str:
         try:
