@@ -319,6 +319,12 @@ class _Reader(Reader):
                 "Slack is configured by half. It needs SLACK_BOT_TOKEN (or SLACK_CLIENT_ID and"
                 " SLACK_CLIENT_SECRET), and SLACK_APP_TOKEN (Socket Mode) or SLACK_SIGNING_SECRET."
             )
+        public = self.value("IT0_PUBLIC_URL") or ""
+        if (slack.client_id or (slack.signing_secret and not slack.app_token)) and not public:
+            self.warnings.append(
+                "Slack cannot reach this installation: set IT0_PUBLIC_URL (https), or use Socket"
+                " Mode (SLACK_APP_TOKEN)."
+            )
         return slack
 
     def telegram(self) -> TelegramSettings:
@@ -329,6 +335,12 @@ class _Reader(Reader):
         if secret is not None and not re.fullmatch(r"[A-Za-z0-9_-]{1,256}", secret):
             accepted = "1 to 256 characters of A-Z, a-z, 0-9, _ and - (Bot API, setWebhook)"
             self.refuse("TELEGRAM_WEBHOOK_SECRET", accepted)
+        if secret and token is None:
+            self.warnings.append("TELEGRAM_WEBHOOK_SECRET is set without TELEGRAM_BOT_TOKEN.")
+        elif secret and not (self.value("IT0_PUBLIC_URL") or "").startswith("https://"):
+            self.warnings.append(
+                "TELEGRAM_WEBHOOK_SECRET needs an https IT0_PUBLIC_URL; until then IT0 polls."
+            )
         return TelegramSettings(
             token=token,
             webhook_secret=secret,

@@ -22,6 +22,8 @@ SWEEP_LIMIT = 200
 AT_ONCE = 32
 """More than one platform's pace keeps waiting at a time."""
 LOOK_AGAIN_S = 1.0
+END_S = 10.0
+"""What a shutdown leaves a delivery that was begun."""
 PATIENCE_S = 2.0
 """Longer pauses are not waited for here: the reply is put off, and others get the place."""
 PUT_OFF_S = 15.0
@@ -69,7 +71,8 @@ class Deliverer:
         """Deliver what is due now, side by side; returns how many were tried.
 
         A slow one (its platform's pace) keeps its own place only: what comes due meanwhile
-        gets the others.
+        gets the others. One that was begun is let end, whatever happens to the rest: a call
+        that is cut may have taken effect, and would be made again.
         """
         running: set[asyncio.Task[None]] = set()
         ended: list[asyncio.Task[None]] = []
@@ -85,9 +88,7 @@ class Deliverer:
                 )
                 ended += done
         finally:
-            for task in running:
-                task.cancel()
-            await asyncio.gather(*running, return_exceptions=True)
+            await _let_end(running)
         await asyncio.gather(*ended)
         return len(ended)
 
@@ -132,3 +133,12 @@ class Deliverer:
         sink = self.sinks[due.to.address.platform]
         reply = Reply(sink, self.parts, due.to, None, patience_s=PATIENCE_S)
         await reply.deliver(due.text, hold)
+
+
+async def _let_end(running: set[asyncio.Task[None]]) -> None:
+    """Wait a while for what was begun; then it is cut, and the next sweep reconciles it."""
+    if running:
+        await asyncio.wait(running, timeout=END_S)
+    for task in running:
+        task.cancel()
+    await asyncio.gather(*running, return_exceptions=True)

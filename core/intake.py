@@ -14,6 +14,7 @@ from typing import Protocol
 
 from core.attachments import check_in_background
 from core.errors import BadAttachment, It0Error
+from core.markdown import plain
 from core.messages import MAX_ATTACHMENT_BYTES, Attachment, RemoteFile
 from core.refusals import Rejected
 from core.turns import Turn
@@ -115,7 +116,7 @@ class Intake:
     async def _fetch(self, turn: Turn, file: RemoteFile, room: int) -> bytes:
         source = self.sources.get(turn.address.platform)
         if source is None:
-            said = sentence("{name} cannot be fetched by this process.", name=file.name)
+            said = sentence("{name} cannot be fetched by this process.", name=plain(file.name))
             raise FetchFailed(said, permanent=True)
         if file.size > room:
             raise _too_large(file)
@@ -136,7 +137,7 @@ class Intake:
 def _too_large(file: RemoteFile) -> FetchFailed:
     said = sentence(
         "{name} is too large: the files of a message may have {most} MB together.",
-        name=file.name,
+        name=plain(file.name),
         most=MAX_ATTACHMENT_BYTES // 2**20,
     )
     return FetchFailed(said, permanent=True)

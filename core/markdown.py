@@ -46,6 +46,7 @@ _WHOLE = re.compile(
 MAX_NESTING = 100
 """Blocks and spans inside each other; what is deeper the parser drops without a word."""
 
+_MARKS = re.compile(r"([\\`*_\[\]<>|~#])")
 _TITLE_SOURCE_CHARS = 2_000
 _FORMAT_CATEGORIES = ("Cc", "Cf", "Co", "Cs", "Cn")
 
@@ -104,6 +105,12 @@ def title_of(text: str, limit: int = 60) -> str:
         if title:
             return _shorten(title, limit)
     return ""
+
+
+def plain(text: str, limit: int = 100) -> str:
+    """Text from outside (a name) as Markdown that shows it and nothing else: one short line."""
+    line = " ".join(_printable(text).split())
+    return _MARKS.sub(r"\\\1", line if len(line) <= limit else line[: limit - 1] + "…")
 
 
 def _printable(text: str) -> str:

@@ -149,6 +149,10 @@ def _worth_repeating(error: Exception, *, commit_sent: bool) -> bool:
     return not commit_sent and bool(getattr(error, "connection_invalidated", False))
 
 
+_PASSING = frozenset({"25006", "57014", "55006"})
+"""Read-only after a fail-over, cancelled, in use: asked again it may work; nothing was stored."""
+
+
 def translated(error: Exception, *, commit_sent: bool = False) -> Exception:
     """Turn the driver's error into one of ours, with a sentence."""
     state = _sqlstate(error)
@@ -175,5 +179,10 @@ def translated(error: Exception, *, commit_sent: bool = False) -> Exception:
         return StorageUnreachable(
             "PostgreSQL cannot be reached. Check IT0_DATABASE_URL and that the server runs; "
             "nothing was stored."
+        )
+    if state in _PASSING and not commit_sent:
+        return StorageUnreachable(
+            "PostgreSQL did not take it now (it restarts, fails over or is overloaded). Try "
+            "again; nothing was stored."
         )
     return error  # a bug of ours: let it be seen

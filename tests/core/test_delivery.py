@@ -7,12 +7,19 @@ import time
 from collections.abc import Callable
 from dataclasses import replace
 
+import pytest
+
 from core.control import Stop
 from core.conversations import MAX_TURNS, Conversations, Memory, PastTurn
+from core.delivery import Deliverer, DueReply
+from core.errors import StorageUnreachable
+from core.messages import ConversationAddress
+from core.replies import Part
 from core.sinks import DeliveryFailed, Destination, SinkLimits, View
 from core.steps import Exchange
 from core.turn import TurnRunner
 from core.turnmeter import TurnMeter
+from core.turns import Turn
 from tests.core.test_turnmeter import TURN, Answers
 from tests.fakes.scripted_engine import Pause, Say, ScriptedEngine
 from tests.support.core_kit import House, Site, eventually
@@ -177,3 +184,92 @@ async def test_many_short_turns_are_summarised_before_they_are_forgotten() -> No
     assert compacted.summary == "They counted."
     assert 50 <= len(compacted.past) < MAX_TURNS
     assert kept == [past[-len(compacted.past) - 1].seq]
+
+
+class Due:
+    """Replies that are due, and a database that goes away after the first claim."""
+
+    def __init__(self, *due: DueReply) -> None:
+        """Handed out at once."""
+        self.due: tuple[DueReply, ...] = due
+        self.claims = 0
+
+    async def claim_undelivered(
+        self, worker: str, *, platforms: tuple[str, ...], hold_ms: int, limit: int
+    ) -> tuple[DueReply, ...]:
+        """The first time all, then an outage."""
+        self.claims += 1
+        if self.claims > 1:
+            raise StorageUnreachable("gone")
+        return self.due
+
+    async def renew(self, to: Destination, worker: str, hold_ms: int) -> bool:
+        """Ours."""
+        return True
+
+    async def put_off(self, to: Destination, worker: str, pause_ms: int) -> None:
+        """Later."""
+
+
+class Kept:
+    """Parts and deliveries in memory."""
+
+    def __init__(self) -> None:
+        """Nothing yet."""
+        self.done: list[str] = []
+        self.saved: dict[tuple[str, int], Part] = {}
+
+    async def parts(self, tenant_id: str, turn_id: str) -> tuple[Part, ...]:
+        """Of a turn."""
+        return tuple(part for (turn, _n), part in self.saved.items() if turn == turn_id)
+
+    async def save_part(self, to: Destination, part: Part, epoch: int | None) -> None:
+        """Keep."""
+        self.saved[to.turn_id, part.number] = part
+
+    async def redeliver(self, to: Destination) -> None:
+        """Nobody asks."""
+
+    async def delivered(self, to: Destination, *, epoch: int | None, problem: str) -> None:
+        """Note."""
+        self.done.append(to.turn_id)
+
+    async def release(self, turn: Turn) -> None:
+        """Nobody asks."""
+
+
+class SlowSink(Sink):
+    """A platform that takes its time for each call."""
+
+    async def edit(self, to: Destination, ref: str, view: View) -> None:
+        """Edit, slowly."""
+        await asyncio.sleep(0.05)
+        await super().edit(to, ref, view)
+
+
+def _due(turn: str) -> DueReply:
+    address = ConversationAddress(platform="chat", workspace="", channel=turn, thread="")
+    to = Destination(tenant_id="t", turn_id=turn, event_id=turn, address=address)
+    return DueReply(to=to, text=f"about {turn}", finished_ms_ago=0)
+
+
+async def test_an_outage_while_it_sweeps_cuts_no_delivery() -> None:
+    """What was begun ends and is noted; only then the sweep fails."""
+    due, kept, sink = Due(_due("a"), _due("b")), Kept(), SlowSink()
+    deliverer = Deliverer(due=due, log=kept, parts=kept, sinks={"chat": sink})
+    with pytest.raises(StorageUnreachable):
+        await deliverer.sweep("w")
+    assert sorted(kept.done) == ["a", "b"]
+    assert sorted(sink.shown.values()) == ["about a", "about b"]
+
+
+async def test_a_shutdown_lets_a_delivery_end() -> None:
+    """A cancelled sweep finishes the calls that it began."""
+    due, kept, sink = Due(_due("a")), Kept(), SlowSink()
+    deliverer = Deliverer(due=due, log=kept, parts=kept, sinks={"chat": sink})
+    sweep = asyncio.create_task(deliverer.sweep("w"))
+    await eventually(lambda: due.claims == 1 and bool(sink.calls))
+    sweep.cancel()
+    with pytest.raises(asyncio.CancelledError):
+        await sweep
+    assert kept.done == ["a"]

@@ -6,7 +6,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from core.markdown import finished_length, parser, title_of
+from core.markdown import finished_length, parser, plain, title_of
 
 
 @pytest.mark.parametrize(
@@ -70,3 +70,14 @@ def test_all_but_the_last_block_is_finished(text: str, finished: str) -> None:
 def test_raw_html_is_text() -> None:
     """The canonical form has no HTML: angle brackets are shown as they are."""
     assert "&lt;b&gt;" in parser().render("<b>x</b>")
+
+
+def test_a_name_from_outside_is_shown_as_it_is() -> None:
+    """No link, no heading, no second line: what somebody calls a file or themselves is text."""
+    shown = plain("[Your session expired](https://evil.example)\n# x\u202e `y`")
+    (inline,) = [token for token in parser().parse(shown) if token.type == "inline"]
+    assert [child.type for child in inline.children or ()] == ["text"] * len(inline.children or ())
+    assert (
+        inline.content.replace("\\", "") == "[Your session expired](https://evil.example) # x `y`"
+    )
+    assert len(plain("x" * 500)) == 100

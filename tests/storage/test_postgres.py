@@ -165,6 +165,19 @@ async def test_serialisation_failure_is_run_again(db: PostgresDatabase) -> None:
     assert len(tries) == 4
 
 
+@pytest.mark.parametrize("state", ["25006", "57014", "55006"])
+async def test_a_server_that_cannot_just_now_has_a_sentence(
+    db: PostgresDatabase, state: str
+) -> None:
+    """A fail-over or a cancelled statement is no bug of ours: whoever asked may ask again."""
+
+    def refuse(conn: sa.Connection) -> None:
+        execute(conn, f"DO $$ BEGIN RAISE EXCEPTION USING ERRCODE = '{state}'; END $$")
+
+    with pytest.raises(StorageUnreachable, match="Try again"):
+        await db.transaction(refuse)
+
+
 async def test_out_of_space_has_a_sentence(db: PostgresDatabase) -> None:
     """A full disk becomes ``StorageFull``."""
 
