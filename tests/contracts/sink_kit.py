@@ -57,6 +57,8 @@ class SinkKit:
     can_find: bool
     placeholder: str = PLACEHOLDER
     """What the user sees before there is an answer."""
+    drafts: bool = False
+    """Previews are no messages there: the first message comes with the answer."""
     everywhere: bool = False
     """Runs on each database; what a platform adds has nothing to do with them."""
     message_of: Callable[[str], str] = str

@@ -1,4 +1,4 @@
-"""Telegram for the contract of reply sinks: private chats without drafts, and groups."""
+"""Telegram for the contract of reply sinks: private chats without and with drafts, and groups."""
 
 from __future__ import annotations
 
@@ -100,12 +100,12 @@ class TelegramStage:
 
 
 def _telegram(
-    *, groups: bool
+    *, groups: bool = False, drafts: bool = False
 ) -> Callable[[], AbstractAsyncContextManager[tuple[ReplySink, Stage]]]:
     @asynccontextmanager
     async def start() -> AsyncGenerator[tuple[ReplySink, Stage]]:
         async with (
-            TelegramFake(drafts=False) as fake,
+            TelegramFake(drafts=drafts) as fake,
             open_client(fake.token, fake.url, None) as client,
         ):
             stage = TelegramStage(fake, client, groups)
@@ -115,6 +115,7 @@ def _telegram(
 
 
 TELEGRAM_KITS = (
-    SinkKit(name="telegram-private", can_find=False, start=_telegram(groups=False)),
+    SinkKit(name="telegram-private", can_find=False, start=_telegram()),
+    SinkKit(name="telegram-drafts", can_find=False, drafts=True, start=_telegram(drafts=True)),
     SinkKit(name="telegram-group", can_find=False, start=_telegram(groups=True)),
 )
