@@ -142,15 +142,15 @@ async def test_a_hundred_private_chats_provoke_no_penalty(place: Site, drafts: b
 
 
 async def test_busy_groups_stay_within_twenty_a_minute(place: Site) -> None:
-    """Two messages in each of eight groups that have hardly more than 20 a minute."""
-    async with TelegramFake(flood=FloodLimits(group_burst=4)) as fake:
+    """Three messages in each of eight groups that have hardly more than 20 a minute."""
+    async with TelegramFake(flood=FloodLimits(group_burst=6)) as fake:
         streamer = Streamer(fake)
         async with open_scene(place, fake, streamer.engine, hurry=False, slots=32) as scene:
             wanted: dict[str, Chat] = {}
             for number in range(8):
                 group = fake.group(f"Team {number}", [scene.admin.user])
                 await admit_group(scene, group)
-                wanted |= {f"g{number}m{message}": group for message in range(2)}
+                wanted |= {f"g{number}m{message}": group for message in range(3)}
             for name, group in wanted.items():
                 group.say(scene.admin.user, f"@it0_bot hello {name}")
             await until_shown(fake, wanted)
