@@ -174,17 +174,20 @@ def _go_on(conn: sa.Connection, to: Destination) -> None:
         execute(conn, "SELECT pg_notify('turns', '')")
 
 
-def _free(conn: sa.Connection, tenant_id: str, turn_id: str, epoch: int) -> None:
-    execute(
+def _free(conn: sa.Connection, tenant_id: str, turn_id: str, epoch: int) -> bool:
+    """End the lease; False when it was not ours any more."""
+    freed = execute(
         conn,
         "UPDATE conversations SET lease_owner = NULL WHERE lease_epoch = :epoch"
-        " AND tenant_id = :tenant AND id = (SELECT conversation_id FROM turns WHERE id = :turn)",
+        " AND tenant_id = :tenant AND id = (SELECT conversation_id FROM turns WHERE id = :turn)"
+        " RETURNING id",
         epoch=epoch,
         tenant=tenant_id,
         turn=turn_id,
-    )
+    ).first()
     if conn.dialect.name == "postgresql":
         execute(conn, "SELECT pg_notify('turns', '')")
+    return freed is not None
 
 
 _DUE = """

@@ -110,7 +110,9 @@ class ChatKiller:
                 return workers
             case Aim.SAID:
                 return [seat for seat in self.seats if seat.role in {"telegram", "slack"}]
-            case "SIGSTOP" | "SIGTERM":
+            case "SIGSTOP":  # so that others take its turns
+                return [self.rng.choice(workers)]
+            case "SIGTERM":
                 return [self.rng.choice(self.seats)]
             case _:
                 return self.rng.sample(list(self.seats), self.rng.randint(1, 2))

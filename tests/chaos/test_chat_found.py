@@ -12,9 +12,12 @@ from core.inbox import Accepted
 from core.messages import Actor, ConversationAddress, InboundMessage
 from core.replies import Part
 from core.scheduling import Scheduler
-from core.sinks import DeliveryFailed, Destination, View
-from core.turns import Turn
+from core.sinks import DeliveryFailed, Destination, View, destination
+from core.turns import Ending, Outcome, Turn
 from storage.access import SqlGate
+from storage.deliveries import SqlDeliveries
+from storage.leases import SqlLeases
+from storage.turnlog import SqlTurnLog
 from tests.core.test_delivery import Sink, delivered
 from tests.core.test_scheduling import SlowLeases, WaitingRunner, _a_turn
 from tests.fakes.scripted_engine import Say, ScriptedEngine
@@ -89,6 +92,29 @@ async def test_an_answer_that_a_crash_left_behind_is_not_overtaken(site: Site) -
         await delivered(house, 2)
         await house.settled()
     assert sink.answers == ["about one", "about two"]
+
+
+async def test_an_answer_of_a_worker_that_was_thought_dead_lets_the_next_turn_begin(
+    site: Site,
+) -> None:
+    """A frozen worker delivers after its lease was taken; nothing waits for that answer then."""
+    async with site.open(run_turns=False) as house:
+        db = house.core.storage.db
+        leases, deliveries = SqlLeases(db), SqlDeliveries(db)
+        await leases.beat("w_frozen", 60_000, ())
+        await house.accepted("one", platform="chat")
+        (turn,) = await leases.claim("w_frozen", 1, 1)
+        log = SqlTurnLog(db, b"k" * 32, "w_frozen")
+        ending = Ending(outcome=Outcome.ANSWERED, reply="x")
+        await log.finish(turn, ending, events=(), settlements=(), deliver=True)
+        await house.accepted("two", platform="chat")
+        await house.write("UPDATE workers SET expires_at = 0 WHERE id = 'w_frozen'")
+        await leases.beat("w_other", 60_000, ())
+        assert await leases.claim("w_other", 1, 1) == ()
+        await deliveries.delivered(destination(turn), epoch=turn.epoch, problem="")
+        (second,) = await leases.claim("w_other", 1, 1)
+        assert second.text == "two"
+        await house.crash()
 
 
 async def test_a_message_that_was_edited_may_be_delivered_again(site: Site) -> None:
