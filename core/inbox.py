@@ -258,7 +258,7 @@ class Inbox:
             return None
         if await self._store.edit(message) is not Edited.TOO_LATE:
             return None
-        digest = hashlib.sha256(text.encode()).hexdigest()[:12]
+        digest = hashlib.sha256(f"{message.edit}\0{text}".encode()).hexdigest()[:12]
         joining = replace(
             message,
             event_id=f"{message.event_id}:edit:{digest}",

@@ -115,6 +115,8 @@ class InboundMessage:
     """
     source_ref: str = ""
     """The platform's id of this message, which replies can point to."""
+    edit: str = ""
+    """Of an edited message: what tells this edit from others of it, such as its time."""
 
 
 def clean_text(text: str) -> str:

@@ -22,7 +22,7 @@ import structlog
 from core import telemetry
 from core.errors import Fenced, StorageFailure
 from core.markdown import split_markdown
-from core.sinks import DeliveryFailed, Destination, ReplySink, SinkLimits, Throttled, View
+from core.sinks import DeliveryFailed, Destination, ReplySink, Throttled, View
 
 PLACEHOLDER = "…"
 DRAFT_S = 20.0
@@ -40,6 +40,8 @@ Hold = Callable[[], Awaitable[bool]]
 HOLD_MS = 120_000
 """How long a worker may be silent while it delivers a reply before another one tries."""
 _RENEW_S = 15.0
+_LONG = 10_000
+"""Characters that are cut into parts in less than about 30 ms."""
 _FIRST_S = 0.1
 """From the first words to the first preview: an answer that comes at once needs none."""
 
@@ -165,8 +167,7 @@ class Reply:
             await self._show_part(1, View(text=PLACEHOLDER))
         if self._adopted:  # the worker before us may have changed what we showed since
             self._parts = {number: _unknown(part) for number, part in self._parts.items()}
-        limits = self._sink.limits
-        texts = split_markdown(text, limits.max_chars, measure=limits.measure) or (PLACEHOLDER,)
+        texts = await self._split(text) or (PLACEHOLDER,)
         for number, part_text in enumerate(texts, start=1):
             view = View(text=part_text, final=True, last=number == len(texts))
             await self._show_part(number, view)
@@ -271,7 +272,9 @@ class Reply:
             try:
                 if not self._drafting and 1 not in self._parts:
                     await self._post(1, View(text=PLACEHOLDER))
-                await self._preview_all(limits)
+                began = time.monotonic()
+                await self._preview_all()
+                pause = max(pause, time.monotonic() - began)  # a long answer may cost a second
             except DeliveryFailed as failure:
                 # Previews are worth nothing compared to the final text: wait, or give up.
                 if not isinstance(failure, Throttled):
@@ -303,12 +306,21 @@ class Reply:
             async with asyncio.timeout(seconds):
                 await self._closing.wait()
 
-    async def _preview_all(self, limits: SinkLimits) -> None:
+    async def _split(self, text: str) -> tuple[str, ...]:
+        """The parts of a text. A long one is cut in a thread: it may take a second."""
+        limits = self._sink.limits
+        if len(text) <= _LONG:
+            return split_markdown(text, limits.max_chars, measure=limits.measure)
+        return await asyncio.to_thread(
+            split_markdown, text, limits.max_chars, measure=limits.measure
+        )
+
+    async def _preview_all(self) -> None:
         self._dirty.clear()
         status = self._status
         if not self._text and not status and not self._drafting:
             return
-        texts = split_markdown(self._text, limits.max_chars, measure=limits.measure) or ("",)
+        texts = await self._split(self._text) or ("",)
         if self._drafting:  # a draft shows where the answer stands: its end
             view = View(text=texts[-1], status=status)
             if self._closing.is_set() or await self._sink.draft(self._to, view):

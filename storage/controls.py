@@ -92,14 +92,28 @@ def edit(conn: sa.Connection, message: InboundMessage) -> Edited:
     status = execute(
         conn, "SELECT status, text FROM turns WHERE id = :id{row}", id=text(row[0])
     ).one()
-    if text(status[1]) == message.text or status[0] not in {"queued", "running"}:
+    same = text(status[1]) == message.text
+    if status[0] not in {"queued", "running"}:
         return Edited.OVER
     if status[0] == "running":
-        return Edited.TOO_LATE
+        return Edited.OVER if same and not _edited(conn, message.event_id) else Edited.TOO_LATE
+    if same:
+        return Edited.OVER
     execute(
         conn, "UPDATE turns SET text = :text WHERE id = :id", text=message.text, id=text(row[0])
     )
     return Edited.REPLACED
+
+
+def _edited(conn: sa.Connection, event_id: str) -> bool:
+    """Whether an edit joined the running turn: going back to the first text is one more."""
+    row = execute(
+        conn,
+        "SELECT 1 FROM turns WHERE event_id > :low AND event_id < :high",
+        low=f"{event_id}:edit:",
+        high=f"{event_id}:edit;",
+    ).first()
+    return row is not None
 
 
 def retract(conn: sa.Connection, event_id: str) -> tuple[str, ...]:

@@ -122,6 +122,25 @@ async def test_an_edit_of_a_running_message_joins_its_turn(site: Site) -> None:
         assert "hold on" in str(steps)
 
 
+async def test_an_edit_back_to_the_first_text_counts(site: Site) -> None:
+    """A, then B, then A again while it runs: the engine reads A last."""
+    gate = Gate()
+    async with site.open(gate.engine(), tools=[Probe("look").tool()]) as house:
+        message = house.message("hold", event="m1")
+        running = await house.core.inbox.accept(message)
+        assert isinstance(running, Accepted)
+        await gate.reached.wait()
+        for number, text in enumerate(("hold b", "hold", "hold b")):
+            edited = replace(message, text=text, edit=str(number))
+            joined = await house.core.inbox.edit(edited)
+            assert isinstance(joined, Accepted)
+            assert not joined.duplicate
+        gate.opened.set()
+        await house.final(running)
+        steps = await house.rows("SELECT payload FROM turn_steps WHERE kind = 'steer' ORDER BY n")
+        assert len(steps) == 3
+
+
 async def test_an_edit_that_changes_nothing_or_comes_late_is_ignored(site: Site) -> None:
     """An answered message stays answered; a stranger's edit of it changes nothing either."""
     async with site.open() as house:
