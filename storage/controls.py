@@ -107,11 +107,15 @@ def edit(conn: sa.Connection, message: InboundMessage) -> Edited:
 
 def _edited(conn: sa.Connection, event_id: str) -> bool:
     """Whether an edit joined the running turn: going back to the first text is one more."""
+    prefix = f"{event_id}:edit:"
     row = execute(
         conn,
-        "SELECT 1 FROM turns WHERE event_id > :low AND event_id < :high",
-        low=f"{event_id}:edit:",
-        high=f"{event_id}:edit;",
+        "SELECT 1 FROM turns t JOIN turns later ON later.conversation_id = t.conversation_id"
+        " AND later.seq > t.seq WHERE t.event_id = :event"
+        " AND SUBSTR(later.event_id, 1, :length) = :prefix",
+        event=event_id,
+        length=len(prefix),
+        prefix=prefix,
     ).first()
     return row is not None
 

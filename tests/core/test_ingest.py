@@ -10,6 +10,7 @@ from core.messages import ConversationAddress, InboundMessage, RemoteFile
 from core.refusals import Rejected
 from core.tenants import Role, User
 from storage.access import SqlGate
+from tests.core.test_drafts import Platform
 from tests.core.test_intake import Shelf
 from tests.fakes.scripted_engine import Say, ScriptedEngine
 from tests.support.core_gate import Gate
@@ -175,7 +176,7 @@ async def test_a_deleted_message_is_not_answered(site: Site) -> None:
 
 async def test_a_group_that_gets_another_id_keeps_its_conversation(site: Site) -> None:
     """A Telegram group that becomes a supergroup: link and history follow."""
-    async with site.open() as house:
+    async with site.open(sink=Platform()) as house:
         old = await _in_group(house, "-100")
         accepted = await house.core.inbox.accept(old)
         assert isinstance(accepted, Accepted)
@@ -190,7 +191,7 @@ async def test_a_group_that_gets_another_id_keeps_its_conversation(site: Site) -
 
 async def test_the_group_decides_the_tenant(site: Site) -> None:
     """A member of two teams is, in a linked group, whoever they are in that team."""
-    async with site.open() as house:
+    async with site.open(sink=Platform()) as house:
         other = await house.tenant("elsewhere")
         message = await _in_group(house, "-100")
         code = await gate_of(house).link_code(other)
@@ -209,7 +210,7 @@ async def test_the_group_decides_the_tenant(site: Site) -> None:
 
 async def test_an_unlinked_group_starts_nothing(site: Site) -> None:
     """Also for somebody known: their role elsewhere means nothing there. An admin links it."""
-    async with site.open() as house:
+    async with site.open(sink=Platform()) as house:
         message = await _in_group(house, "-100")
         elsewhere = replace(message, group="-200", event_id="test:x")
         refused = await house.core.inbox.accept(elsewhere)
@@ -245,7 +246,7 @@ async def _in_group(house: House, group: str) -> InboundMessage:
 
 async def test_a_conversation_is_named_after_its_first_question(site: Site) -> None:
     """Commands before it, such as the welcome, name nothing."""
-    async with site.open() as house:
+    async with site.open(sink=Platform()) as house:
         message = await _in_group(house, "-100")
         assert await house.rows("SELECT title FROM conversations") == [("",)]
         accepted = await house.core.inbox.accept(replace(message, text="How full is web-3?"))
