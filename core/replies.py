@@ -101,6 +101,8 @@ class Reply:
         self._text = ""
         self._status = ""
         self._drafting = False
+        self._drafted = ""
+        """The text that a draft shows."""
         self._dirty = asyncio.Event()
         self._closing = asyncio.Event()
         self._pump: asyncio.Task[None] | None = None
@@ -162,6 +164,7 @@ class Reply:
         self._held_at = time.monotonic()
         if self._to_adopt:
             await self._patiently(self._adopt)
+        await self._draft_all(text)
         if 1 not in self._parts and not self._sink.limits.findable:
             # A crash may then leave a second "…", never a second answer.
             await self._show_part(1, View(text=PLACEHOLDER))
@@ -174,6 +177,14 @@ class Reply:
         for number in sorted(self._parts):
             if number > len(texts):  # a preview was longer than the final text
                 await self._show_part(number, View(text="(see above)", final=True, last=False))
+
+    async def _draft_all(self, text: str) -> None:
+        """Let the reader have the answer at once where the platform's pace delays its message."""
+        if not self._drafting or self._drafted == text or len(text) > self._sink.limits.max_chars:
+            return
+        self._drafting = False
+        with suppress(DeliveryFailed):
+            await self._sink.draft(self._to, View(text=text))
 
     async def _show_part(self, number: int, view: View) -> None:
         part = self._parts.get(number)
@@ -323,7 +334,10 @@ class Reply:
         texts = await self._split(self._text) or ("",)
         if self._drafting:  # a draft shows where the answer stands: its end
             view = View(text=texts[-1], status=status)
-            if self._closing.is_set() or await self._sink.draft(self._to, view):
+            if self._closing.is_set():
+                return
+            if await self._sink.draft(self._to, view):
+                self._drafted = "" if status else view.text
                 return
             self._drafting = False  # the platform changed its mind: messages from here on
             await self._post(1, View(text=PLACEHOLDER))

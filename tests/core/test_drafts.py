@@ -186,3 +186,13 @@ async def test_a_draft_is_shown_again_before_it_vanishes(monkeypatch: pytest.Mon
     await eventually(lambda: len(platform.drafts) > 3)
     await reply.close()
     assert {view.text for view in platform.drafts} == {""}
+
+
+async def test_the_whole_answer_is_drafted_before_its_message_is_due() -> None:
+    """An answer that came at once is read at once, also while the platform's pace delays it."""
+    platform = Platform()
+    reply = Reply(platform, Log(platform), TO, 1)
+    await reply.open(first_attempt=True)
+    await reply.deliver("The disk is full.")
+    assert platform.drafts[-1] == View(text="The disk is full.")
+    assert list(platform.shown.values()) == ["The disk is full."]
