@@ -42,6 +42,7 @@ HOLD_MS = 120_000
 _RENEW_S = 15.0
 _LONG = 10_000
 """Characters that are cut into parts in less than about 30 ms."""
+_SOON_S = 0.25
 _FIRST_S = 0.1
 """From the first words to the first preview: an answer that comes at once needs none."""
 
@@ -164,10 +165,9 @@ class Reply:
         self._held_at = time.monotonic()
         if self._to_adopt:
             await self._patiently(self._adopt)
-        await self._draft_all(text)
         if 1 not in self._parts and not self._sink.limits.findable:
             # A crash may then leave a second "…", never a second answer.
-            await self._show_part(1, View(text=PLACEHOLDER))
+            await self._place_holder(text)
         if self._adopted:  # the worker before us may have changed what we showed since
             self._parts = {number: _unknown(part) for number, part in self._parts.items()}
         texts = await self._split(text) or (PLACEHOLDER,)
@@ -178,13 +178,18 @@ class Reply:
             if number > len(texts):  # a preview was longer than the final text
                 await self._show_part(number, View(text="(see above)", final=True, last=False))
 
-    async def _draft_all(self, text: str) -> None:
-        """Let the reader have the answer at once where the platform's pace delays its message."""
-        if not self._drafting or self._drafted == text or len(text) > self._sink.limits.max_chars:
-            return
-        self._drafting = False
-        with suppress(DeliveryFailed):
-            await self._sink.draft(self._to, View(text=text))
+    async def _place_holder(self, text: str) -> None:
+        """Post the placeholder; where the platform's pace delays it, draft the answer meanwhile."""
+        posting = asyncio.create_task(self._show_part(1, View(text=PLACEHOLDER)))
+        try:
+            await asyncio.wait({posting}, timeout=_SOON_S)
+            short = len(text) <= self._sink.limits.max_chars
+            if not posting.done() and self._drafting and self._drafted != text and short:
+                with suppress(DeliveryFailed):
+                    await self._sink.draft(self._to, View(text=text))
+        finally:  # a call that is cut may have taken effect: it is let end
+            await asyncio.wait({posting})
+        posting.result()
 
     async def _show_part(self, number: int, view: View) -> None:
         part = self._parts.get(number)

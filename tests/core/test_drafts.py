@@ -52,6 +52,7 @@ class Platform:
         self.shown: dict[str, str] = {}
         self.has_drafts = True
         self.throttled = 0
+        self.slow_s = 0.0
 
     @property
     def limits(self) -> SinkLimits:
@@ -69,6 +70,7 @@ class Platform:
         if self.throttled and not view.final:
             self.throttled -= 1
             raise Throttled(0.01)
+        await asyncio.sleep(self.slow_s)
         ref = f"m{len(self.shown) + 1}"
         self.shown[ref] = view.text
         return ref
@@ -188,11 +190,14 @@ async def test_a_draft_is_shown_again_before_it_vanishes(monkeypatch: pytest.Mon
     assert {view.text for view in platform.drafts} == {""}
 
 
-async def test_the_whole_answer_is_drafted_before_its_message_is_due() -> None:
-    """An answer that came at once is read at once, also while the platform's pace delays it."""
+async def test_an_answer_that_the_pace_delays_is_drafted_meanwhile() -> None:
+    """The reader has it at once; its message follows when the platform lets it."""
     platform = Platform()
+    platform.slow_s = 0.6
     reply = Reply(platform, Log(platform), TO, 1)
     await reply.open(first_attempt=True)
-    await reply.deliver("The disk is full.")
-    assert platform.drafts[-1] == View(text="The disk is full.")
+    delivering = asyncio.create_task(reply.deliver("The disk is full."))
+    await eventually(lambda: platform.drafts[-1] == View(text="The disk is full."))
+    assert platform.shown == {}
+    await delivering
     assert list(platform.shown.values()) == ["The disk is full."]
