@@ -265,6 +265,13 @@ def check_nothing_foreign(what: object, tenant: int) -> None:
     assert found <= {tenant}, (tenant, found)
 
 
+def test_the_check_sees_a_foreign_word() -> None:
+    """A search that finds nothing would prove nothing."""
+    check_nothing_foreign({"text": [answer(canary(3, 1))]}, 3)
+    with pytest.raises(AssertionError):
+        check_nothing_foreign({"text": [answer(canary(3, 1))]}, 4)
+
+
 async def chatter(w: World, rng: random.Random) -> None:
     """Everybody asks on both platforms and lists and resumes, in any order."""
     acts = [
