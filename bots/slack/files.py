@@ -8,7 +8,7 @@ import aiohttp
 
 from bots.slack.fields import text
 from bots.slack.workspaces import Installation, Workspaces
-from core.commands_text import escape
+from core.commands_text import code
 from core.intake import FetchFailed
 from core.messages import RemoteFile
 from core.sinks import DeliveryFailed
@@ -91,8 +91,8 @@ def _is_slack(origin: _Origin) -> bool:
 
 
 def _name(file: RemoteFile) -> str:
-    """What somebody called it, as one line of text that is no Markdown."""
-    return escape(" ".join(file.name.split()))
+    """What somebody called it, so that nothing in it becomes a link."""
+    return code(" ".join(file.name.split()))
 
 
 async def _url_of(installation: Installation, file: RemoteFile) -> str:

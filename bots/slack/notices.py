@@ -22,14 +22,14 @@ from bots.slack.pace import shrink
 from bots.slack.render import blocks, fallback
 from bots.slack.workspaces import Installation
 from core import telemetry
-from core.commands import HELP
+from core.commands import HELP, HIDDEN
 from core.messages import ConversationAddress
 from core.sinks import DeliveryFailed
 
 MOST_WAITING = 200
 DROPPED = "notice_dropped"
 _MOST_TOLD = 5_000
-_COMMAND = re.compile(rf"`/(?={'|'.join([*HELP, 'link', 'invite'])}\b)")
+_COMMAND = re.compile(rf"`/(?=(?:{'|'.join([*HELP, *HIDDEN])})[ `])")
 
 _log = structlog.get_logger()
 

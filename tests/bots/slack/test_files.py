@@ -3,16 +3,19 @@
 from __future__ import annotations
 
 from collections.abc import AsyncIterator
+from urllib.parse import urlsplit
 
 import aiohttp
 import pytest
 
 from bots.slack.files import SlackFiles
+from bots.slack.render import blocks
 from bots.slack.workspaces import Api, Workspaces
 from core.intake import FetchFailed
 from core.messages import RemoteFile
 from tests.bots.slack.sink_kit import Memory
 from tests.fakes.slack import File, SlackFake
+from tests.fakes.slack_blocks import blocks_text
 
 LIMIT = 1_000
 
@@ -53,6 +56,10 @@ async def test_a_file_is_fetched_by_address_or_by_id(fake: SlackFake, files: Sla
         "https://slack.com.example.com/x",
         "https://evilslack.com/x",
         "http://files.slack.com/x",
+        "http://slack.com/x",
+        "https://files.slack.com:8443/x",
+        "https://files.slack.com:x/x",
+        "ftp://files.slack.com/x",
         "https://files.slack.com@example.com/x",
     ],
 )
@@ -61,6 +68,55 @@ async def test_the_token_goes_to_slack_alone(fake: SlackFake, files: SlackFiles,
     problem = await _problem(files, fake.team("acme").id, url)
     assert problem.permanent
     assert "not stored in Slack" in problem.sentence
+
+
+async def test_a_configured_server_gets_the_token_at_its_own_origin_only(
+    fake: SlackFake, files: SlackFiles
+) -> None:
+    """Another scheme or port is another server."""
+    own = urlsplit(fake.api_url)
+    others = (f"https://{own.netloc}/x", f"http://{own.hostname}:1/x", f"http://{own.hostname}/x")
+    for url in others:
+        assert "not stored in Slack" in (await _problem(files, fake.team("acme").id, url)).sentence
+
+
+async def test_slacks_own_hosts_get_no_token_in_the_clear(fake: SlackFake) -> None:
+    """Without a configured server, too, where Slack's host is the one that is called."""
+    token = fake.team("acme").install()
+    async with aiohttp.ClientSession() as session:
+        api = Api(session, None)
+        workspaces = Workspaces(api, Memory(), None)
+        await workspaces.save("T1", "U1", token)
+        for url in ("http://slack.com/x", "http://files.slack.com/x", "https://slack.com:80/x"):
+            problem = await _problem(SlackFiles(workspaces), "T1", url)
+            assert "not stored in Slack" in problem.sentence
+
+
+@pytest.mark.parametrize("ref", ["https://docs.example.com/d/1", "F0GONE"])
+async def test_the_name_of_a_file_is_only_text(
+    fake: SlackFake, files: SlackFiles, ref: str
+) -> None:
+    """Whatever somebody called it makes no link in our sentence."""
+    name = "[Your session expired](https://evil.example)\n<!channel>"
+    file = RemoteFile(ref=ref, name=name, media_type="text/plain")
+    with pytest.raises(FetchFailed) as caught:
+        await files.fetch(fake.team("acme").id, file, LIMIT)
+    shown = blocks(caught.value.sentence)
+    assert "[Your session expired](https://evil.example) <!channel>" in blocks_text(shown)
+    assert "'link'" not in str(shown)
+
+
+@pytest.mark.parametrize(("code", "permanent"), [("file_not_found", True), ("odd", False)])
+async def test_only_a_file_that_is_gone_is_given_up(
+    fake: SlackFake, files: SlackFiles, code: str, *, permanent: bool
+) -> None:
+    """Too fast, or for a reason that nobody documented: the core tries again."""
+    team, file = fake.team("acme").id, _upload(fake)
+    weather = fake.weather
+    weather.methods, weather.errors = frozenset({"files.info"}), [code]
+    assert (await _problem(files, team, file.id)).permanent == permanent
+    weather.limited = 1
+    assert not (await _problem(files, team, file.id)).permanent
 
 
 async def test_a_missing_scope_is_not_mistaken_for_the_file(

@@ -8,7 +8,8 @@ from typing import Any
 
 import pytest
 
-from bots.slack.manifest import BOT_EVENTS, BOT_SCOPES, MAX_NAME, manifest
+from bots.slack.manifest import BOT_EVENTS, BOT_SCOPES, MAX_NAME, SUGGESTED_PROMPTS, manifest
+from core.words import Sentence
 
 URL = "https://it0.example.com"
 
@@ -195,3 +196,11 @@ def test_the_name_is_the_operators() -> None:
 
     assert document["display_information"]["name"] == "Ops 小助手"
     assert document["features"]["bot_user"]["display_name"] == "Ops 小助手"
+
+
+def test_suggested_prompts_can_be_translated_where_they_are_shown() -> None:
+    """The manifest itself is English: it is made before anybody is known."""
+    for pair in SUGGESTED_PROMPTS:
+        assert all(isinstance(text, Sentence) for text in pair)
+    shown = _read(None)["features"]["agent_view"]["suggested_prompts"]
+    assert [(item["title"], item["message"]) for item in shown] == list(SUGGESTED_PROMPTS)

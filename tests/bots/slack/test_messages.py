@@ -181,6 +181,22 @@ async def test_private_answers_stay_private(fake: SlackFake, place: Site) -> Non
         assert fake.bot_messages(world.channel) == []
 
 
+async def test_an_answer_to_the_models_question_erases_nothing(
+    fake: SlackFake, place: Site
+) -> None:
+    """The bare word goes to the model; the command is typed with its slash."""
+    engine = ScriptedEngine([Say("Shall I keep or delete the old logs?"), Say("They are gone.")])
+    async with slack_house(place, fake, engine=engine) as world:
+        world.admin.say(world.dm, "the disk is full")
+        await world.answer(world.dm, None, "keep or delete")
+        world.admin.say(world.dm, "delete")
+        await world.house.until(TURNS, 2)
+        await world.house.settled()
+        assert await world.house.rows("SELECT DISTINCT kind FROM turns") == [("message",)]
+        world.admin.slash("/it0", "delete", world.dm)
+        await world.house.until("SELECT COUNT(*) FROM turns WHERE text = '/delete'")
+
+
 async def test_files_arrive_in_the_turn(fake: SlackFake, place: Site) -> None:
     """A log is fetched with the workspace's token and seen by the engine."""
     engine = ScriptedEngine([Say("Fine.")])

@@ -2,9 +2,19 @@
 
 from __future__ import annotations
 
+import asyncio
+
 import pytest
 
-from bots.slack.pace import MINUTE_S, PER_MINUTE, POST_BURST, POST_S, Pace
+from bots.slack.pace import (
+    MINUTE_S,
+    PATIENCE_S,
+    PER_MINUTE,
+    POST_BURST,
+    POST_S,
+    Pace,
+    channel_key,
+)
 from core.sinks import DeliveryFailed, Throttled
 
 
@@ -42,27 +52,65 @@ def test_previews_leave_room_for_final_texts() -> None:
     assert _previews(pace, "T1") > 0
 
 
-async def test_final_texts_take_what_is_left_and_no_more() -> None:
-    """A workspace's minute is never overdrawn, so Slack has nothing to punish."""
+async def test_final_texts_do_not_wait_for_our_own_count() -> None:
+    """Slack allows more than it writes down; previews step back for what they take."""
     clock = Clock()
     pace = Pace(clock)
-    for _ in range(PER_MINUTE["chat.update"] - _previews(pace, "T1")):
+    for _ in range(3 * PER_MINUTE["chat.update"]):
         await pace.final("T1", "chat.update")
+    with pytest.raises(Throttled):
+        pace.preview("T1", "chat.update")
+
+
+async def test_a_penalty_that_is_too_long_is_left_to_the_core() -> None:
+    """With the time that Slack told, and in that workspace alone."""
+    pace = Pace(Clock())
+    pace.punished("T1", "chat.update", PATIENCE_S + 1)
     with pytest.raises(DeliveryFailed) as caught:
         await pace.final("T1", "chat.update")
-    assert caught.value.retry_after_s == MINUTE_S
+    assert (caught.value.retry_after_s, caught.value.permanent) == (PATIENCE_S + 1, False)
+    await pace.final("T2", "chat.update")
 
 
-async def test_a_channel_takes_one_post_a_second() -> None:
-    """After a short burst; other channels do not wait."""
+async def test_after_a_penalty_final_texts_go_one_by_one() -> None:
+    """All at once they would meet the same limit again; who would wait too long is told."""
+    clock = Clock()
+    pace = Pace(clock)
+    pace.punished("T1", channel_key("C1"), PATIENCE_S - 0.05)
+    clock.time += PATIENCE_S - 0.06
+    waits = [asyncio.create_task(pace.final("T1", channel_key("C1"))) for _ in range(30)]
+    done, waiting = await asyncio.wait(waits, timeout=0.2)
+    assert len([task for task in done if task.exception()]) == 30 - PATIENCE_S
+    assert len([task for task in done if not task.exception()]) == 1
+    for task in waiting:
+        task.cancel()
+    await asyncio.gather(*waits, return_exceptions=True)
+
+
+async def _post(pace: Pace) -> None:
+    async with pace.post("T1", "C1"):
+        pass
+
+
+async def test_placeholders_keep_to_one_post_a_second() -> None:
+    """After a short burst; other channels do not wait, and a final text does not."""
     clock = Clock()
     pace = Pace(clock)
     for _ in range(POST_BURST):
-        await pace.post("T1", "C1")
-    await pace.post("T1", "C2")
-    assert not pace.fits("T1", "#C1")
+        await pace.placeholder("T1", "C1")
+    await pace.placeholder("T1", "C2")
+    with pytest.raises(Throttled):
+        await pace.placeholder("T1", "C1")
+    await _post(pace)
     clock.time += POST_S
-    assert pace.fits("T1", "#C1")
+    await pace.placeholder("T1", "C1")
+
+
+async def test_a_post_that_hangs_holds_up_the_next_one_only_for_a_moment() -> None:
+    """One at a time is for those that meet a limit, not for a Slack that is slow."""
+    pace = Pace()
+    async with pace.post("T1", "C1"):
+        await _post(pace)
 
 
 def test_a_punishment_is_waited_for() -> None:

@@ -3,10 +3,13 @@
 from __future__ import annotations
 
 from collections.abc import AsyncIterator
+from dataclasses import replace
 
 import pytest
 
-from bots.slack.errors import Refused, Unclear
+from bots.slack.errors import LATER_S, Refused, Unclear
+from bots.slack.render import MAX_CHARS
+from core.markdown import split_markdown
 from core.sinks import DeliveryFailed, Throttled, View
 from tests.bots.slack.sink_kit import Desk, desk
 from tests.fakes.slack import Message, SlackFake, plain_text
@@ -205,7 +208,7 @@ async def test_what_is_private_goes_to_the_direct_messages(place: Desk) -> None:
     [
         ("kicked", "Invite me"),
         ("archived", "archived"),
-        ("revoked", "Install the app again"),
+        ("uninstalled", "Install the app again"),
         ("scope", "scope chat:write"),
     ],
 )
@@ -218,14 +221,52 @@ async def test_a_place_that_is_lost_is_told_for_good(place: Desk, trouble: str, 
             place.channel.bots.clear()
         case "archived":
             place.channel.archived = True
-        case "revoked":
-            place.team.revoke_token()
+        case "uninstalled":
+            place.team.tokens[place.team.bot_token] = "account_inactive"
         case _:
             place.team.scopes = place.team.scopes - {"chat:write"}
     with pytest.raises(Refused) as caught:
         await sink.post(place.to(asked), 1, _final(LONG))
     assert caught.value.permanent
     assert said in caught.value.sentence
+
+
+async def test_answers_wait_while_the_configured_token_is_replaced(place: Desk) -> None:
+    """The operator may be pasting a new one; whoever asks Slack only now hears the same."""
+    sink, asked = place.sink(), place.ask()
+    await sink.find(place.to(asked), 1)
+    place.team.revoke_token()
+    for process in (sink, place.sink()):
+        with pytest.raises(Refused) as caught:
+            await process.post(place.to(asked), 1, _final(LONG))
+        assert (caught.value.permanent, caught.value.retry_after_s) == (False, LATER_S)
+
+
+async def test_the_answer_to_a_command_is_no_models(place: Desk) -> None:
+    """There is nothing to rate or to stop, and commands read as they are typed in Slack."""
+    place.fake.switches.streaming = False
+    sink, asked = place.sink(), place.ask()
+    to = replace(place.to(asked), command=True)
+    ref = await sink.post(to, 1, PLACEHOLDER)
+    message = _only(place, asked)
+    assert "it0_stop" not in str(message.blocks)
+    await sink.edit(to, ref, _final("`/resume 2` goes on; `/etc/hosts` is a file."))
+    assert plain_text(message) == "/it0 resume 2 goes on; /etc/hosts is a file."
+    assert "it0_feedback" not in str(message.blocks)
+
+
+async def test_an_engines_answer_is_not_rewritten(place: Desk) -> None:
+    """Only our own words name commands."""
+    sink, asked = place.sink(), place.ask()
+    await sink.post(place.to(asked), 1, _final("`/new` is a path."))
+    assert plain_text(_only(place, asked)) == "/new is a path."
+
+
+def test_a_full_part_has_room_for_commands_as_they_are_typed(place: Desk) -> None:
+    """They grow by what Slack wants typed before them, and nothing is cut."""
+    text = "`/new` " * 200
+    (part, *_) = split_markdown(text, MAX_CHARS, measure=place.sink().limits.measure)
+    assert len(part.replace("`/new`", "`/it0 new`")) <= MAX_CHARS
 
 
 async def test_a_slack_that_is_down_is_tried_again(place: Desk) -> None:

@@ -6,7 +6,7 @@ from collections.abc import AsyncIterator
 
 import pytest
 
-from bots.slack.errors import Unclear
+from bots.slack.errors import Refused, Unclear
 from core.sinks import View
 from tests.bots.slack.sink_kit import Desk, desk
 from tests.fakes.slack import SlackFake
@@ -89,6 +89,28 @@ async def test_the_parts_of_a_long_reply_are_told_apart(place: Desk) -> None:
     await sink.edit(to, refs[0], _final("One."))
     found = [await place.sink().find(to, part) for part in (2, 3)]
     assert found == refs[1:]
+
+
+async def test_what_was_said_before_the_question_is_not_looked_at(place: Desk) -> None:
+    """A stream that was left open there by an earlier process answers something else."""
+    first = place.ask()
+    await place.sink().post(place.to(first), 1, PLACEHOLDER)
+    later = place.ask("and?", thread_ts=first.ts)
+    assert await place.sink().find(place.to(later, turn="turn_2"), 1) is None
+
+
+async def test_a_search_that_was_too_fast_waits(place: Desk) -> None:
+    """The core is told for how long, and no other search is sent before."""
+    sink, to = place.sink(), place.to(place.ask())
+    weather = place.fake.weather
+    weather.methods, weather.limited = frozenset({"conversations.replies"}), 1
+    weather.retry_after_s = 30
+    for _ in range(2):
+        with pytest.raises(Refused) as caught:
+            await sink.find(to, 1)
+        assert not caught.value.permanent
+        assert 20 < (caught.value.retry_after_s or 0) <= 30
+    assert len(place.fake.calls("conversations.replies")) == 1
 
 
 async def test_other_peoples_messages_are_never_taken(place: Desk) -> None:

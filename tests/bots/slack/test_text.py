@@ -62,7 +62,14 @@ def test_a_mention_is_of_exactly_this_user() -> None:
         ("help me", "help me"),
         ("delete the old logs", "delete the old logs"),
         ("new", "/new"),
+        ("whoami", "/whoami"),
+        ("language zh", "/language zh"),
         ("disk", "disk"),
+        ("link 2", "link 2"),
+        ("resume zh", "resume zh"),
+        ("stop 3", "stop 3"),
+        ("resume", "resume"),
+        ("link", "link"),
     ],
 )
 def test_a_command_word_alone_is_the_command(text: str, meant: str) -> None:
@@ -71,9 +78,35 @@ def test_a_command_word_alone_is_the_command(text: str, meant: str) -> None:
 
 
 @pytest.mark.parametrize(
+    "text",
+    [
+        "delete",
+        "Delete",
+        "delete 3",
+        "share",
+        "share 2",
+        "invite",
+        "invite 7KQ2-M9XD",
+        "tenant",
+        "tenant 2",
+        "unlink",
+        "engine",
+        "servers",
+        "skills",
+    ],
+)
+def test_a_word_that_may_answer_a_question_is_no_command(text: str) -> None:
+    """The model asks "Shall I keep or delete the logs?": the answer must erase nothing."""
+    assert as_command(text) == text
+    assert as_command(f"/{text}") == f"/{text}"
+
+
+@pytest.mark.parametrize(
     ("text", "meant"),
     [
         ("", "/help"),
+        ("delete", "/delete"),
+        ("delete 3", "/delete 3"),
         (" help ", "/help"),
         ("resume the one about disks", "/resume the one about disks"),
         ("stop nginx on web-3", "stop nginx on web-3"),

@@ -11,7 +11,7 @@ import aiohttp
 import pytest
 
 from bots.slack.app import SlackConfig
-from bots.slack.errors import Refused
+from bots.slack.errors import Refused, Unclear
 from bots.slack.workspaces import Api, Workspaces
 from tests.bots.slack.sink_kit import Memory
 from tests.fakes.slack import SlackFake
@@ -50,6 +50,38 @@ async def test_an_installation_goes_before_the_configured_token(fake: SlackFake,
     assert (await found.call("auth.test"))["team_id"] == second.id
     await workspaces.remove(second.id)
     assert await workspaces.of(second.id) is None
+
+
+async def test_the_sdk_never_repeats_a_call_by_itself(fake: SlackFake, api: Api) -> None:
+    """A repeated post would be a second one; its own handlers would do that after lost calls."""
+    assert api.client(None).retry_handlers == []
+    fake.weather.down = True
+    with pytest.raises(Unclear):
+        await api.call(fake.team("acme").bot_token, "auth.test", {})
+    assert len(fake.calls("auth.test")) == 1
+
+
+@pytest.mark.parametrize(
+    ("code", "permanent"),
+    [("invalid_auth", False), ("token_revoked", False), ("account_inactive", True)],
+)
+async def test_a_refused_token_of_the_settings_can_be_replaced(
+    fake: SlackFake, api: Api, code: str, *, permanent: bool
+) -> None:
+    """Unless the workspace removed the app; a workspace that installed it has to do so again."""
+    own, other = fake.team("acme"), fake.team("other")
+    workspaces = Workspaces(api, Memory(), own.bot_token)
+    await workspaces.save(other.id, other.bot_user_id, other.bot_token)
+    fake.weather.errors = [code]
+    with pytest.raises(Refused) as caught:
+        await workspaces.need(own.id)
+    assert caught.value.permanent == permanent
+    for team, expected in ((own, permanent), (other, True)):
+        installation = await workspaces.need(team.id)
+        fake.weather.errors = [code]
+        with pytest.raises(Refused) as caught:
+            await installation.call("auth.test")
+        assert caught.value.permanent == expected
 
 
 @pytest.mark.parametrize("token", ["xoxb-wrong", "xapp"])
