@@ -103,8 +103,9 @@ class _Heard:
 
     readings: list[Reading] = field(default_factory=list)
 
-    async def said(self, parts: list[telegram.Said]) -> None:
-        self.readings += [_of("message", part.message) for part in parts if part.addressed]
+    async def said(self, said: telegram.Said) -> None:
+        if said.addressed:
+            self.readings.append(_of("message", said.message))
 
     async def handle(self, happening: telegram.Happening) -> None:
         self.readings.append(_telegram_reading(happening))
@@ -126,6 +127,14 @@ def _telegram_reading(happening: telegram.Happening) -> Reading:
             )
         case telegram.Moved(old=old, new=new):
             return Reading(kind="move", place=_place(old), text=new.channel)
+        case telegram.Added():
+            return Reading(
+                kind="added",
+                event_id=happening.event_id,
+                actor=_person(happening.actor),
+                place=_place(happening.address),
+                group=happening.group,
+            )
         case telegram.Shut(address=address):
             return Reading(kind="shut out", place=_place(address))
     return Reading(kind="refused", place=_place(happening.address))
@@ -136,9 +145,9 @@ def read_telegram(update: Payload) -> Reading | None:
     heard = _Heard()
 
     async def take() -> None:
-        ingest = Ingest(cast("Reception", heard), ME)
-        ingest.take({**update, "update_id": 1})
-        await ingest.close(flush=True)
+        task = Ingest(cast("Reception", heard), ME).take({**update, "update_id": 1})
+        if task is not None:
+            await task
 
     asyncio.run(take())
     return heard.readings[0] if heard.readings else None
@@ -183,7 +192,7 @@ TELEGRAM: Mapping[str, Reading | None] = {
     "edited_message": _tg(1201, "Why is db-2 slow?", kind="edit"),
     "forum_general_message": _tg(215, "which disk is full?", chat=FORUM),
     "forum_topic_message": _tg(214, "which disk is full?", chat=FORUM, thread="17"),
-    "forwarded_message": _tg(1217, "the site is down again"),
+    "forwarded_message": _tg(1217, "Forwarded from Pat:\n> the site is down again"),
     "from_another_bot": None,
     "group_command_for_other_bot": None,
     "group_command_with_botname": _tg(93, "/servers all", chat=SUPER),
@@ -193,7 +202,13 @@ TELEGRAM: Mapping[str, Reading | None] = {
     "location": _tg_at("refused", ANN),
     "migrate_from_chat_id": _tg_at("move", BASIC, "-1002155009871"),
     "migrate_to_chat_id": _tg_at("move", BASIC, "-1002155009871"),
-    "my_chat_member_added": None,
+    "my_chat_member_added": Reading(
+        kind="added",
+        event_id=f"telegram:123456:{BASIC}:added:1795000165",
+        actor=("", ANN),
+        place=("123456", BASIC, ""),
+        group=BASIC,
+    ),
     "my_chat_member_blocked": _tg_at("shut out", ANN),
     "new_chat_members_bot": None,
     "photo_with_caption": _tg(1203, "What does this panel say? #grafana", "image/jpeg"),
