@@ -25,6 +25,7 @@ from bots.telegram.polling import KINDS, Backoff, Polling
 from bots.telegram.reception import Reception
 from bots.telegram.sending import Sender
 from bots.telegram.sink import TelegramSink
+from core import telemetry
 from core.buttons import Buttons
 from core.commands import HELP
 from core.errors import StorageFailure
@@ -114,7 +115,7 @@ class Telegram:
     async def listen(self, inbox: Inbox) -> None:
         """Hear from Telegram until cancelled, whatever is down meanwhile."""
         ingest = await _insist(lambda: self._ingest(inbox))
-        await self._set_commands()
+        menu = asyncio.create_task(self._set_commands())
         url = self.config.webhook_url
         try:
             if url is None:
@@ -125,7 +126,9 @@ class Telegram:
             _log.info("telegram.webhook", bot=ingest.me.username)
             await asyncio.Event().wait()
         finally:
-            await ingest.close(flush=url is not None)
+            menu.cancel()
+            await asyncio.gather(menu, return_exceptions=True)
+            await ingest.close()
 
     @property
     def _client(self) -> Client:
@@ -148,24 +151,15 @@ class Telegram:
     async def _set_commands(self) -> None:
         """The menu of commands, in each language; without it the commands work, too."""
         for language in LANGUAGES:
-            words = Words(language)
-            commands = [
-                BotCommand(word, words.of(line).replace("`", "")[:MAX_DESCRIPTION])
-                for word, line in HELP.items()
-            ]
             code = None if language == "en" else language  # English is for all the others
             try:
-                await self._client.bot.set_my_commands(commands, language_code=code)
-            except TelegramError as error:
-                _log.warning("telegram.commands_not_set", reason=error.message)
+                await self._client.bot.set_my_commands(_menu(language), language_code=code)
+            except Exception as error:  # noqa: BLE001  # a missing catalogue, a refusal: only a menu
+                telemetry.LOOP_ERRORS.labels("telegram").inc()
+                _log.warning("telegram.commands_not_set", language=language, reason=str(error))
 
     async def _receive(self, request: web.Request, inbox: Inbox) -> web.Response:
-        """An update by webhook; anything but 2xx makes Telegram bring it again.
-
-        A part of an album is acknowledged at once: the next one comes only after that, since
-        Telegram posts the updates of a chat one by one. Until the album is complete (under a
-        second) a crash loses it; when the process ends as it should, it is stored first.
-        """
+        """An update by webhook; anything but 2xx makes Telegram bring it again."""
         secret = self.config.webhook_secret or ""
         if not hmac.compare_digest(
             request.headers.get(SECRET_HEADER, "").encode(), secret.encode()
@@ -179,12 +173,19 @@ class Telegram:
             return web.Response(status=HTTPStatus.BAD_REQUEST)
         try:
             task = (await self._ingest(inbox)).take(raw)
-            message = raw.get("message")
-            if task is not None and not (isinstance(message, dict) and "media_group_id" in message):
+            if task is not None:
                 await asyncio.shield(task)
         except (StorageFailure, Behind, TelegramError):
             return web.Response(status=HTTPStatus.SERVICE_UNAVAILABLE)
         return web.Response()
+
+
+def _menu(language: str) -> list[BotCommand]:
+    words = Words(language)
+    return [
+        BotCommand(word, words.of(line).replace("`", "")[:MAX_DESCRIPTION])
+        for word, line in HELP.items()
+    ]
 
 
 async def _insist(call: Callable[[], Awaitable[T]]) -> T:

@@ -9,7 +9,7 @@ from telegram.constants import ChatMemberStatus, ChatType
 
 from bots.telegram.events_files import files_of, unusable
 from bots.telegram.events_text import Me, is_addressed, is_for_other_bot, read_text, text_of
-from core.messages import MAX_ATTACHMENTS, Actor, ConversationAddress, InboundMessage
+from core.messages import Actor, ConversationAddress, InboundMessage
 from core.words import Sentence, sentence
 
 PLATFORM = "telegram"
@@ -22,8 +22,6 @@ class Said:
     message: InboundMessage
     addressed: bool = True
     """False for a part of a group's album that does not name the bot; another part may."""
-    album: str = ""
-    """What the parts of an album have in common."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -53,6 +51,16 @@ class Moved:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
+class Added:
+    """The bot was added to a group; or back to one, which may be linked."""
+
+    event_id: str
+    actor: Actor
+    address: ConversationAddress
+    group: str
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
 class Shut:
     """The bot was blocked by a person, or removed from a group."""
 
@@ -70,7 +78,7 @@ class Unusable:
     sentence: Sentence
 
 
-Happening = Said | Edit | Pressed | Moved | Shut | Unusable
+Happening = Said | Edit | Pressed | Moved | Added | Shut | Unusable
 
 
 def translate(update: Update, me: Me) -> Happening | None:
@@ -79,23 +87,14 @@ def translate(update: Update, me: Me) -> Happening | None:
         return _message(update.message, me)
     if update.edited_message is not None:
         said = _message(update.edited_message, me)
-        return Edit(message=said.message) if isinstance(said, Said) and said.addressed else None
+        if not isinstance(said, Said) or not said.addressed:
+            return None
+        return Edit(message=replace(said.message, album=None))
     if update.callback_query is not None:
         return _pressed(update.callback_query, me)
     if update.my_chat_member is not None:
         return _membership(update.my_chat_member, me)
     return None
-
-
-def merge(parts: list[Said]) -> InboundMessage:
-    """An album as one message, under the lowest id."""
-    ordered = sorted(parts, key=lambda part: int(part.message.source_ref))
-    files = [file for part in ordered for file in part.message.files]
-    texts = [part.message.text for part in ordered if part.message.text]
-    if len(files) > MAX_ATTACHMENTS:
-        left = len(files) - MAX_ATTACHMENTS
-        texts.append(f"(I sent {left} more files with this, which did not fit one message.)")
-    return replace(ordered[0].message, text="\n".join(texts), files=tuple(files[:MAX_ATTACHMENTS]))
 
 
 def _message(message: Message, me: Me) -> Said | Moved | Unusable | None:
@@ -127,12 +126,18 @@ def _message(message: Message, me: Me) -> Said | Moved | Unusable | None:
             actor=_actor(sender),
             text=read_text(message, me),
             files=files,
+            album=_album(message, me),
             group=_group(message.chat),
             source_ref=str(message.message_id),
         ),
         addressed=addressed,
-        album=str(message.media_group_id or ""),
     )
+
+
+def _album(message: Message, me: Me) -> str | None:
+    if not message.media_group_id:
+        return None
+    return f"{PLATFORM}:{me.id}:{message.chat.id}:{message.media_group_id}"
 
 
 def _moved(message: Message, me: Me, old: int, new: int) -> Moved:
@@ -174,14 +179,24 @@ def _pressed(query: CallbackQuery, me: Me) -> Pressed | None:
     )
 
 
-def _membership(change: ChatMemberUpdated, me: Me) -> Shut | None:
-    status = change.new_chat_member.status
-    if status not in {ChatMemberStatus.BANNED, ChatMemberStatus.LEFT}:
-        return None
+_OUT = frozenset({ChatMemberStatus.BANNED, ChatMemberStatus.LEFT})
+
+
+def _membership(change: ChatMemberUpdated, me: Me) -> Added | Shut | None:
+    before, status = change.old_chat_member.status, change.new_chat_member.status
     address = ConversationAddress(
         platform=PLATFORM, workspace=str(me.id), channel=str(change.chat.id), thread=""
     )
-    return Shut(address=address, status=str(status))
+    if status in _OUT:
+        return Shut(address=address, status=str(status))
+    if before not in _OUT or change.chat.type not in {ChatType.GROUP, ChatType.SUPERGROUP}:
+        return None
+    return Added(
+        event_id=f"{PLATFORM}:{me.id}:{change.chat.id}:added:{change.date.timestamp():.0f}",
+        actor=_actor(change.from_user),
+        address=address,
+        group=str(change.chat.id),
+    )
 
 
 def _address(message: Message, me: Me) -> ConversationAddress:

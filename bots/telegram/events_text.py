@@ -6,7 +6,17 @@ import re
 from collections.abc import Iterator
 from dataclasses import dataclass
 
-from telegram import Message, MessageEntity
+from telegram import (
+    Message,
+    MessageEntity,
+    MessageOrigin,
+    MessageOriginChannel,
+    MessageOriginChat,
+    MessageOriginHiddenUser,
+    MessageOriginUser,
+)
+
+from core.names import plain_name
 
 MAX_QUOTE_CHARS = 2000
 _COMMAND = re.compile(r"/([a-z0-9_]+)(?:@([a-z0-9_]+))?", re.IGNORECASE)
@@ -26,7 +36,12 @@ def text_of(message: Message) -> str:
 
 
 def is_addressed(message: Message, me: Me) -> bool:
-    """Whether a message in a group is meant for the bot: a mention, a reply or a command."""
+    """Whether a message in a group is meant for the bot: a mention, a reply or a command.
+
+    What somebody else wrote, and was forwarded, calls nobody.
+    """
+    if message.forward_origin is not None:
+        return False
     command = _COMMAND.match(_command(message))
     if command is not None:
         return command[2] is None or command[2].casefold() == me.username.casefold()
@@ -35,6 +50,8 @@ def is_addressed(message: Message, me: Me) -> bool:
 
 def is_for_other_bot(message: Message, me: Me) -> bool:
     """Whether it is ``/command@somebody_else``."""
+    if message.forward_origin is not None:
+        return False
     command = _COMMAND.match(_command(message))
     return (
         command is not None
@@ -55,7 +72,14 @@ def is_reply_to(message: Message, me: Me) -> bool:
 
 
 def read_text(message: Message, me: Me) -> str:
-    """What is said, after what it refers to; a command stands alone."""
+    """What is said, after what it refers to; a command stands alone.
+
+    A forwarded text is a quotation, whatever it looks like: never a command.
+    """
+    if message.forward_origin is not None:
+        said = f"Forwarded from {_name(message.forward_origin)}:"
+        quoted = text_of(message).strip()
+        return f"{said}\n{_as_quote(quoted)}" if quoted else said
     text = _without_mentions(message, me).strip()
     command = _COMMAND.match(_command(message))
     if command is not None:
@@ -63,8 +87,27 @@ def read_text(message: Message, me: Me) -> str:
     quoted = _quoted(message, me)
     if not quoted:
         return text
-    lines = "\n".join(f"> {line}" for line in quoted.splitlines())
-    return f"{lines}\n\n{text}".strip()
+    return f"{_as_quote(quoted)}\n\n{text}".strip()
+
+
+def _as_quote(text: str) -> str:
+    return "\n".join(f"> {line}" for line in text.splitlines())
+
+
+def _name(origin: MessageOrigin) -> str:
+    """Who wrote it first, as one short line; names are chosen freely."""
+    match origin:
+        case MessageOriginUser():
+            name = origin.sender_user.full_name
+        case MessageOriginHiddenUser():
+            name = origin.sender_user_name
+        case MessageOriginChat():
+            name = origin.sender_chat.effective_name or ""
+        case MessageOriginChannel():
+            name = origin.chat.effective_name or ""
+        case _:
+            name = ""
+    return plain_name(name) or "somebody"
 
 
 def _command(message: Message) -> str:

@@ -10,6 +10,7 @@ from telegram.error import BadRequest, Forbidden, InvalidToken, TelegramError
 
 from bots.telegram.client import Client, UnknownMethod
 from core.intake import FetchFailed
+from core.markdown import plain
 from core.messages import RemoteFile
 from core.words import sentence
 
@@ -57,10 +58,12 @@ class TelegramFiles:
 
 
 def _failed(file: RemoteFile, *, permanent: bool) -> FetchFailed:
-    said = sentence("{name} could not be fetched from Telegram. Send it again.", name=file.name)
+    name = plain(file.name)
+    said = sentence("{name} could not be fetched from Telegram. Send it again.", name=name)
     return FetchFailed(said, permanent=permanent)
 
 
 def _too_large(file: RemoteFile) -> FetchFailed:
-    said = sentence("{name} is too large. Send a smaller file, or a part of it.", name=file.name)
+    name = plain(file.name)
+    said = sentence("{name} is too large. Send a smaller file, or a part of it.", name=name)
     return FetchFailed(said, permanent=True)

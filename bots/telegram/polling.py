@@ -15,7 +15,7 @@ KINDS = ["message", "edited_message", "callback_query", "my_chat_member"]
 POLL_S = 50
 """How long Telegram may hold a poll; its own limit."""
 LOOK_S = 0.25
-"""While something is not stored yet (an album that waits for its parts), look for more."""
+"""While something is not stored yet, look for more: another chat's is not held up."""
 FIRST_PAUSE_S = 1.0
 LONGEST_PAUSE_S = 30.0
 STORAGE_PAUSE_S = 0.5

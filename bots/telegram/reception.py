@@ -6,25 +6,39 @@ import time
 from collections import OrderedDict
 from collections.abc import Callable
 from dataclasses import dataclass, field
+from typing import TypeVar
 
 import structlog
 from telegram.error import TelegramError
 
 from bots.telegram.client import Client
-from bots.telegram.events import Edit, Moved, Pressed, Said, Shut, Unusable, merge
+from bots.telegram.events import Added, Edit, Moved, Pressed, Said, Shut, Unusable
 from bots.telegram.notices import Notices
-from core.buttons import BadButton, Buttons, Press
+from core.buttons import Action, BadButton, Buttons, Press
 from core.inbox import Acceptance, ControlDone, Inbox
-from core.messages import InboundMessage
-from core.refusals import Rejected
+from core.messages import ConversationAddress, InboundMessage
+from core.refusals import NOT_LINKED, UNLINKED, Rejected
 from core.words import Words, sentence
+
+K = TypeVar("K")
+V = TypeVar("V")
 
 MAX_ANSWER_CHARS = 200
 """Bot API, answerCallbackQuery."""
 TOLD_EVERY_S = 60.0
+GROUP_TOLD_EVERY_S = 3600.0
 MAX_TOLD = 1000
+MAX_ALBUMS = 200
+MAX_PARTS = 10
+"""Telegram's own limit for an album."""
 
 _FORGED = sentence("This button is not yours, or no longer works.")
+
+_LINK = sentence(
+    "{problem} An admin of the team makes a code with `/link` (in a private chat "
+    "with me, or as `it0 link` on the server) and sends `/link CODE` here.",
+    problem=UNLINKED.sentence,
+)
 
 _log = structlog.get_logger()
 
@@ -39,14 +53,19 @@ class Reception:
     notices: Notices
     now: Callable[[], float] = time.monotonic
     _told: OrderedDict[tuple[str, str], float] = field(default_factory=OrderedDict)
+    _albums: OrderedDict[str, list[InboundMessage] | None] = field(default_factory=OrderedDict)
+    """Albums in groups: None once a part has named the bot, until then the parts that did not."""
 
-    async def said(self, parts: list[Said]) -> None:
-        """A message, or the parts of an album."""
-        if any(part.addressed for part in parts):
-            message = merge(parts) if parts[0].album else parts[0].message
+    async def said(self, said: Said) -> None:
+        """A message, or one part of an album; the core puts the parts together."""
+        meant = self._meant(said)
+        for message in meant:
             self._answer(message, await self.inbox.accept(message))
+        album, group = said.message.album, said.message.group
+        if meant and album is not None and group is not None:
+            _remember(self._albums, album, None, MAX_ALBUMS)
 
-    async def handle(self, happening: Edit | Pressed | Moved | Shut | Unusable) -> None:
+    async def handle(self, happening: Edit | Pressed | Moved | Added | Shut | Unusable) -> None:
         """Everything else."""
         match happening:
             case Edit(message=message):
@@ -57,21 +76,66 @@ class Reception:
                 self.notices.sender.moved(int(old.channel), int(new.channel))
                 await self.inbox.move(old, new)
                 _log.info("telegram.group_moved", old=old.channel, new=new.channel)
+            case Added():
+                await self._greet(happening)
             case Shut(address=address, status=status):
                 _log.info("telegram.shut_out", chat=address.channel, status=status)
             case Unusable():
                 self._explain(happening)
+
+    def _meant(self, said: Said) -> list[InboundMessage]:
+        """The messages that are now known to be for the bot.
+
+        In a group one part of an album names it, usually the first, and means them all. Which
+        album that was is known in memory only: it comes within a second.
+        """
+        message = said.message
+        if message.album is None or message.group is None:
+            return [message] if said.addressed else []
+        held = self._albums.get(message.album, [])
+        if said.addressed or held is None:
+            return [*(held or []), message]
+        _remember(self._albums, message.album, [*held, message][-MAX_PARTS:], MAX_ALBUMS)
+        return []
 
     def _answer(self, message: InboundMessage, acceptance: Acceptance | None) -> None:
         """Turns answer for themselves; what became no turn is answered here."""
         match acceptance:
             case ControlDone(reply=reply):
                 said = reply
+            case Rejected(code=code) if code == NOT_LINKED and message.group is not None:
+                language = message.actor.language
+                return self._say_how_to_link(message.address, language, message.source_ref)
             case Rejected(sentence=refusal, quiet=False):
                 said = Words(message.actor.language).of(refusal)
             case _:
-                return
-        self.notices.say(message.address, said, reply_to=message.source_ref)
+                return None
+        return self.notices.say(message.address, said, reply_to=message.source_ref)
+
+    async def _greet(self, added: Added) -> None:
+        """Say how to link the group, unless it is linked: it may have had the bot before.
+
+        The core is asked by a press of no button: it answers who they are to it, and does
+        nothing.
+        """
+        asked = Press(
+            event_id=added.event_id,
+            actor=added.actor,
+            address=added.address,
+            group=added.group,
+            action=Action.STOP,
+            turn_id="",
+        )
+        done = await self.inbox.press(asked)
+        if isinstance(done, Rejected) and done.code == NOT_LINKED:
+            self._say_how_to_link(added.address, added.actor.language)
+
+    def _say_how_to_link(
+        self, address: ConversationAddress, language: str, reply_to: str = ""
+    ) -> None:
+        """Once an hour, however many strangers ask there."""
+        if self._tell((address.channel, _LINK), GROUP_TOLD_EVERY_S):
+            self.notices.say(address, Words(language).of(_LINK), reply_to=reply_to)
 
     async def _press(self, pressed: Pressed) -> None:
         words = Words(pressed.actor.language)
@@ -110,13 +174,22 @@ class Reception:
 
     def _explain(self, unusable: Unusable) -> None:
         """Once a minute: who sends a pack of stickers needs to be told once."""
-        key = (unusable.address.channel, str(unusable.sentence))
-        told = self._told.get(key)
-        if told is not None and self.now() - told < TOLD_EVERY_S:
+        if not self._tell((unusable.address.channel, str(unusable.sentence)), TOLD_EVERY_S):
             return
-        self._told[key] = self.now()
-        self._told.move_to_end(key)
-        while len(self._told) > MAX_TOLD:
-            self._told.popitem(last=False)
         said = Words(unusable.language).of(unusable.sentence)
         self.notices.say(unusable.address, said, reply_to=unusable.source_ref)
+
+    def _tell(self, what: tuple[str, str], every_s: float) -> bool:
+        """Whether it is time to say it (again)."""
+        told = self._told.get(what)
+        if told is not None and self.now() - told < every_s:
+            return False
+        _remember(self._told, what, self.now(), MAX_TOLD)
+        return True
+
+
+def _remember(memory: OrderedDict[K, V], key: K, value: V, most: int) -> None:
+    memory[key] = value
+    memory.move_to_end(key)
+    while len(memory) > most:
+        memory.popitem(last=False)

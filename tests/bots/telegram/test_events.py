@@ -12,6 +12,7 @@ from hypothesis import strategies as st
 from telegram import Update
 
 from bots.telegram.events import (
+    Added,
     Edit,
     Happening,
     Moved,
@@ -19,11 +20,10 @@ from bots.telegram.events import (
     Said,
     Shut,
     Unusable,
-    merge,
     translate,
 )
 from bots.telegram.events_text import MAX_QUOTE_CHARS, Me
-from core.messages import MAX_ATTACHMENTS, InboundMessage
+from core.messages import InboundMessage
 
 PAYLOADS = Path(__file__).parents[2] / "payloads" / "telegram"
 ME = Me(id=123456, username="it0_bot")
@@ -81,7 +81,7 @@ def changed(name: str, **fields: Any) -> dict[str, Any]:
         ("location", Unusable),
         ("migrate_from_chat_id", Moved),
         ("migrate_to_chat_id", Moved),
-        ("my_chat_member_added", None),
+        ("my_chat_member_added", Added),
         ("my_chat_member_blocked", Shut),
         ("new_chat_members_bot", None),
         ("photo_with_caption", Said),
@@ -216,21 +216,39 @@ def test_files_come_by_reference(name: str, file: str, media_type: str, size: in
     assert [(item.name, item.media_type, item.size) for item in found] == [(file, media_type, size)]
 
 
-def test_an_album_is_one_message_under_its_lowest_id() -> None:
-    """Captions are joined, pictures are in order, the parts may come in any order."""
-    parts = [read(payload("album_second")), read(payload("album_first"))]
-    message = merge([part for part in parts if isinstance(part, Said)])
-    assert message.event_id == f"telegram:123456:{ANN}:1204"
-    assert message.text == "Before and after"
-    assert [file.name for file in message.files] == ["photo-1204.jpg", "photo-1205.jpg"]
+def test_the_parts_of_an_album_say_which_one() -> None:
+    """Each is a message with an id of its own; the bot and the chat are in the album's name."""
+    parts = [said(payload("album_first")), said(payload("album_second"))]
+    assert [part.event_id.rpartition(":")[2] for part in parts] == ["1204", "1205"]
+    assert len({part.album for part in parts}) == 1
+    assert str(parts[0].album).startswith(f"telegram:123456:{ANN}:")
+    assert said(payload("photo_with_caption")).album is None
 
 
-def test_an_album_of_ten_keeps_five_and_says_so() -> None:
-    """Nothing is left out in silence."""
-    raws = [changed("album_second", message_id=2000 + number) for number in range(10)]
-    message = merge([part for part in map(read, raws) if isinstance(part, Said)])
-    assert len(message.files) == MAX_ATTACHMENTS
-    assert "5 more files" in message.text
+def test_an_edited_caption_is_no_new_part() -> None:
+    """What an edit leads to must not join the album."""
+    raw = payload("album_first")
+    raw["edited_message"] = raw.pop("message") | {"edit_date": 1795000500}
+    happening = read(raw)
+    assert isinstance(happening, Edit)
+    assert happening.message.album is None
+
+
+def test_being_added_to_a_group_is_told_from_a_promotion() -> None:
+    """Who added it, where; a new right, a channel or an unblocked chat is nothing new."""
+    raw = payload("my_chat_member_added")
+    added = read(raw)
+    assert isinstance(added, Added)
+    assert (added.group, added.address.channel) == ("-4189930217", "-4189930217")
+    assert (added.actor.external_id, added.actor.language) == (ANN, "de")
+    member = raw["my_chat_member"]
+    assert (
+        read({**raw, "my_chat_member": member | {"old_chat_member": member["new_chat_member"]}})
+        is None
+    )
+    for kind in ("channel", "private"):
+        chat = {"id": 5, "type": kind, "title": "x"}
+        assert read({**raw, "my_chat_member": member | {"chat": chat}}) is None
 
 
 @pytest.mark.parametrize(

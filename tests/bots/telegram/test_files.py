@@ -9,6 +9,7 @@ import pytest
 
 from bots.telegram.client import open_client
 from bots.telegram.files import TelegramFiles
+from bots.telegram.render import render
 from core.intake import FetchFailed
 from core.messages import RemoteFile
 from tests.bots.telegram.kit import open_scene
@@ -55,6 +56,18 @@ async def test_an_outage_may_be_tried_again() -> None:
         assert not lost.value.permanent
         assert "app.log" in lost.value.sentence
         assert fake.token not in lost.value.sentence
+
+
+async def test_a_name_is_text_in_a_sentence() -> None:
+    """Whoever names a file chooses no link, no heading and no second line."""
+    name = "[Your session expired](https://evil.example)\n# log"
+    async with TelegramFake() as fake, open_files(fake) as files:
+        for ref, limit in (("no", 10), (stored(fake, b"x" * 100).ref, 9)):
+            with pytest.raises(FetchFailed) as refused:
+                await files.fetch("1", RemoteFile(ref=ref, name=name, media_type="a/b"), limit)
+            shown = render(refused.value.sentence)
+            assert shown.text.startswith("[Your session expired](https://evil.example) # log")
+            assert shown.entities == ()
 
 
 async def test_an_unknown_file_fails() -> None:

@@ -72,7 +72,7 @@ async def test_stickers_are_answered_once_a_minute(place: Site) -> None:
 
 
 async def test_an_album_is_one_turn(place: Site) -> None:
-    """The update of no part is confirmed before the whole is stored."""
+    """Each part is stored as it comes, under the id of the first one."""
     async with TelegramFake() as fake, open_scene(place, fake) as scene:
         parts = scene.admin.album(scene.admin.user, [picture(n) for n in range(3)], caption="look")
         await scene.answered(scene.admin, "Fine.")

@@ -5,7 +5,12 @@ from __future__ import annotations
 import asyncio
 
 import pytest
+import structlog
+from telegram import BotCommand
+from telegram.error import InvalidToken, TelegramError
 
+from bots.telegram.client import UnknownMethod
+from bots.telegram.polling import Backoff
 from core.inbox import Acceptance
 from core.messages import InboundMessage
 from tests.bots.telegram.kit import config_of, open_scene
@@ -104,6 +109,56 @@ async def test_an_outage_is_outlived(place: Site) -> None:
         await scene.answered(scene.admin, "You said hello.")
 
 
+async def test_without_a_menu_the_bot_listens(place: Site, monkeypatch: pytest.MonkeyPatch) -> None:
+    """A catalogue that is missing and a refused menu cost the menu only."""
+
+    def missing(language: str) -> list[BotCommand]:
+        if language == "zh":
+            raise FileNotFoundError(language)
+        return [BotCommand("Not A Command", "")]
+
+    monkeypatch.setattr("bots.telegram.app._menu", missing)
+    async with TelegramFake() as fake, open_scene(place, fake, echo()) as scene:
+        scene.admin.say(scene.admin.user, "hello")
+        await scene.answered(scene.admin, "You said hello.")
+        assert fake.account.commands == {}
+
+
+@pytest.mark.parametrize("error", [InvalidToken(), UnknownMethod("Not Found")])
+async def test_a_wrong_token_is_said_once_a_minute(
+    error: TelegramError, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """One line each time, however often it is tried, and a minute in between."""
+    pauses: list[float] = []
+
+    async def sleep(seconds: float) -> None:
+        pauses.append(seconds)
+
+    monkeypatch.setattr(asyncio, "sleep", sleep)
+    backoff = Backoff()
+    with structlog.testing.capture_logs() as logged:
+        for _ in range(5):
+            await backoff.wait(error)
+    assert [line["event"] for line in logged] == ["telegram.token_refused"] * 5
+    assert all("exc_info" not in line for line in logged)
+    assert pauses == [60.0] * 5
+
+
+async def test_with_a_wrong_token_the_rest_works(
+    place: Site, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """Another way in is answered meanwhile; the log has one line and no stack trace."""
+    async with TelegramFake() as fake:
+        config = config_of(fake, token="123456:WRONG")
+        async with open_scene(place, fake, config=config, link_admin=False) as scene:
+            await fake.wait_for(lambda: fake.calls)
+            final = await scene.house.ask("hello", engine=None)
+            assert final.reply == "Fine."
+    logged = capsys.readouterr().out
+    assert logged.count("telegram.token_refused") == 1
+    assert "Traceback" not in logged
+
+
 async def test_a_wrong_token_is_named(place: Site, capsys: pytest.CaptureFixture[str]) -> None:
     """The log says which variable is wrong and where the right value is; never the value."""
     async with TelegramFake() as fake:
@@ -120,6 +175,7 @@ async def test_a_wrong_token_is_named(place: Site, capsys: pytest.CaptureFixture
 async def test_the_menu_has_the_commands_of_each_language(place: Site) -> None:
     """English is for everybody whose language we do not have."""
     async with TelegramFake() as fake, open_scene(place, fake):
+        await fake.wait_for(lambda: len(fake.account.commands) > 1)
         assert {language for _, language in fake.account.commands} == {"", "zh"}
         for commands in fake.account.commands.values():
             assert {"help", "stop", "new"} <= {command["command"] for command in commands}
