@@ -57,6 +57,7 @@ async def test_a_file_is_fetched_by_address_or_by_id(fake: SlackFake, files: Sla
         "https://evilslack.com/x",
         "http://files.slack.com/x",
         "http://slack.com/x",
+        "http://slack.com:443/x",
         "https://files.slack.com:8443/x",
         "https://files.slack.com:x/x",
         "ftp://files.slack.com/x",

@@ -8,6 +8,8 @@ from dataclasses import replace
 import pytest
 
 from bots.slack.errors import LATER_S, Refused, Unclear
+from bots.slack.notices import as_typed
+from bots.slack.pace import POST_BURST
 from bots.slack.render import MAX_CHARS
 from core.markdown import split_markdown
 from core.sinks import DeliveryFailed, Throttled, View
@@ -264,9 +266,20 @@ async def test_an_engines_answer_is_not_rewritten(place: Desk) -> None:
 
 def test_a_full_part_has_room_for_commands_as_they_are_typed(place: Desk) -> None:
     """They grow by what Slack wants typed before them, and nothing is cut."""
-    text = "`/new` " * 200
-    (part, *_) = split_markdown(text, MAX_CHARS, measure=place.sink().limits.measure)
-    assert len(part.replace("`/new`", "`/it0 new`")) <= MAX_CHARS
+    text = "word " * 592 + "`/new` " * 5
+    assert len(text) <= MAX_CHARS
+    for part in split_markdown(text, MAX_CHARS, measure=place.sink().limits.measure):
+        assert len(as_typed(part)) <= MAX_CHARS
+
+
+async def test_a_busy_channel_gets_no_placeholders(place: Desk) -> None:
+    """A second post for each answer would only make the others wait."""
+    sink = place.sink()
+    for number in range(POST_BURST):
+        to = place.to(place.ask_directly(), turn=f"turn_{number}")
+        assert not await sink.draft(to, PLACEHOLDER)
+        await sink.post(to, 1, _final(LONG))
+    assert await sink.draft(place.to(place.ask_directly(), turn="turn_9"), PLACEHOLDER)
 
 
 async def test_a_slack_that_is_down_is_tried_again(place: Desk) -> None:
