@@ -2,10 +2,11 @@
 
 from __future__ import annotations
 
+import asyncio
 from collections.abc import AsyncGenerator
 from contextlib import asynccontextmanager
 
-from bots.telegram.notices import MAX_WAITING_IN_CHAT, Notices
+from bots.telegram.notices import MAX_WAITING, MAX_WAITING_IN_CHAT, Notices
 from core.messages import ConversationAddress
 from tests.bots.telegram.kit import open_sink
 from tests.fakes.telegram import Chat, TelegramFake
@@ -39,6 +40,20 @@ async def test_they_come_in_order_and_not_too_many() -> None:
             notices.say(at(calm), "**yes**")
         assert loud.texts() == [f"n{number}" for number in range(MAX_WAITING_IN_CHAT)]
         assert calm.texts() == ["yes"]
+
+
+async def test_memory_is_bounded_whoever_provokes_them() -> None:
+    """20,000 chats at once: a few are told, and nothing is remembered of any."""
+    async with TelegramFake() as fake:
+        people = [fake.private(number) for number in range(1, 20_001)]
+        async with open_notices(fake) as notices:
+            for chat in people:
+                notices.say(at(chat), "no")
+            assert len(notices._tasks) == len(notices._last) == MAX_WAITING
+            await asyncio.wait(notices._tasks)
+            await asyncio.sleep(0)
+            assert (notices._tasks, notices._last, notices._waiting) == (set(), {}, {})
+        assert sum(bool(chat.texts()) for chat in people) == MAX_WAITING
 
 
 async def test_a_refused_one_is_forgotten() -> None:

@@ -7,10 +7,11 @@ from typing import Any
 
 import pytest
 
-from bots.telegram.sink import TelegramSink
+from bots.telegram.pace import MAX_CHATS
+from bots.telegram.sink import MAX_REMEMBERED, TelegramSink
 from core.buttons import Action
 from core.messages import ConversationAddress
-from core.sinks import DeliveryFailed, Destination, View
+from core.sinks import DeliveryFailed, Destination, Throttled, View
 from tests.bots.telegram.kit import BUTTONS, open_sink
 from tests.fakes.telegram import Chat, Message, TelegramFake
 from tests.fakes.telegram_errors import bad
@@ -281,3 +282,20 @@ async def test_telegram_cannot_look_posts_up() -> None:
         chat = fake.private(7)
         await shows(sink, to(chat), PLACEHOLDER)
         assert await sink.find(to(chat), 1) is None
+
+
+async def test_memory_is_bounded_however_many_are_held_back() -> None:
+    """20,000 turns in as many groups, while Telegram as a whole is busy."""
+    async with TelegramFake() as fake, open_sink(fake) as sink:
+        stop_time(sink)
+        sink.pace._total.tokens = float("-inf")
+        place = to(fake.group("Ops", []))
+        for number in range(1, 20_001):
+            address = replace(place.address, channel=str(-number))
+            with pytest.raises(Throttled):
+                await sink.post(
+                    replace(place, turn_id=f"t{number}", address=address), 1, PLACEHOLDER
+                )
+        assert len(sink._held) == MAX_REMEMBERED
+        assert len(sink.pace._chats) == MAX_CHATS
+        assert fake.calls == []
