@@ -170,7 +170,7 @@ def _serve(arguments: argparse.Namespace) -> int:
         print(f"Warning: {warning}", file=sys.stderr)
 
     async def ready(process: Any) -> None:  # noqa: ANN401  # app.Running, imported late
-        print(as_invoked(await ready_banner(process)), flush=True)
+        print(as_invoked(await ready_banner(process, role)), flush=True)
 
     return _run(serve(settings, role, ready))
 

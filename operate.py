@@ -34,6 +34,7 @@ if TYPE_CHECKING:
     from storage.backup import Installation
 
 _T = TypeVar("_T")
+_LISTENING: Final = frozenset({app.Role.UP, app.Role.SLACK, app.Role.TELEGRAM})
 _PROVIDER: Final = "https://api.anthropic.com"
 _PROVIDER_S: Final = 3.0
 
@@ -95,11 +96,15 @@ async def invite(settings: Settings, arguments: argparse.Namespace) -> int:
     return 0
 
 
-async def first_link_code(process: app.Running) -> str:
-    """How the first admin gets in, while no chat platform knows anybody; else empty."""
+async def first_link_code(process: app.Running, role: app.Role) -> str:
+    """How the first admin gets in, while no chat platform knows anybody; else empty.
+
+    Only a process that listens to a platform says it: the others restart without anybody looking.
+    """
     storage = process.core.storage
     gate = SqlGate(storage.db, storage.keys.derive("audit"))
-    code = await gate.first_link_code(process.admin) if process.platforms else None
+    listens = role in _LISTENING and process.platforms
+    code = await gate.first_link_code(process.admin) if listens else None
     return "" if code is None else codes.first(code, process.admin.email)
 
 
@@ -244,7 +249,7 @@ def _rows(manifest: Manifest) -> str:
 # -- what is configured ---------------------------------------------------------------------
 
 
-async def ready_banner(process: app.Running) -> str:
+async def ready_banner(process: app.Running, role: app.Role) -> str:
     """What ``it0 up`` prints when it is ready."""
     settings = process.core.settings
     engine = process.core.engines.default
@@ -266,7 +271,7 @@ async def ready_banner(process: app.Running) -> str:
     if missing:
         lines += ["", "Not configured (`it0 check` says more):", *missing]
     problems = [f"  {problem}" for problem in process.core.skills.problems]
-    first = await first_link_code(process)
+    first = await first_link_code(process, role)
     return "\n".join([*lines, *problems, *(["", first] if first else []), "", "Stop with Ctrl-C."])
 
 

@@ -21,7 +21,7 @@ def inviting(code: str, email: str, role: str) -> str:
     return _said(
         f"{code}   (7 days, one use)",
         f"Whoever sends this code to the bot joins the team as {role}: pass it on to {email} "
-        "privately. Somebody who is in the team already keeps their role.",
+        "privately.",
         code,
     )
 

@@ -18,12 +18,14 @@ from typing import TypeVar
 
 from core.messages import Actor, InboundMessage
 from core.refusals import NOT_LINKED, Rejected
-from core.words import sentence
+from core.words import Sentence, sentence
 
 T = TypeVar("T")
 
 ALPHABET = "0123456789ABCDEFGHJKMNPQRSTVWXYZ"
 """Crockford's base 32: no I, L, O or U, so that a code survives being read aloud."""
+CONFIRM = "confirm"
+"""``/link CODE confirm``: somebody who is known already becomes another person."""
 CODE_CHARS = 12
 PAIRING_CHARS = 8
 LINK_TTL_MS = 15 * 60 * 1000
@@ -48,6 +50,12 @@ def new_code(chars: int = CODE_CHARS) -> str:
 def parse_code(text: str) -> str:
     """What somebody typed, without dashes and with misread letters put right."""
     return "".join(text.split()).upper().translate(_MISREAD)[:64]
+
+
+def split_confirmation(typed: str) -> tuple[str, bool]:
+    """The code of ``CODE confirm``, and whether the word was there."""
+    *code, last = typed.split() or [""]
+    return (" ".join(code), True) if code and last.casefold() == CONFIRM else (typed, False)
 
 
 def hash_code(code: str) -> str:
@@ -76,38 +84,57 @@ class Doorman:
         told = self._told.get(who)
         if told is not None and self.now() - told < _TOLD_EVERY_S:
             return replace(rejected, quiet=True)
-        if rejected.code == NOT_LINKED:
-            said = sentence(
-                "{problem} An admin of the team makes a code with `/link` (in a private chat "
-                "with me, or as `it0 link` on the server) and sends `/link CODE` here.",
-                problem=rejected.sentence,
-            )
-        else:
-            said = sentence(
-                "{problem} They let you in with `/invite {code}`. If you have a code already, "
-                "send `/link CODE`.",
-                problem=rejected.sentence,
-                code=await ask_in(message),
-            )
+        # Remembered before the wait: what arrives meanwhile gets no answer of its own.
         _remember(self._told, who, self.now())
-        return replace(rejected, sentence=said)
+        try:
+            return replace(rejected, sentence=await _way_in(message, rejected, ask_in))
+        except BaseException:
+            self._told.pop(who, None)  # they were told nothing
+            raise
 
-    def too_many(self, actor: Actor) -> Rejected | None:
-        """Refuse whoever has just guessed too often, without a look at the database."""
-        if len(self._recent(_who(actor))) < _MOST_FAILURES:
-            return None
-        return Rejected(
-            code="too_many_codes",
-            sentence=sentence("Too many wrong codes. Try again in ten minutes."),
-        )
+    def try_code(self, actor: Actor) -> Rejected | None:
+        """Count an attempt as wrong until it was right; refuse whoever guessed too often.
 
-    def count_failure(self, actor: Actor) -> None:
-        """Note a code that was not good."""
+        Counted before the look at the database, so that many at once are no way around it.
+        """
         who = _who(actor)
-        _remember(self._failures, who, [*self._recent(who), self.now()][-_MOST_FAILURES:])
+        recent = self._recent(who)
+        if len(recent) >= _MOST_FAILURES:
+            return Rejected(
+                code="too_many_codes",
+                sentence=sentence("Too many wrong codes. Try again in ten minutes."),
+            )
+        _remember(self._failures, who, [*recent, self.now()])
+        return None
+
+    def take_back(self, actor: Actor) -> None:
+        """The attempt was no wrong guess."""
+        attempts = self._failures.get(_who(actor))
+        if attempts:
+            attempts.pop()
 
     def _recent(self, who: Actor) -> list[float]:
         return [at for at in self._failures.get(who, []) if self.now() - at < _WINDOW_S]
+
+
+async def _way_in(
+    message: InboundMessage,
+    rejected: Rejected,
+    ask_in: Callable[[InboundMessage], Awaitable[str]],
+) -> Sentence:
+    if rejected.code == NOT_LINKED:
+        return sentence(
+            "{problem} An admin of the team whom I know sends `/link` here, without a code. One "
+            "whom I do not know yet sends `/link CODE` here; `it0 link` on the server makes the "
+            "code.",
+            problem=rejected.sentence,
+        )
+    return sentence(
+        "{problem} They let you in with `/invite {code}`. If you have a code already, "
+        "send `/link CODE`.",
+        problem=rejected.sentence,
+        code=await ask_in(message),
+    )
 
 
 def _who(actor: Actor) -> Actor:

@@ -61,6 +61,9 @@ HELP: Mapping[str, str] = {
     "whoami": sentence("show who you are to me, and what you may do"),
     "language": sentence("`/language en` or `/language zh`: choose the language of my words"),
     "link": sentence("a code that links your other platforms; `/link CODE`: use one"),
+    "unlink": sentence(
+        "forget this account of yours; in a group or channel: unlink the place (admins)"
+    ),
     "tenant": sentence("your teams; `/tenant NUMBER`: choose the one that you work for here"),
     "invite": sentence("`/invite EMAIL ROLE` or `/invite CODE ROLE`: let somebody in (admins)"),
 }

@@ -45,11 +45,25 @@ class Desk(Protocol):
     async def new_conversation(self, turn: Turn) -> str:
         """Point the turn's place to a new conversation; return its id."""
 
-    async def resume_conversation(self, turn: Turn, conversation_id: str) -> bool:
-        """Point the turn's place to the user's own, or one shared with them; else False."""
+    async def resume_conversation(self, turn: Turn, conversation_id: str) -> Resumed:
+        """Point the turn's place to the user's own, or in a private chat one shared with them.
+
+        Where others read along, here or at another place that pointed to it, the other place
+        loses it: what is written at one must not be read at the other.
+        """
 
     async def delete_conversation(self, turn: Turn, conversation_id: str) -> str | None:
         """Erase one of the user's own, once a turn; a sentence when that cannot be done."""
+
+
+class Resumed(StrEnum):
+    """How ``/resume`` ended."""
+
+    DONE = "done"
+    MOVED = "moved"
+    """Done; another place lost it."""
+    GONE = "gone"
+    """Or it is nobody's that the user may resume here."""
 
 
 class Shared(StrEnum):
@@ -126,7 +140,16 @@ class ConversationCommands:
         chosen = _find(await self._listed(turn), rest)
         if chosen is None:
             return refused(_not_found(rest, words))
-        if not await self._desk.resume_conversation(turn, chosen.id):
+        if chosen.owner and is_shared(turn.address):
+            return refused(
+                words(
+                    "{owner} let you alone go on with it, not everyone here. Resume it in a "
+                    "private chat with me.",
+                    owner=escape(chosen.owner),
+                )
+            )
+        resumed = await self._desk.resume_conversation(turn, chosen.id)
+        if resumed is Resumed.GONE:
             return refused(words("That conversation is gone. `/sessions` lists yours."))
         said = words(
             "We go on with *{title}*. Messages so far: {count}.",
@@ -139,6 +162,12 @@ class ConversationCommands:
                 "ends that."
             )
             said = f"{said}\n\n{warning}"
+        if resumed is Resumed.MOVED:
+            moved = words(
+                "It goes on here only: at the other place the next message begins a new "
+                "conversation, so that nobody there reads what is written here."
+            )
+            said = f"{said}\n\n{moved}"
         return answered(said, continue_in=chosen.id)
 
     async def _share(self, turn: Turn, rest: str) -> Ending:

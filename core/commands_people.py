@@ -1,4 +1,4 @@
-"""``/link``, ``/invite``, ``/welcome``, ``/whoami``, ``/language``, ``/tenant``: who one is."""
+"""``/link``, ``/unlink``, ``/invite``, ``/whoami``, ``/language``, ``/tenant``: who one is."""
 
 from __future__ import annotations
 
@@ -6,8 +6,18 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Protocol
 
-from core.commands_text import Handler, answered, code, escape, place_name, platform_name, refused
+from core.commands_text import (
+    Handler,
+    answered,
+    code,
+    escape,
+    is_shared,
+    place_name,
+    platform_name,
+    refused,
+)
 from core.emails import email_of
+from core.refusals import Rejected
 from core.tenants import Role, User
 from core.turns import Ending, Turn
 from core.words import LANGUAGES, Words, language_of, sentence
@@ -15,6 +25,8 @@ from core.words import LANGUAGES, Words, language_of, sentence
 AUTO = "auto"
 """``/language auto``: what the platform says."""
 _SPOKEN = {"english": "en", "chinese": "zh", "中文": "zh", "简体中文": "zh"}
+_LINKED = frozenset({"slack", "telegram"})
+"""Where people and places are known by links."""
 EXAMPLES = (
     sentence("How full are the disks?"),
     sentence("Is nginx running?"),
@@ -62,8 +74,8 @@ class Codes(Protocol):
     async def link_code(self, user: User) -> str:
         """A code that makes its sender this user; the older ones of theirs die."""
 
-    async def invite_code(self, by: User, *, email: str, role: Role) -> str:
-        """A code that makes its sender a user of the inviter's team."""
+    async def invite_code(self, by: User, *, email: str, role: Role) -> str | Rejected:
+        """A code that makes its sender a new user of the inviter's team, or why there is none."""
 
     async def let_in(self, turn: Turn, code: str, role: Role) -> LetIn | None:
         """Make the stranger who was shown the code a user of the turn's team, once."""
@@ -80,6 +92,12 @@ class Memberships(Protocol):
 
     async def choose_team(self, turn: Turn, tenant_id: str) -> bool:
         """Work for this team in private chats from now on; False when it does not know them."""
+
+    async def unlink(self, turn: Turn) -> bool:
+        """Take the turn's shared place from the team; in a private chat, the account from its user.
+
+        False when it was not linked.
+        """
 
 
 class Languages(Protocol):
@@ -102,6 +120,7 @@ class PeopleCommands:
         """By word."""
         return {
             "link": self._link,
+            "unlink": self._unlink,
             "invite": self._invite,
             "welcome": self._welcome,
             "whoami": self._whoami,
@@ -125,11 +144,50 @@ class PeopleCommands:
         if turn.user.role is Role.ADMIN:
             parts.append(
                 words(
-                    "Sent in a workspace or group that is not linked yet, it also links that "
-                    "place to your team."
+                    "To link a workspace or group where I know you already, send `/link` there, "
+                    "alone. Where I do not know you yet, the code does that, too; who else reads "
+                    "it there cannot use it any more."
                 )
             )
         return answered("\n\n".join(parts))
+
+    async def _unlink(self, turn: Turn, _rest: str) -> Ending:
+        """A place for everybody, or an account of one's own."""
+        words = Words(turn.language)
+        if turn.address.platform not in _LINKED:
+            return refused(
+                words(
+                    "Send `/unlink` in the Slack or Telegram chat that I am to forget: in a "
+                    "private chat it is your account, in a group or channel the place."
+                )
+            )
+        shared = is_shared(turn.address)
+        if shared and turn.user.role is not Role.ADMIN:
+            return refused(
+                words(
+                    "Only an admin of the team can unlink this place. `/unlink` in a private chat "
+                    "with me makes me forget your own account."
+                )
+            )
+        team = (await self._memberships.standing(turn)).team
+        if not await self._memberships.unlink(turn):
+            return refused(words("Nothing is linked here."))
+        if shared:
+            return answered(
+                words(
+                    "This place does not belong to the team **{team}** any more, and I answer "
+                    "nobody here. An admin links it again with `/link`.",
+                    team=escape(team),
+                )
+            )
+        return answered(
+            words(
+                "This account is not **{name}** of the team **{team}** any more. A code links it "
+                "again: `/link` from another account of yours, or `it0 link` on the server.",
+                name=escape(turn.user.name),
+                team=escape(team),
+            )
+        )
 
     async def _invite(self, turn: Turn, rest: str) -> Ending:
         words = Words(turn.language)
@@ -180,10 +238,12 @@ class PeopleCommands:
                 )
             )
         made = await self._codes.invite_code(turn.user, email=email, role=role)
+        if isinstance(made, Rejected):
+            return refused(words.of(made.sentence))
         parts = [
             words(
                 "With this code {email} joins the team as **{role}**. It is good for 7 days and "
-                "one use; whoever is in the team already keeps their role.",
+                "one use.",
                 email=escape(email),
                 role=role,
             ),
@@ -206,6 +266,8 @@ class PeopleCommands:
         ]
         if standing.linked:
             parts.append(words("This place is linked to the team: its members can ask me here."))
+        elif len(await self._memberships.memberships(turn)) > 1:
+            parts.append(words("You are in other teams, too: `/tenant` lists them and switches."))
         parts.append(words("Ask me about your servers in plain words, for example:"))
         parts.append("\n".join(f"- *{words.of(example)}*" for example in EXAMPLES))
         parts.append(words("`/help` lists what else I can do."))

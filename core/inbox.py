@@ -13,7 +13,7 @@ from dataclasses import dataclass, replace
 from enum import StrEnum
 from typing import Protocol, TypeVar
 
-from core.access import Doorman, parse_code
+from core.access import Doorman, parse_code, split_confirmation
 from core.buttons import Press
 from core.commands import CONTROL_COMMANDS, Command, parse_command
 from core.markdown import title_of
@@ -25,7 +25,7 @@ from core.messages import (
     Overlap,
     clean_text,
 )
-from core.refusals import NOT_LINKED, STRANGER_CODES, Rejected
+from core.refusals import BAD_CODE, NOT_LINKED, STRANGER_CODES, Rejected
 from core.turns import Turn, TurnKind
 from core.words import sentence
 
@@ -110,8 +110,13 @@ class InboxStore(Protocol):
 class GateStore(Protocol):
     """Who may come in; one transaction each."""
 
-    async def redeem(self, message: InboundMessage, code: str) -> Rejected | None:
-        """Use a one-time code for the message's sender and place; None when it was good."""
+    async def redeem(
+        self, message: InboundMessage, code: str, *, confirmed: bool
+    ) -> Rejected | None:
+        """Use a one-time code for the message's sender and place; None when it was good.
+
+        Somebody who is known already becomes another person only when they ``confirmed`` it.
+        """
 
     async def link_group(self, message: InboundMessage) -> Rejected | None:
         """Link the message's group to the tenant of its sender, who must be an admin."""
@@ -206,7 +211,7 @@ class Inbox:
             return problem
         command = parse_command(message.text)
         if command is not None and command.word in _DOOR and command.rest:
-            return await self._redeem(message, command.rest)
+            return await self._redeem(message, command.word, command.rest)
         if command is not None and command.word == "start":
             message, command = replace(message, text="/help"), Command("help")
         accepted = await self._let_in(message, command)
@@ -219,8 +224,8 @@ class Inbox:
                 return await self._welcome(message)
         return await self._doorman.answer(message, accepted, self._gate.ask_in)
 
-    async def _redeem(self, message: InboundMessage, code: str) -> Acceptance:
-        """``/link CODE``: works for strangers, too."""
+    async def _redeem(self, message: InboundMessage, word: str, code: str) -> Acceptance:
+        """``/link CODE``: works for strangers, too. ``/start CODE`` comes of a press on a link."""
         if message.actor.platform == "it0":
             return Rejected(
                 code="wrong_place",
@@ -229,14 +234,20 @@ class Inbox:
                     "there."
                 ),
             )
-        problem = self._doorman.too_many(message.actor)
+        problem = self._doorman.try_code(message.actor)
         if problem is not None:
             return problem
-        problem = await self._gate.redeem(message, parse_code(code))
-        if problem is not None:
-            self._doorman.count_failure(message.actor)
-            return problem
-        return await self._welcome(message)
+        code, confirmed = split_confirmation(code)
+        wrong = False
+        try:
+            problem = await self._gate.redeem(
+                message, parse_code(code), confirmed=confirmed and word == "link"
+            )
+            wrong = problem is not None and problem.code == BAD_CODE
+        finally:
+            if not wrong:
+                self._doorman.take_back(message.actor)
+        return problem or await self._welcome(message)
 
     async def _welcome(self, message: InboundMessage) -> Acceptance:
         """Answered as a turn, so that the answer is not lost; the code is not stored."""

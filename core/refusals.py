@@ -19,6 +19,7 @@ class Rejected:
 
 UNKNOWN = "unknown_person"
 NOT_LINKED = "group_not_linked"
+BAD_CODE = "bad_code"
 STRANGER_CODES = frozenset({UNKNOWN, NOT_LINKED})
 
 STRANGER = Rejected(

@@ -6,8 +6,10 @@ import sqlalchemy as sa
 
 from core.audit import AuditEntry
 from core.commands_people import Membership, Standing
+from core.commands_text import is_shared
 from core.messages import ConversationAddress
 from core.turns import Turn
+from storage.accounts import accounts_of, forget, note
 from storage.audit import append_audit
 from storage.database import Database, execute
 from storage.rows import integer, optional_text, text
@@ -32,6 +34,10 @@ class SqlChoices:
     async def choose_team(self, turn: Turn, tenant_id: str) -> bool:
         """See the port."""
         return await self._db.transaction(_choose, turn, tenant_id)
+
+    async def unlink(self, turn: Turn) -> bool:
+        """See the port."""
+        return await self._db.transaction(_unlink, self._key, turn)
 
     async def set_language(self, turn: Turn, language: str | None) -> None:
         """See the port."""
@@ -129,6 +135,46 @@ def _choose(conn: sa.Connection, turn: Turn, tenant_id: str) -> bool:
             tenant=tenant_id,
         )
     return True
+
+
+def _unlink(conn: sa.Connection, key: bytes, turn: Turn) -> bool:
+    """Once a turn: run again after a crash, it answers the same."""
+    before = execute(
+        conn,
+        "SELECT 1 FROM audit_log WHERE tenant_id = :tenant AND turn_id = :turn"
+        " AND action IN ('group.unlinked', 'identity.unlinked')",
+        tenant=turn.tenant_id,
+        turn=turn.id,
+    ).first()
+    if before is not None:
+        return True
+    return _unlink_place(conn, key, turn) if is_shared(turn.address) else _leave(conn, key, turn)
+
+
+def _unlink_place(conn: sa.Connection, key: bytes, turn: Turn) -> bool:
+    row = execute(
+        conn,
+        "DELETE FROM links WHERE platform = :platform AND group_id IN (:workspace, :channel)"
+        " AND tenant_id = :tenant RETURNING group_id",
+        platform=turn.address.platform,
+        workspace=turn.address.workspace,
+        channel=turn.address.channel,
+        tenant=turn.tenant_id,
+    ).first()
+    if row is None:
+        return False
+    detail: dict[str, str | int] = {"platform": turn.address.platform, "group": text(row[0])}
+    note(conn, key, turn.tenant_id, turn.user.id, "group.unlinked", detail, turn.id)
+    return True
+
+
+def _leave(conn: sa.Connection, key: bytes, turn: Turn) -> bool:
+    gone = [
+        forget(conn, key, turn.user, account, by=turn.user.id, turn_id=turn.id)
+        for account in accounts_of(conn, turn.user)
+        if account.platform == turn.address.platform and account.external_id == turn.sender
+    ]
+    return any(gone)
 
 
 def _set_language(conn: sa.Connection, turn: Turn, language: str | None) -> None:

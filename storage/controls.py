@@ -5,6 +5,7 @@ from __future__ import annotations
 import sqlalchemy as sa
 
 from core.buttons import Action, Press
+from core.commands_text import is_shared
 from core.inbox import ControlDone, Edited
 from core.messages import InboundMessage
 from core.refusals import NO_CONVERSATION, Rejected
@@ -16,7 +17,7 @@ from storage.rows import text
 
 
 def stop(conn: sa.Connection, message: InboundMessage) -> ControlDone | Rejected:
-    """Ask every unfinished turn of the conversation to stop, once per event."""
+    """Ask the unfinished turns of the conversation to stop, once per event: a viewer's own ones."""
     who = sender(conn, message.actor, message.group)
     if isinstance(who, Rejected):
         return who
@@ -26,9 +27,11 @@ def stop(conn: sa.Connection, message: InboundMessage) -> ControlDone | Rejected
     conversation_id = find(conn, who.user, message)
     if conversation_id is None:
         return NO_CONVERSATION
-    stopped = cancel_before(conn, conversation_id, 2**62)
+    stopped = cancel_before(conn, conversation_id, 2**62, who.user)
     words = Words(who.language)
     match len(stopped):
+        case 0 if who.user.role is Role.VIEWER and is_shared(message.address):
+            reply = words("Nothing of yours is running in this conversation.")
         case 0:
             reply = words("Nothing is running in this conversation.")
         case 1:
@@ -182,14 +185,19 @@ def _tell(conn: sa.Connection, stopped: tuple[str, ...]) -> tuple[str, ...]:
     return stopped
 
 
-def cancel_before(conn: sa.Connection, conversation_id: str, seq: int) -> tuple[str, ...]:
-    """Ask the unfinished turns before ``seq`` to stop, in this process or another."""
+def cancel_before(conn: sa.Connection, conversation_id: str, seq: int, by: User) -> tuple[str, ...]:
+    """Ask the unfinished turns before ``seq`` to stop, in this process or another.
+
+    A viewer stops nobody else's: a change that an operator began is not theirs to break off.
+    """
     rows = execute(
         conn,
         "UPDATE turns SET cancel_at = {now} WHERE conversation_id = :cid AND seq < :seq"
         " AND seq > (SELECT done_seq FROM conversations WHERE id = :cid)"
+        " AND (CAST(:user AS TEXT) IS NULL OR user_id = :user)"
         " AND status IN ('queued', 'running') AND cancel_at IS NULL RETURNING id",
         cid=conversation_id,
         seq=seq,
+        user=None if by.role.includes(Role.OPERATOR) else by.id,
     ).all()
     return _tell(conn, tuple(text(row[0]) for row in rows))

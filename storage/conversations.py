@@ -6,11 +6,13 @@ import json
 
 import sqlalchemy as sa
 
-from core.commands_conversations import ConversationInfo
+from core.commands_conversations import ConversationInfo, Resumed
+from core.commands_text import is_shared
 from core.conversations import Memory, PastTurn
 from core.errors import Fenced, NotFound
-from core.messages import Attachment, AttachmentRef
+from core.messages import Attachment, AttachmentRef, ConversationAddress
 from core.metering import Settlement
+from core.names import plain_name
 from core.steps import Exchange
 from core.turns import Ending, Outcome, Turn
 from storage.database import Database, execute
@@ -53,7 +55,7 @@ class SqlConversations:
         """See the port."""
         return await self._db.transaction(_new, turn)
 
-    async def resume_conversation(self, turn: Turn, conversation_id: str) -> bool:
+    async def resume_conversation(self, turn: Turn, conversation_id: str) -> Resumed:
         """See the port."""
         return await self._db.transaction(_resume, turn, conversation_id)
 
@@ -68,7 +70,10 @@ class SqlConversations:
     async def messages(
         self, tenant_id: str, user_id: str, conversation_id: str, *, limit: int
     ) -> tuple[MessageRow, ...]:
-        """The newest messages, oldest first. Raises ``NotFound`` when it is not the user's."""
+        """The newest messages, oldest first. Raises ``NotFound`` when it is not the user's.
+
+        Others' commands are not among them: their answers were for their senders' eyes.
+        """
         return await self._db.read(_messages, tenant_id, user_id, conversation_id, limit)
 
 
@@ -112,8 +117,14 @@ def _told(reply: str, outcome: str, notice: str) -> str:
 
 
 def _said(said: str, user_id: str, name: str, turn: Turn) -> str:
-    """A message as the model reads it: in a group it must know who of several people wrote."""
-    return said if user_id == turn.user.id else f"({name} wrote:)\n{said}"
+    """A message as the model reads it: in a group it must know who of several people wrote.
+
+    What others wrote is quoted line by line, so that nobody can write in another one's name.
+    """
+    if user_id == turn.user.id:
+        return said
+    quoted = "\n".join(f"> {line}" for line in said.splitlines())
+    return f"({json.dumps(plain_name(name), ensure_ascii=False)} wrote:)\n{quoted}"
 
 
 def _past(
@@ -246,12 +257,46 @@ def _point(conn: sa.Connection, turn: Turn, conversation_id: str) -> None:
     )
 
 
-def _resume(conn: sa.Connection, turn: Turn, conversation_id: str) -> bool:
-    mine = owned(conn, turn.tenant_id, turn.user.id, conversation_id, lock="{share}")
-    if not mine and not allowed(conn, turn, conversation_id):
-        return False
+def _resume(conn: sa.Connection, turn: Turn, conversation_id: str) -> Resumed:
+    # Locked: of two places that resume it at once, the second takes it from the first.
+    mine = owned(conn, turn.tenant_id, turn.user.id, conversation_id, lock="{row}")
+    shared_here = is_shared(turn.address)
+    if not mine and (shared_here or not allowed(conn, turn, conversation_id)):
+        return Resumed.GONE
     _point(conn, turn, conversation_id)
-    return True
+    lost = [
+        place
+        for place in _pointing(conn, turn.tenant_id, conversation_id)
+        if place != turn.address and (shared_here or is_shared(place))
+    ]
+    for place in lost:
+        execute(
+            conn,
+            "DELETE FROM places WHERE tenant_id = :tenant AND platform = :platform"
+            " AND workspace = :workspace AND channel = :channel AND thread = :thread",
+            tenant=turn.tenant_id,
+            **where(place),
+        )
+    return Resumed.MOVED if lost else Resumed.DONE
+
+
+def _pointing(
+    conn: sa.Connection, tenant_id: str, conversation_id: str
+) -> tuple[ConversationAddress, ...]:
+    """The places where the conversation goes on."""
+    rows = execute(
+        conn,
+        "SELECT platform, workspace, channel, thread FROM places WHERE conversation_id = :cid"
+        " AND tenant_id = :tenant",
+        cid=conversation_id,
+        tenant=tenant_id,
+    ).all()
+    return tuple(
+        ConversationAddress(
+            platform=text(row[0]), workspace=text(row[1]), channel=text(row[2]), thread=text(row[3])
+        )
+        for row in rows
+    )
 
 
 def _messages(
@@ -263,9 +308,11 @@ def _messages(
         conn,
         "SELECT id, text, COALESCE(reply, ''), COALESCE(notice, ''), created_at, status,"
         " COALESCE(outcome, '') FROM turns"
-        " WHERE conversation_id = :cid AND tenant_id = :tenant ORDER BY seq DESC LIMIT :n",
+        " WHERE conversation_id = :cid AND tenant_id = :tenant"
+        " AND (kind = 'message' OR user_id = :user) ORDER BY seq DESC LIMIT :n",
         cid=conversation_id,
         tenant=tenant_id,
+        user=user_id,
         n=limit,
     ).all()
     return tuple(

@@ -15,6 +15,7 @@ from core.messages import AttachmentRef, ConversationAddress, InboundMessage, Ov
 from core.refusals import NO_CONVERSATION, Rejected
 from core.tenants import User
 from core.turns import Turn, TurnKind
+from core.words import sentence
 from storage import albums, controls, files
 from storage.controls import cancel_before
 from storage.database import Database, execute
@@ -81,7 +82,9 @@ class _Offer:
 
 _OTHER_MESSAGE = Rejected(
     code="idempotency_key_reused",
-    sentence="This key was used for another message. Send this one with a key of its own.",
+    sentence=sentence(
+        "This key was used for another message. Send this one with a key of its own."
+    ),
 )
 
 
@@ -111,7 +114,7 @@ def _accept(conn: sa.Connection, message: InboundMessage, offer: _Offer) -> Acce
     turn_id, created_at = inserted
     if message.album:
         albums.wait(conn, position.conversation_id)
-    stopped = _interrupt(conn, message, position)
+    stopped = _interrupt(conn, user, message, position)
     if not position.leased and conn.dialect.name == "postgresql":
         execute(conn, "SELECT pg_notify('turns', '')")
     full = None
@@ -256,11 +259,11 @@ def _insert(
 
 
 def _interrupt(
-    conn: sa.Connection, message: InboundMessage, position: _Position
+    conn: sa.Connection, user: User, message: InboundMessage, position: _Position
 ) -> tuple[str, ...]:
     if message.overlap is not Overlap.INTERRUPT:
         return ()
-    return cancel_before(conn, position.conversation_id, position.seq)
+    return cancel_before(conn, position.conversation_id, position.seq, user)
 
 
 def _turn(
@@ -307,7 +310,9 @@ def _first(
         user=who.user.id,
     ).first()
     if row is None:
-        return Rejected(code="event_taken", sentence="This event id was used by somebody else.")
+        return Rejected(
+            code="event_taken", sentence=sentence("This event id was used by somebody else.")
+        )
     erased = not text(row[3]) and text(row[4]) == "[]"  # no message is stored empty
     # A platform's own id vouches for the message, whose text may have been edited since; a
     # client of ours chooses its keys, and may choose one twice.

@@ -8,12 +8,12 @@ import re
 import sqlalchemy as sa
 
 from core.access import PAIRING_CHARS, PAIRING_TTL_MS, new_code, parse_code
-from core.audit import AuditEntry
 from core.commands_people import LetIn
 from core.messages import Actor
+from core.names import plain_name
 from core.tenants import Role, User
 from core.turns import Turn
-from storage.audit import append_audit
+from storage.accounts import identify, known_as, note
 from storage.database import execute
 from storage.people import insert_user, user_of_row
 from storage.rows import text
@@ -42,10 +42,10 @@ def address_of(actor: Actor) -> str:
 def invited(
     conn: sa.Connection, key: bytes, code: tuple[str, str, int], who: tuple[str, str, Role]
 ) -> User | None:
-    """The invited user of a tenant: a new one, or the one who has the address already.
+    """The invited user of a tenant: a new one, or one who was shut out before the invitation.
 
-    ``code`` is its tenant, its maker and its time; ``who`` the address, name and role. Somebody
-    who was shut out comes back only by an invitation that was made afterwards.
+    ``code`` is its tenant, its maker and its time; ``who`` the address, name and role. Nobody
+    becomes a user who is there already: None then.
     """
     tenant_id, maker, made_at = code
     email, name, role = who
@@ -61,7 +61,7 @@ def invited(
             made=made_at,
         ).first()
         if row is None:
-            return live_user(conn, tenant_id, "email = :value", email)
+            return None
         joined = user_of_row(row)
     note(conn, key, tenant_id, maker, "user.joined", {"user": joined.id, "role": str(role)})
     return joined
@@ -79,46 +79,35 @@ def live_user(conn: sa.Connection, tenant_id: str, which: str, value: str | None
     return None if row is None else user_of_row(row)
 
 
-def identify(conn: sa.Connection, key: bytes, user: User, actor: Actor) -> None:
-    """The actor is this user from now on, and this tenant is the one they chose."""
-    execute(
-        conn,
-        "INSERT INTO identities (platform, workspace, external_id, tenant_id, user_id, created_at,"
-        " chosen_at) VALUES (:platform, :workspace, :id, :tenant, :user, {now}, {now})"
-        " ON CONFLICT (platform, workspace, external_id, tenant_id)"
-        " DO UPDATE SET user_id = excluded.user_id, chosen_at = excluded.chosen_at",
-        platform=actor.platform,
-        workspace=actor.workspace,
-        id=actor.external_id,
-        tenant=user.tenant_id,
-        user=user.id,
-    )
+def ask_in(conn: sa.Connection, actor: Actor, tenant_id: str | None) -> str:
+    """Note a stranger who wants to be let in; the code that an admin needs for it.
+
+    Where they wrote at a place of a tenant, its admins alone can use the code: others may have
+    read it there, too.
+    """
+    execute(conn, "DELETE FROM pairings WHERE expires_at <= {now}")
     execute(
         conn,
         "DELETE FROM pairings WHERE platform = :platform AND workspace = :workspace"
-        " AND external_id = :id",
+        " AND external_id = :id AND COALESCE(tenant_id, '') <> :tenant",
         platform=actor.platform,
         workspace=actor.workspace,
         id=actor.external_id,
+        tenant=tenant_id or "",
     )
-    detail: dict[str, str | int] = {"user": user.id, "platform": actor.platform}
-    note(conn, key, user.tenant_id, user.id, "identity.linked", detail)
-
-
-def ask_in(conn: sa.Connection, actor: Actor) -> str:
-    """Note a stranger who wants to be let in; the code that an admin needs for it."""
-    execute(conn, "DELETE FROM pairings WHERE expires_at <= {now}")
     row = execute(
         conn,
-        "INSERT INTO pairings (code, platform, workspace, external_id, name, created_at,"
-        " expires_at) VALUES (:code, :platform, :workspace, :id, :name, {now}, {now} + :ttl)"
+        "INSERT INTO pairings (code, platform, workspace, external_id, tenant_id, name, created_at,"
+        " expires_at) VALUES (:code, :platform, :workspace, :id, :tenant, :name, {now},"
+        " {now} + :ttl)"
         " ON CONFLICT (platform, workspace, external_id) DO UPDATE SET name = excluded.name"
         " RETURNING code",
         code=parse_code(new_code(PAIRING_CHARS)),
         platform=actor.platform,
         workspace=actor.workspace,
         id=actor.external_id,
-        name=actor.name[:100],
+        tenant=tenant_id,
+        name=plain_name(actor.name),
         ttl=PAIRING_TTL_MS,
     ).one()
     code = text(row[0])
@@ -133,14 +122,18 @@ def let_in(conn: sa.Connection, key: bytes, turn: Turn, code: str, role: Role) -
     row = execute(
         conn,
         "DELETE FROM pairings WHERE code = :code AND expires_at > {now}"
+        " AND (tenant_id IS NULL OR tenant_id = :tenant)"
         " RETURNING platform, workspace, external_id, name",
         code=parse_code(code),
+        tenant=turn.tenant_id,
     ).first()
     if row is None:
         return _let_in_before(conn, turn)
     actor = Actor(
         platform=text(row[0]), workspace=text(row[1]), external_id=text(row[2]), name=text(row[3])
     )
+    if any(one.user.tenant_id == turn.tenant_id for one in known_as(conn, actor)):
+        return None  # they came in another way meanwhile
     email = address_of(actor)
     name = actor.name or email.partition("@")[0]
     joined = insert_user(conn, turn.tenant_id, email, name, role)
@@ -184,17 +177,3 @@ def _let_in_before(conn: sa.Connection, turn: Turn) -> LetIn | None:
 
 def _let_in_of(user: User, platform: str, person: str) -> LetIn:
     return LetIn(name=user.name, platform=platform, person=person, role=user.role)
-
-
-def note(
-    conn: sa.Connection,
-    key: bytes,
-    tenant_id: str,
-    actor: str,
-    action: str,
-    detail: dict[str, str | int],
-    turn_id: str = "",
-) -> None:
-    """Leave an audit row."""
-    entry = AuditEntry(actor=actor, action=action, turn_id=turn_id, detail=detail)
-    append_audit(conn, key, tenant_id, entry)

@@ -7,6 +7,7 @@ from dataclasses import dataclass
 
 import sqlalchemy as sa
 
+from storage.codes import blank_codes
 from storage.database import Database, execute, now_ms
 from storage.rows import integer, text
 
@@ -44,6 +45,7 @@ class SqlOperations:
         """
         forgotten = await self._all(_forget_events)
         await self._all(_forget_controls)
+        await self._all(_blank_codes)
         await self._all(_give_up_deliveries)
         return forgotten
 
@@ -98,6 +100,10 @@ def _forget_controls(conn: sa.Connection) -> int:
         n=BATCH,
     ).all()
     return len(rows)
+
+
+def _blank_codes(conn: sa.Connection) -> int:
+    return blank_codes(conn, BATCH)
 
 
 def _give_up_deliveries(conn: sa.Connection) -> int:

@@ -9,7 +9,9 @@ import sqlalchemy as sa
 from core.errors import NotFound
 from core.fleet.inventory import Server, ServerKind
 from core.ids import new_id
+from core.names import plain_name
 from core.tenants import Role, Tenant, User
+from core.words import sentence
 from storage.database import Database, execute
 from storage.rows import text
 
@@ -120,6 +122,7 @@ def insert_user(
 ) -> User | str:
     """Insert a user with their own identity; a sentence when the address is taken."""
     email = email.casefold()
+    name = plain_name(name) or email.partition("@")[0]
     user = User(id=new_id("usr"), tenant_id=tenant_id, email=email, name=name, role=role)
     row = execute(
         conn,
@@ -132,7 +135,7 @@ def insert_user(
         role=str(role),
     ).first()
     if row is None:
-        return f"{email} is a user of this team already."
+        return sentence("{email} is a user of this team already.", email=email)
     execute(
         conn,
         "INSERT INTO identities (platform, workspace, external_id, tenant_id, user_id, created_at)"

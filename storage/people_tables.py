@@ -81,6 +81,7 @@ pairings = Table(  # strangers who asked to be let in; nothing else is kept of t
     _text("platform"),
     _text("workspace"),
     _text("external_id"),
+    _text("tenant_id", null=True),  # the team of the place they wrote at: it alone lets them in
     _text("name"),
     _int("created_at"),
     _int("expires_at"),

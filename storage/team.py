@@ -7,7 +7,9 @@ from dataclasses import dataclass
 import sqlalchemy as sa
 
 from core.audit import AuditEntry
+from core.names import plain_name
 from core.tenants import Role, User
+from storage.accounts import accounts_of, forget
 from storage.audit import append_audit
 from storage.database import Database, execute
 from storage.people import insert_user, user_of_row
@@ -50,7 +52,7 @@ class SqlTeam:
         return await self._db.transaction(_set_role, self._key, actor, (tenant_id, user_id), role)
 
     async def disable_user(self, tenant_id: str, user_id: str, *, actor: str) -> User | str | None:
-        """Shut a person out, their tokens and those made with them included; as ``set_role``."""
+        """Shut a person out, with their tokens, those made with them, and their chat accounts."""
         return await self._db.transaction(_disable, self._key, actor, (tenant_id, user_id))
 
     async def tokens(self, tenant_id: str, user_id: str | None) -> tuple[TokenRow, ...]:
@@ -79,7 +81,7 @@ def _add(
             " RETURNING id, tenant_id, email, name, role",
             tenant=tenant_id,
             email=email,
-            name=name,
+            name=plain_name(name),
             role=str(role),
         ).first()
         if row is None:
@@ -94,7 +96,7 @@ def _set_role(
     conn: sa.Connection, key: bytes, actor: str, who: tuple[str, str], role: Role
 ) -> User | str | None:
     tenant_id, user_id = who
-    if role is not Role.ADMIN and _admins(conn, tenant_id) == {user_id}:
+    if role is not Role.ADMIN and admins(conn, tenant_id) == {user_id}:
         return _LAST_ADMIN
     row = execute(
         conn,
@@ -115,7 +117,7 @@ def _disable(
     conn: sa.Connection, key: bytes, actor: str, who: tuple[str, str]
 ) -> User | str | None:
     tenant_id, user_id = who
-    if _admins(conn, tenant_id) == {user_id}:
+    if admins(conn, tenant_id) == {user_id}:
         return _LAST_ADMIN
     row = execute(
         conn,
@@ -126,13 +128,21 @@ def _disable(
     ).first()
     if row is None:
         return None
+    user = user_of_row(row)
     revoked = _revoke(conn, tenant_id, "user_id = :key", user_id)
-    detail: dict[str, str | int] = {"user": user_id, "tokens": revoked}
+    accounts = accounts_of(conn, user)
+    for account in accounts:  # who comes back links them again: they may have changed hands
+        forget(conn, key, user, account, by=actor, turn_id="")
+    detail: dict[str, str | int] = {
+        "user": user_id,
+        "tokens": revoked,
+        "accounts": len(accounts),
+    }
     _note(conn, key, tenant_id, actor, "user.disabled", detail)
-    return user_of_row(row)
+    return user
 
 
-def _admins(conn: sa.Connection, tenant_id: str) -> set[str]:
+def admins(conn: sa.Connection, tenant_id: str) -> set[str]:
     """The tenant's admins; locks them, so that two cannot disable each other at once."""
     rows = execute(
         conn,

@@ -85,18 +85,22 @@ async def test_the_first_start_shows_a_code_until_somebody_is_linked(tmp_path: P
     """Only where a chat platform is configured, and only while none of its people is known."""
     settings = _settings(tmp_path)
     async with app.running(settings, app.Role.UP, port=0) as process:
-        assert await first_link_code(process) == ""
+        assert await first_link_code(process, app.Role.UP) == ""
         configured = replace(process, platforms=("telegram",))
-        said = await first_link_code(configured)
+        for role in (app.Role.SERVE, app.Role.WORKER):
+            assert await first_link_code(configured, role) == ""
+        said = await first_link_code(configured, app.Role.UP)
         code = re.search(r"/link ([-0-9A-Z]{14})`", said)
         assert code is not None
+        again = await first_link_code(configured, app.Role.TELEGRAM)  # the code before lives on
+        assert code[1] not in again
         actor = Actor(platform="telegram", workspace="", external_id="1")
         address = ConversationAddress(platform="telegram", workspace="", channel="1", thread="")
         message = InboundMessage(
             event_id="telegram:1", address=address, actor=actor, text=f"/link {code[1]}"
         )
         assert not isinstance(await process.core.inbox.accept(message), Rejected)
-        assert await first_link_code(configured) == ""
+        assert await first_link_code(configured, app.Role.UP) == ""
 
 
 def test_the_slack_manifest_is_printed_for_a_paste(capsys: pytest.CaptureFixture[str]) -> None:

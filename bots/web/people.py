@@ -17,7 +17,11 @@ from bots.web.problems import Problem
 from bots.web.requests import read_body
 from core.access import INVITE_TTL_MS, LINK_TTL_MS
 from core.messages import clean_text
+from core.refusals import Rejected
 from core.tenants import Role, User
+
+_REFUSED = {"not_allowed": HTTPStatus.FORBIDDEN, "user_exists": HTTPStatus.CONFLICT}
+"""Why nobody is invited."""
 
 
 class People(Protocol):
@@ -86,8 +90,8 @@ class Codes(Protocol):
     async def link_code(self, user: User) -> str:
         """A code that makes its sender this user; the older ones of theirs die."""
 
-    async def invite_code(self, by: User, *, email: str, role: Role) -> str:
-        """A code that makes its sender a user of the inviter's team."""
+    async def invite_code(self, by: User, *, email: str, role: Role) -> str | Rejected:
+        """A code that makes its sender a new user of the inviter's team, or why there is none."""
 
 
 class PeopleRoutes:
@@ -167,7 +171,9 @@ class PeopleRoutes:
         )
         return web.Response(status=HTTPStatus.NO_CONTENT)
 
-    @operation(body=CodeBody, status=201, answer=models.Code, errors=(400, 403, 408, 413, 415, 422))
+    @operation(
+        body=CodeBody, status=201, answer=models.Code, errors=(400, 403, 409, 408, 413, 415, 422)
+    )
     async def add_code(self, request: web.Request) -> web.Response:
         """A one-time code: it links a chat account to the caller, or invites as their admin."""
         caller = await self._auth.caller(request)
@@ -178,7 +184,10 @@ class PeopleRoutes:
         else:
             require_admin(caller)
             email, life_ms = body.email, INVITE_TTL_MS
-            code = await self._codes.invite_code(caller.user, email=email, role=body.role)
+            invited = await self._codes.invite_code(caller.user, email=email, role=body.role)
+            if isinstance(invited, Rejected):
+                raise Problem(_REFUSED[invited.code], invited.code, invited.sentence)
+            code = invited
         made = models.Code(kind=body.kind, code=code, email=email, expires_in_s=life_ms // 1000)
         return _json(made, HTTPStatus.CREATED)
 

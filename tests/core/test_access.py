@@ -5,10 +5,20 @@ from __future__ import annotations
 import asyncio
 from dataclasses import dataclass, field, replace
 
+import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from core.access import ALPHABET, CODE_CHARS, Doorman, hash_code, new_code, parse_code
+from core.access import (
+    ALPHABET,
+    CODE_CHARS,
+    Doorman,
+    hash_code,
+    new_code,
+    parse_code,
+    split_confirmation,
+)
+from core.errors import StorageFailure
 from core.messages import Actor, ConversationAddress, InboundMessage
 from core.refusals import STRANGER, UNLINKED, Rejected
 from core.words import Words
@@ -112,14 +122,60 @@ def test_guessing_stops_after_five_wrong_codes() -> None:
     doorman = Doorman(now=time)
     for at in range(5):
         time.at = float(at)
-        assert doorman.too_many(EVE) is None
-        doorman.count_failure(EVE)
-    assert isinstance(doorman.too_many(replace(EVE, name="other name")), Rejected)
-    assert doorman.too_many(replace(EVE, external_id="8")) is None
+        assert doorman.try_code(EVE) is None
+    assert isinstance(doorman.try_code(replace(EVE, name="other name")), Rejected)
+    assert doorman.try_code(replace(EVE, external_id="8")) is None
     time.at = 600.5
-    assert doorman.too_many(EVE) is None
-    doorman.count_failure(EVE)
-    assert isinstance(doorman.too_many(EVE), Rejected)
+    assert doorman.try_code(EVE) is None
+    assert isinstance(doorman.try_code(EVE), Rejected)
+
+
+def test_what_was_no_wrong_guess_does_not_count() -> None:
+    """Good codes, however many; one more than was tried takes nothing back."""
+    doorman = Doorman(now=Time())
+    for _ in range(9):
+        assert doorman.try_code(EVE) is None
+        doorman.take_back(EVE)
+    doorman.take_back(EVE)
+    for _ in range(5):
+        assert doorman.try_code(EVE) is None
+    assert doorman.try_code(EVE) is not None
+
+
+async def test_of_many_messages_at_once_one_is_answered() -> None:
+    """The others arrive while the answer is made."""
+    asked, doorman = Asked(), Doorman(now=Time())
+    answers = await asyncio.gather(
+        *(doorman.answer(message(EVE), STRANGER, asked) for _ in range(30))
+    )
+    assert sum(not answer.quiet for answer in answers) == 1
+    assert len(asked.who) == 1
+
+
+async def test_who_could_not_be_answered_is_answered_next_time() -> None:
+    """A database that fails does not silence a stranger for an hour."""
+    asked, doorman = Asked(), Doorman(now=Time())
+
+    async def broken(_message: InboundMessage) -> str:
+        raise StorageFailure("no")
+
+    with pytest.raises(StorageFailure):
+        await doorman.answer(message(EVE), STRANGER, broken)
+    assert not (await doorman.answer(message(EVE), STRANGER, asked)).quiet
+
+
+@pytest.mark.parametrize(
+    ("typed", "split"),
+    [
+        ("7KQ2-M9XD-04TR", ("7KQ2-M9XD-04TR", False)),
+        ("7KQ2 M9XD  04TR\tConfirm ", ("7KQ2 M9XD 04TR", True)),
+        ("confirm", ("confirm", False)),
+        (" ", (" ", False)),
+    ],
+)
+def test_the_word_behind_a_code(typed: str, split: tuple[str, bool]) -> None:
+    """``confirm`` is no part of the code, and alone it confirms nothing."""
+    assert split_confirmation(typed) == split
 
 
 def test_strangers_do_not_fill_the_memory() -> None:

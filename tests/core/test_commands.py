@@ -6,7 +6,7 @@ from dataclasses import dataclass, field, replace
 from datetime import UTC, datetime
 
 from core.commands import Command, Commands, ConversationInfo, parse_command
-from core.commands_conversations import ConversationCommands, Shared, date_group
+from core.commands_conversations import ConversationCommands, Resumed, Shared, date_group
 from core.inbox import Accepted
 from core.messages import Attachment, ConversationAddress, Overlap
 from core.steps import ToolCall
@@ -73,10 +73,10 @@ class Listed:
         """A new one."""
         return "conv_new"
 
-    async def resume_conversation(self, turn: Turn, conversation_id: str) -> bool:
+    async def resume_conversation(self, turn: Turn, conversation_id: str) -> Resumed:
         """Remember which."""
         self.resumed.append(conversation_id)
-        return True
+        return Resumed.DONE
 
     async def delete_conversation(self, turn: Turn, conversation_id: str) -> str | None:
         """Gone."""

@@ -9,7 +9,7 @@ import pytest
 from core.commands import HELP, parse_command
 from core.private import PRIVATE_WORDS
 from core.tenants import Role
-from tests.support.chat_people import Person, gate_of
+from tests.support.chat_people import Person, chats, gate_of
 from tests.support.core_kit import Site
 
 
@@ -37,10 +37,10 @@ def test_whose_answers_are_private() -> None:
 
 async def test_one_person_links_their_platforms(site: Site) -> None:
     """``/link`` gives a code; sent from another account it makes that one the same user, once."""
-    async with site.open() as house:
+    async with site.open(sinks=chats()) as house:
         reply = (await house.ask("/link")).reply
         assert "15 minutes" in reply
-        assert "links that place" in reply
+        assert "send `/link` there" in reply
         code = code_in(reply)
         ann, eve = Person(house, "A1"), Person(house, "E1")
         welcome = await ann.ask(f"/link {code.lower()}")
@@ -54,7 +54,7 @@ async def test_one_person_links_their_platforms(site: Site) -> None:
 
 async def test_a_code_is_guessed_five_times_at_most(site: Site) -> None:
     """Then even the right one is refused, for a while, without a look at the database."""
-    async with site.open() as house:
+    async with site.open(sinks=chats()) as house:
         eve = Person(house, "E1")
         for _ in range(5):
             assert (await eve.refused("/link AAAA-AAAA-AAAA")).code == "bad_code"
@@ -65,7 +65,7 @@ async def test_a_code_is_guessed_five_times_at_most(site: Site) -> None:
 
 async def test_an_invited_person_comes_in_with_their_role(site: Site) -> None:
     """``/invite EMAIL ROLE`` makes a code that says how it is used; its sender joins the team."""
-    async with site.open() as house:
+    async with site.open(sinks=chats()) as house:
         reply = (await house.ask("/invite New@Example.com operator")).reply
         assert "new@example.com" in reply
         assert f"`/it0 link {code_in(reply)}`" in reply
@@ -78,7 +78,7 @@ async def test_an_invited_person_comes_in_with_their_role(site: Site) -> None:
 
 async def test_a_stranger_is_let_in_by_an_admin(site: Site) -> None:
     """They are shown a code once; an admin types it; their next message is answered."""
-    async with site.open() as house:
+    async with site.open(sinks=chats()) as house:
         bob = Person(house, "12345")
         told = await bob.refused("hello?")
         code = re.search(r"`/invite ([-0-9A-Z]{9})`", told.sentence)
@@ -101,7 +101,7 @@ async def test_a_stranger_is_let_in_by_an_admin(site: Site) -> None:
 @pytest.mark.parametrize("role", [Role.VIEWER, Role.OPERATOR])
 async def test_only_admins_let_people_in(site: Site, role: Role) -> None:
     """Others get a clear sentence; no code is made, nobody waits less."""
-    async with site.open() as house:
+    async with site.open(sinks=chats()) as house:
         user = await house.user(house.admin.tenant_id, "u@example.com", role)
         waiting = await Person(house, "12345").refused("hello?")
         code = re.search(r"`/invite ([-0-9A-Z]{9})`", waiting.sentence)
@@ -116,7 +116,7 @@ async def test_only_admins_let_people_in(site: Site, role: Role) -> None:
 
 async def test_an_invitation_that_is_not_one_is_explained(site: Site) -> None:
     """Wrong roles, addresses and codes change nothing."""
-    async with site.open() as house:
+    async with site.open(sinks=chats()) as house:
         for rest in ("", "eve@example.com owner", "eve@", "@", "AAAA-AAAA", "a b c d"):
             assert (await house.ask(f"/invite {rest}")).outcome == "refused", rest
         assert await house.rows("SELECT COUNT(*) FROM codes") == [(0,)]
@@ -124,7 +124,7 @@ async def test_an_invitation_that_is_not_one_is_explained(site: Site) -> None:
 
 async def test_the_language_is_ones_own_choice(site: Site) -> None:
     """The platform's counts until one chooses; ``auto`` takes the choice back."""
-    async with site.open() as house:
+    async with site.open(sinks=chats()) as house:
         ann = Person(house, "A1", language="zh-hans")
         assert "欢迎" in (await ann.link(house.admin)).reply
         assert "新会话" in (await ann.ask("/new")).reply
@@ -137,20 +137,20 @@ async def test_the_language_is_ones_own_choice(site: Site) -> None:
         await ann.ask("/language auto")
         assert await house.rows("SELECT language FROM users") == [(None,)]
         for word in HELP:
-            if word not in {"stop", "delete", "servers"}:
+            if word not in {"stop", "delete", "servers", "unlink"}:
                 assert re.search("[一-鿿]", (await ann.ask(f"/{word}")).reply), word
 
 
 async def test_a_member_of_two_teams_chooses(site: Site) -> None:
     """By number or name, for private chats; in a linked group the group decides."""
-    async with site.open() as house:
+    async with site.open(sinks=chats()) as house:
         other = await house.tenant("Other")
         ann = Person(house, "A1")
         await ann.link(house.admin, "-100")
         await ann.link(other)
         listed = (await ann.ask("/tenant")).reply
-        assert "1. My team, admin" in listed
-        assert "2. Other, admin (the one you work for now)" in listed
+        assert "1. My team, admin (the one you work for now)" in listed
+        assert "2. Other, admin" in listed
         assert "**My team**" in (await ann.ask("/tenant my TEAM")).reply
         assert house.admin.tenant_id in (await ann.ask("/whoami")).reply
         assert "**Other**" in (await ann.ask("/tenant 2")).reply
@@ -164,7 +164,7 @@ async def test_a_member_of_two_teams_chooses(site: Site) -> None:
 
 async def test_nobody_chooses_a_team_that_is_not_theirs(site: Site) -> None:
     """W15: names, ids and numbers of other teams lead nowhere, and none is named."""
-    async with site.open() as house:
+    async with site.open(sinks=chats()) as house:
         victim = await house.tenant("xcanaryx")
         await Person(house, "V1").link(victim)
         ann = Person(house, "A1")
@@ -177,7 +177,7 @@ async def test_nobody_chooses_a_team_that_is_not_theirs(site: Site) -> None:
 
 async def test_an_admin_chooses_the_teams_engine(site: Site) -> None:
     """One of the installation's; everybody sees it, only an admin changes it, on the record."""
-    async with site.open() as house:
+    async with site.open(sinks=chats()) as house:
         viewer = await house.user(house.admin.tenant_id, "v@example.com", Role.VIEWER)
         assert "`runbook`" in (await house.ask("/engine", viewer)).reply
         assert (await house.ask("/engine runbook", viewer)).outcome == "refused"
@@ -196,7 +196,7 @@ async def test_an_admin_chooses_the_teams_engine(site: Site) -> None:
 
 async def test_the_skills_are_listed(site: Site) -> None:
     """Each with its line, without a model."""
-    async with site.open() as house:
+    async with site.open(sinks=chats()) as house:
         reply = (await house.ask("/skills")).reply
         for skill in house.core.skills.skills:
             assert f"- **{skill.name}**: " in reply
@@ -205,7 +205,7 @@ async def test_the_skills_are_listed(site: Site) -> None:
 
 async def test_whoami_says_where_and_how(site: Site) -> None:
     """Team, platform, language and conversation, for the place where it is asked."""
-    async with site.open() as house:
+    async with site.open(sinks=chats()) as house:
         ann = Person(house, "A1", platform="slack", workspace="T1")
         await ann.link(house.admin, "T1")
         said = await ann.ask("/whoami", "T1", channel="D7")

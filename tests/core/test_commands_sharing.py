@@ -4,13 +4,13 @@ from __future__ import annotations
 
 from core.refusals import Rejected
 from core.tenants import Role
-from tests.support.chat_people import Person
+from tests.support.chat_people import Person, chats
 from tests.support.core_kit import Site
 
 
 async def test_a_conversation_goes_on_on_another_platform(site: Site) -> None:
     """Begun in Slack, resumed in Telegram: the same history; the list says where it was."""
-    async with site.open() as house:
+    async with site.open(sinks=chats()) as house:
         slack = Person(house, "U1", platform="slack", workspace="T1")
         phone = Person(house, "77")
         await slack.link(house.admin, "T1")
@@ -22,6 +22,7 @@ async def test_a_conversation_goes_on_on_another_platform(site: Site) -> None:
         resumed = await phone.ask(f"/resume {begun.conversation_id[-8:]}")
         assert resumed.conversation_id == begun.conversation_id
         assert "Everyone here" not in resumed.reply
+        assert "It goes on here only" in resumed.reply
         went_on = await phone.ask("and now?")
         assert went_on.conversation_id == begun.conversation_id
         assert [past.user_text for past in house.engine.requests[-1].history] == ["about disks"]
@@ -30,7 +31,7 @@ async def test_a_conversation_goes_on_on_another_platform(site: Site) -> None:
 
 async def test_resuming_among_others_warns(site: Site) -> None:
     """In a group or channel everyone can ask about it from then on; a direct message is private."""
-    async with site.open() as house:
+    async with site.open(sinks=chats()) as house:
         slack = Person(house, "U1", platform="slack", workspace="T1")
         phone = Person(house, "77")
         await slack.link(house.admin, "T1")
@@ -43,7 +44,7 @@ async def test_resuming_among_others_warns(site: Site) -> None:
 
 async def test_an_owner_lets_a_colleague_resume(site: Site) -> None:
     """Refused without consent, in words that tell nothing; allowed with it; gone when deleted."""
-    async with site.open() as house:
+    async with site.open(sinks=chats()) as house:
         owner = house.admin
         friend = await house.user(owner.tenant_id, "friend@example.com", Role.VIEWER)
         third = await house.user(owner.tenant_id, "third@example.com", Role.ADMIN)
@@ -79,7 +80,7 @@ async def test_an_owner_lets_a_colleague_resume(site: Site) -> None:
 
 async def test_sharing_needs_an_own_conversation_and_a_colleague(site: Site) -> None:
     """W15: neither another team's people nor another person's conversations can be named."""
-    async with site.open() as house:
+    async with site.open(sinks=chats()) as house:
         outsider = await house.tenant("outsider")
         colleague = await house.user(house.admin.tenant_id, "b@example.com", Role.ADMIN)
         mine = (await house.ask("xcanaryx", place="a")).conversation_id
@@ -110,7 +111,7 @@ async def test_sharing_needs_an_own_conversation_and_a_colleague(site: Site) -> 
 
 async def test_a_share_does_not_outlive_the_colleague(site: Site) -> None:
     """Who was shut out neither lists nor resumes it; the owner's other conversations never."""
-    async with site.open() as house:
+    async with site.open(sinks=chats()) as house:
         friend = await house.user(house.admin.tenant_id, "friend@example.com")
         first = (await house.ask("one", place="a")).conversation_id
         second = (await house.ask("two", place="b")).conversation_id
@@ -130,7 +131,7 @@ async def test_a_share_does_not_outlive_the_colleague(site: Site) -> None:
 
 async def test_consent_can_be_taken_back(site: Site) -> None:
     """From then on the colleague's place begins a new conversation; the owner's stays theirs."""
-    async with site.open() as house:
+    async with site.open(sinks=chats()) as house:
         friend = await house.user(house.admin.tenant_id, "friend@example.com")
         mine = (await house.ask("xcanaryx", place="a")).conversation_id
         await house.ask(f"/share {mine} {friend.email}")

@@ -195,7 +195,7 @@ async def test_the_group_decides_the_tenant(site: Site) -> None:
         other = await house.tenant("elsewhere")
         message = await _in_group(house, "-100")
         code = await gate_of(house).link_code(other)
-        private = replace(message, group=None, text=f"/link {code}", event_id="test:l")
+        private = replace(message, group=None, text=f"/link {code} confirm", event_id="test:l")
         assert isinstance(await house.core.inbox.accept(private), Accepted)
         here = await house.core.inbox.accept(replace(message, event_id="test:1"))
         alone = replace(message.address, channel="7")
@@ -269,7 +269,7 @@ async def test_the_model_knows_who_of_a_group_wrote(site: Site) -> None:
         await house.final(accepted)
         await house.ask("thanks", place="g")
     said = [exchange.user_text for exchange in engine.requests[-1].history]
-    assert said == ["is web-3 up?", "(grace wrote:)\nand web-4?"]
+    assert said == ["is web-3 up?", '("grace" wrote:)\n> and web-4?']
 
 
 def _part(house: House, number: int, text: str = "") -> InboundMessage:

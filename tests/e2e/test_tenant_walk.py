@@ -95,6 +95,11 @@ class Intruder:
             turn_id=self.theirs.id,
         )
 
+    @property
+    def group(self) -> ConversationAddress:
+        """A place that A linked."""
+        return ConversationAddress(platform="telegram", workspace="", channel="-100", thread="")
+
     def calls(self) -> dict[str, Callable[[], Awaitable[object]]]:
         """Each method with A's ids and B's tenant."""
         db, mine, turn = self.house.core.storage.db, self.user, self.theirs
@@ -167,6 +172,7 @@ class Intruder:
             "SqlChoices.choose_team": lambda: choices.choose_team(turn, self.victim_tenant),
             "SqlChoices.set_language": lambda: choices.set_language(turn, "zh"),
             "SqlChoices.set_engine": lambda: choices.set_engine(turn, "theirs"),
+            "SqlChoices.unlink": lambda: choices.unlink(replace(turn, address=self.group)),
             "SqlIntake.take_in": lambda: SqlIntake(db).take_in(turn, (), "forged"),
             "SqlLeases.hand_back": lambda: SqlLeases(db).hand_back(
                 turn, settlements=(), failed=False, pause_ms=0
@@ -251,7 +257,7 @@ async def test_no_method_reaches_another_tenants_rows(site: Site) -> None:
         await house.settled()
         await house.write(
             "INSERT INTO links (platform, group_id, tenant_id, user_id, created_at)"
-            " VALUES ('it0', 'theirs', :t, :u, 1)",
+            " VALUES ('it0', 'theirs', :t, :u, 1), ('telegram', '-100', :t, :u, 1)",
             t=victim.tenant_id,
             u=victim.id,
         )

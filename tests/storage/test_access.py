@@ -15,6 +15,7 @@ from core.turns import Turn, TurnKind
 from storage.access import BAD_CODE, SqlGate
 from storage.audit import SqlAudit
 from storage.choices import SqlChoices
+from storage.codes import MEMBER, NO_ADMIN
 from storage.database import Database, execute
 from storage.joining import address_of
 from storage.people import SqlPeople
@@ -23,6 +24,7 @@ from tests.storage.kit import accept, install, message
 
 KEY = b"k" * 32
 ANN = Actor(platform="telegram", workspace="", external_id="7", name="Ann")
+EVE = Actor(platform="telegram", workspace="", external_id="9", name="Eve")
 BOB = Actor(platform="telegram", workspace="", external_id="8", name="Bob")
 
 
@@ -68,6 +70,13 @@ async def rows(db: Database, sql: str, **values: str) -> list[tuple[object, ...]
     return await db.read(work)
 
 
+async def invite(gate: SqlGate, by: User, email: str, role: Role = Role.VIEWER) -> str:
+    """The code of an invitation."""
+    code = await gate.invite_code(by, email=email, role=role)
+    assert isinstance(code, str), code
+    return code
+
+
 async def write(db: Database, sql: str) -> None:
     """Change the database behind the gate's back."""
 
@@ -86,6 +95,14 @@ async def who(db: Database, actor: Actor) -> list[tuple[object, ...]]:
         platform=actor.platform,
         id=actor.external_id,
     )
+
+
+async def member(db: Database, admin: User, email: str, role: Role = Role.OPERATOR) -> User:
+    """Somebody more of the admin's team."""
+    name = email.partition("@")[0]
+    added = await SqlPeople(db).add_user(admin.tenant_id, email=email, name=name, role=role)
+    assert isinstance(added, User)
+    return added
 
 
 async def other_team(db: Database, name: str = "other") -> User:
@@ -131,7 +148,7 @@ async def test_of_many_who_send_a_code_at_once_one_gets_in(db: Database) -> None
     admin, gate = await install(db), SqlGate(db, KEY)
     for kind, code in (
         ("link", await gate.link_code(admin)),
-        ("invite", await gate.invite_code(admin, email="new@example.com", role=Role.VIEWER)),
+        ("invite", await invite(gate, admin, "new@example.com", Role.VIEWER)),
     ):
         crowd = [
             Actor(platform="telegram", workspace="", external_id=f"{kind}{n}") for n in range(8)
@@ -143,8 +160,8 @@ async def test_of_many_who_send_a_code_at_once_one_gets_in(db: Database) -> None
     assert await rows(db, "SELECT COUNT(*) FROM users") == [(2,)]
 
 
-async def test_a_code_is_not_wasted_in_another_teams_place(db: Database) -> None:
-    """Refused there, with nobody linked; at home it is still good."""
+async def test_a_code_that_was_read_in_another_teams_place_is_used_up(db: Database) -> None:
+    """Refused there with nobody linked, and good nowhere else: everybody there has seen it."""
     admin, gate = await install(db), SqlGate(db, KEY)
     rival = await other_team(db)
     assert await gate.redeem(said(BOB, group="-1"), await gate.link_code(rival)) is None
@@ -152,14 +169,15 @@ async def test_a_code_is_not_wasted_in_another_teams_place(db: Database) -> None
     refused = await gate.redeem(said(ANN, group="-1"), code)
     assert refused is not None
     assert refused.code == "linked_elsewhere"
-    assert await who(db, ANN) == []
-    assert await gate.redeem(said(ANN, group="-2"), code) is None
+    for somebody in (ANN, EVE):
+        assert await gate.redeem(said(somebody), code) == BAD_CODE
+        assert await who(db, somebody) == []
     links = await rows(db, "SELECT group_id, tenant_id FROM links ORDER BY group_id")
-    assert links == [("-1", rival.tenant_id), ("-2", admin.tenant_id)]
+    assert links == [("-1", rival.tenant_id)]
 
 
 async def test_of_two_teams_that_link_a_place_at_once_one_has_it(db: Database) -> None:
-    """The other is told so, and its code and its people stay as they were."""
+    """The other is told so, and its people stay as they were."""
     admin, gate = await install(db), SqlGate(db, KEY)
     rival = await other_team(db)
     ours, theirs = await gate.link_code(admin), await gate.link_code(rival)
@@ -170,13 +188,12 @@ async def test_of_two_teams_that_link_a_place_at_once_one_has_it(db: Database) -
     assert [answer.code for answer in lost] == ["linked_elsewhere"]
     loser = BOB if answers[0] is None else ANN
     assert await who(db, loser) == []
-    assert await gate.redeem(said(loser), theirs if loser is BOB else ours) is None
 
 
 async def test_only_an_admin_links_a_place(db: Database) -> None:
     """An operator's code makes them known in the group, but the group stays nobody's."""
     admin, gate = await install(db), SqlGate(db, KEY)
-    code = await gate.invite_code(admin, email="op@example.com", role=Role.OPERATOR)
+    code = await invite(gate, admin, "op@example.com", Role.OPERATOR)
     assert await gate.redeem(said(BOB, group="-1"), code) is None
     assert await rows(db, "SELECT * FROM links") == []
     refused = await gate.link_group(said(BOB, group="-1"))
@@ -187,15 +204,28 @@ async def test_only_an_admin_links_a_place(db: Database) -> None:
     assert await rows(db, "SELECT * FROM links") == []
 
 
-async def test_an_invitation_makes_a_user_or_finds_the_one_there_is(db: Database) -> None:
-    """A new address joins with the role; somebody who is there keeps theirs."""
+async def test_an_invitation_never_makes_its_sender_somebody_who_is_there(db: Database) -> None:
+    """No invitation of a member, made or sent; whoever knows an address gets nobody's account."""
     admin, gate = await install(db), SqlGate(db, KEY)
-    code = await gate.invite_code(admin, email="New@Example.com", role=Role.OPERATOR)
+    code = await invite(gate, admin, "New@Example.com", Role.OPERATOR)
+    late = await invite(gate, admin, "new@example.com", Role.ADMIN)
     assert await gate.redeem(said(ANN), code) is None
+    assert await gate.redeem(said(ANN), code) is None  # its second delivery is no other person
     assert await who(db, ANN) == [("new@example.com", "operator")]
-    again = await gate.invite_code(admin, email="new@example.com", role=Role.ADMIN)
-    assert await gate.redeem(said(BOB), again) is None
-    assert await who(db, BOB) == [("new@example.com", "operator")]
+    assert await gate.redeem(said(BOB), late) == MEMBER
+    assert await who(db, BOB) == []
+    for email in ("NEW@example.com", admin.email):
+        assert await gate.invite_code(admin, email=email, role=Role.ADMIN) == MEMBER
+
+
+async def test_who_is_no_admin_makes_no_invitation(db: Database) -> None:
+    """It would open nothing; the role of this moment counts, not the one the caller remembers."""
+    admin, gate = await install(db), SqlGate(db, KEY)
+    second = await member(db, admin, "b@example.com", Role.ADMIN)
+    await SqlTeam(db, KEY).set_role(admin.tenant_id, second.id, Role.OPERATOR, actor=admin.id)
+    refused = await gate.invite_code(second, email="x@example.com", role=Role.VIEWER)
+    assert refused == NO_ADMIN
+    assert await rows(db, "SELECT * FROM codes") == []
 
 
 async def test_who_was_shut_out_comes_back_only_by_a_later_invitation(db: Database) -> None:
@@ -208,8 +238,7 @@ async def test_who_was_shut_out_comes_back_only_by_a_later_invitation(db: Databa
     assert isinstance(eve, User)
     kept = [
         await gate.link_code(eve),
-        await gate.invite_code(admin, email=eve.email, role=Role.ADMIN),
-        await gate.invite_code(eve, email="friend@example.com", role=Role.ADMIN),
+        await invite(gate, eve, "friend@example.com", Role.ADMIN),
     ]
     await write(db, "UPDATE codes SET created_at = created_at - 1000")
     await team.disable_user(admin.tenant_id, eve.id, actor=admin.id)
@@ -217,7 +246,7 @@ async def test_who_was_shut_out_comes_back_only_by_a_later_invitation(db: Databa
         assert await gate.redeem(said(BOB), code) == BAD_CODE
     assert await who(db, BOB) == []
     await write(db, "UPDATE users SET disabled_at = disabled_at - 1000 WHERE disabled_at > 0")
-    back = await gate.invite_code(admin, email=eve.email, role=Role.VIEWER)
+    back = await invite(gate, admin, eve.email, Role.VIEWER)
     assert await gate.redeem(said(BOB), back) is None
     assert await who(db, BOB) == [("eve@example.com", "viewer")]
 
@@ -229,7 +258,7 @@ async def test_an_invitation_dies_with_its_makers_right(db: Database) -> None:
         admin.tenant_id, email="b@example.com", name="b", role=Role.ADMIN
     )
     assert isinstance(second, User)
-    code = await gate.invite_code(second, email="friend@example.com", role=Role.ADMIN)
+    code = await invite(gate, second, "friend@example.com", Role.ADMIN)
     await SqlTeam(db, KEY).set_role(admin.tenant_id, second.id, Role.OPERATOR, actor=admin.id)
     assert await gate.redeem(said(BOB), code) == BAD_CODE
     assert await who(db, BOB) == []
@@ -241,9 +270,10 @@ async def test_a_late_second_delivery_does_not_undo_a_choice(db: Database) -> No
     rival = await other_team(db)
     assert await gate.redeem(said(ANN), await gate.link_code(admin)) is None
     code = await gate.link_code(rival)
-    assert await gate.redeem(said(ANN), code) is None
+    assert await gate.redeem(said(ANN), code, confirmed=True) is None
+    assert await choices.choose_team(command(admin, ANN), rival.tenant_id)
     assert await choices.choose_team(command(rival, ANN), admin.tenant_id)
-    assert await gate.redeem(said(ANN), code) is None
+    assert await gate.redeem(said(ANN), code, confirmed=True) is None
     chosen = await rows(
         db, "SELECT tenant_id FROM identities WHERE platform = 'telegram' ORDER BY chosen_at DESC"
     )

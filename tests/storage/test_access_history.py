@@ -23,14 +23,15 @@ from storage.people import SqlPeople
 from storage.sqlite import SqliteDatabase
 
 KEY = b"k" * 32
-PEOPLE, USERS = 3, 4
+PEOPLE, USERS, NOBODY = 3, 4, -1
 GROUPS = (None, "-1", "-2")
 
 numbers = st.integers(0, 5)
+sure = st.sampled_from(["sure", "unsure"])
 steps = st.lists(
     st.one_of(
         st.tuples(st.just("link"), numbers),
-        *[st.tuples(st.just("redeem"), numbers, numbers, st.sampled_from(GROUPS))] * 4,
+        *[st.tuples(st.just("redeem"), numbers, numbers, st.sampled_from(GROUPS), sure)] * 4,
         st.tuples(st.just("expire"), numbers),
         st.tuples(st.just("disable"), numbers),
     ),
@@ -66,19 +67,27 @@ class Model:
                 code.live = False
         self.codes.append(Code(text, user))
 
-    def redeem(self, code: Code, person: int, group: str | None) -> str | None:
+    def redeem(self, code: Code, person: int, group: str | None, *, sure: bool) -> str | None:
         """The refusal's code, or None."""
         if not code.live or code.used_by not in (None, person):
             return "bad_code"
-        if group is not None and self.links.get(group, code.user.tenant_id) != code.user.tenant_id:
+        if code.used_by == person:
+            return None
+        tenant = code.user.tenant_id
+        if group is not None and self.links.get(group, tenant) != tenant:
+            code.used_by = NOBODY
             return "linked_elsewhere"
         if code.user.id in self.disabled:
             return "bad_code"
-        if code.used_by is None:
-            code.used_by = person
-            self.selves[person, code.user.tenant_id] = code.user.id
+        known = {user for (who, _), user in self.selves.items() if who == person}
+        known -= self.disabled
+        if known and code.user.id not in known and (group is not None or not sure):
+            code.used_by = NOBODY if group is not None else None
+            return "known_already"
+        code.used_by = person
+        self.selves[person, tenant] = code.user.id
         if group is not None and code.user.role is Role.ADMIN:
-            self.links.setdefault(group, code.user.tenant_id)
+            self.links.setdefault(group, tenant)
         return None
 
 
@@ -130,8 +139,9 @@ async def _step(db: Database, model: Model, users: list[User], step: tuple[objec
         return
     person, group = numbers[1] % PEOPLE, step[3]
     assert group is None or isinstance(group, str)
-    answer = await gate.redeem(said(person, group), code.text)
-    assert (answer and answer.code) == model.redeem(code, person, group)
+    confirmed = step[4] == "sure"
+    answer = await gate.redeem(said(person, group), code.text, confirmed=confirmed)
+    assert (answer and answer.code) == model.redeem(code, person, group, sure=confirmed)
 
 
 async def _history(path: Path, history: list[tuple[object, ...]]) -> None:

@@ -8,6 +8,7 @@ from dataclasses import replace
 import pytest
 import sqlalchemy as sa
 
+from core.commands_conversations import Resumed
 from core.messages import Attachment, InboundMessage
 from core.refusals import NO_CONVERSATION
 from core.sinks import destination
@@ -109,7 +110,7 @@ async def test_no_place_is_left_pointing_at_an_erased_conversation(pg: PostgresD
             conversations.resume_conversation(elsewhere, turn.conversation_id)
         )
         await blocked(pg)
-    assert not await resuming
+    assert await resuming is Resumed.GONE
 
 
 async def test_a_place_that_points_at_a_deleted_conversation_begins_anew(db: Database) -> None:

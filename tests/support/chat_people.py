@@ -7,9 +7,16 @@ from dataclasses import dataclass
 from core.inbox import Acceptance, Accepted
 from core.messages import Actor, ConversationAddress, InboundMessage
 from core.refusals import Rejected
+from core.sinks import ReplySink
 from core.tenants import User
 from storage.access import SqlGate
+from tests.core.test_drafts import Platform
 from tests.support.core_kit import Final, House
+
+
+def chats() -> dict[str, ReplySink]:
+    """Sinks of both platforms that take everything: replies are delivered at once."""
+    return {"telegram": Platform(), "slack": Platform()}
 
 
 def gate_of(house: House) -> SqlGate:
@@ -67,5 +74,5 @@ class Person:
         return rejected
 
     async def link(self, user: User, group: str | None = None) -> Final:
-        """Become the user, by a code."""
-        return await self.ask(f"/link {await gate_of(self.house).link_code(user)}", group)
+        """Become the user, by a code, whoever one was."""
+        return await self.ask(f"/link {await gate_of(self.house).link_code(user)} confirm", group)

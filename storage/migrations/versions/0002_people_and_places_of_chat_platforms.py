@@ -99,7 +99,9 @@ def _create_tables() -> None:
     op.create_index("codes_age", "codes", ["expires_at"])
     op.create_table(
         "pairings",
-        *(_text(name) for name in ("code", "platform", "workspace", "external_id", "name")),
+        *(_text(name) for name in ("code", "platform", "workspace", "external_id")),
+        _text("tenant_id", null=True),
+        _text("name"),
         _int("created_at"),
         _int("expires_at"),
         sa.PrimaryKeyConstraint("code"),
