@@ -35,10 +35,12 @@ MAX_PARTS = 10
 _FORGED = sentence("This button is not yours, or no longer works.")
 
 _LINK = sentence(
-    "{problem} An admin of the team makes a code with `/link` (in a private chat "
-    "with me, or as `it0 link` on the server) and sends `/link CODE` here.",
+    "{problem} An admin of the team whom I know sends `/link` here, without a code. One "
+    "whom I do not know yet sends `/link CODE` here; `it0 link` on the server makes the "
+    "code.",
     problem=UNLINKED.sentence,
 )
+"""As the core says it to a stranger; here it is a group that is told."""
 
 _log = structlog.get_logger()
 
