@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 
 import structlog
 
@@ -24,6 +24,7 @@ from bots.slack.events import (
 )
 from bots.slack.fields import Json, text
 from bots.slack.notices import Notices, as_typed
+from bots.slack.order import Order, channel_of
 from bots.slack.people import People
 from bots.slack.ports import Recent
 from bots.slack.seldom import Seldom
@@ -53,9 +54,15 @@ class Handlers:
     recent: Recent
     notices: Notices
     seldom: Seldom
+    order: Order = field(default_factory=Order)
 
     async def event(self, body: Json) -> None:
-        """An event. Raises ``StorageFailure`` and ``DeliveryFailed``."""
+        """An event, after those of its channel before. Raises as ``_event``."""
+        async with self.order.of(channel_of(body)):
+            await self._event(body)
+
+    async def _event(self, body: Json) -> None:
+        """Raises ``StorageFailure`` and ``DeliveryFailed``."""
         workspace = workspace_of(body)
         if text(body, "event", "type") in {"app_uninstalled", "tokens_revoked"}:
             await self._removed(body, workspace)

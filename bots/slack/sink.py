@@ -27,6 +27,8 @@ from core.sinks import DeliveryFailed, Destination, SinkLimits, Throttled, View
 from core.words import Words
 
 EDIT_INTERVAL_S = 1.0
+SETTLE_S = 5.0
+"""A post without an answer may still appear for so long; then it is looked for."""
 _MOST_REMEMBERED = 10_000
 _AGENT_METHODS_MISSING = frozenset({"unknown_method", "missing_scope", "not_allowed_token_type"})
 
@@ -86,8 +88,6 @@ class SlackSink:
         self._statuses: OrderedDict[str, str] = OrderedDict()
         self._admitted: OrderedDict[str, None] = OrderedDict()
         """Turns that have a place among the streams that may begin now."""
-        self._unposted: OrderedDict[str, None] = OrderedDict()
-        """Turns that only this process works on, and of which nothing was posted."""
 
     @property
     def limits(self) -> SinkLimits:
@@ -97,6 +97,7 @@ class SlackSink:
             edit_interval_s=EDIT_INTERVAL_S,
             measure=_measure,
             findable=True,
+            settle_s=SETTLE_S,
         )
 
     async def draft(self, to: Destination, view: View) -> bool:
@@ -115,8 +116,6 @@ class SlackSink:
         busy = self._pace.busy(place.workspace, channel_key(place.channel))
         if not busy and self._pace.fits(place.workspace, PLACEHOLDERS):
             return False
-        self._unposted[to.turn_id] = None
-        shrink(self._unposted, _MOST_REMEMBERED)
         if place.thread:
             await self._show_status(place, to.turn_id, view.status or _thinking(to))
         return True
@@ -131,7 +130,6 @@ class SlackSink:
             raise
 
     async def _post(self, place: Place, to: Destination, part: int, view: View) -> str:
-        self._unposted.pop(to.turn_id, None)
         if not view.final and self._may_stream(place, to):
             shown = "" if view.text == PLACEHOLDER else view.text
             ts = await self._streams.start(place, to, shown)
@@ -140,6 +138,7 @@ class SlackSink:
                 await self._show_status(place, str(ref), view.status)
                 return str(ref)
         async with self._turn_to_post(place, final=view.final):
+            to.check()
             answer = await self._send(
                 place,
                 "chat.postMessage",
@@ -166,6 +165,7 @@ class SlackSink:
             await self._pace.final(place.workspace, "chat.update")
         else:
             self._pace.preview(place.workspace, "chat.update")
+        to.check()
         tag = metadata(to.turn_id, known.part)
         await self._send(place, "chat.update", to, view, ts=known.ts, metadata=tag)
 
@@ -176,8 +176,6 @@ class SlackSink:
         part), else the untagged one of this rank, which is a stream that was not finished:
         turns of a conversation never overlap.
         """
-        if to.turn_id in self._unposted:  # asking would cost one of 50 calls a minute
-            return None
         place = await self._place_if_any(to)
         if place is None:
             return None

@@ -10,6 +10,7 @@ from __future__ import annotations
 import asyncio
 import json
 import random
+import time
 from collections.abc import Awaitable, Callable, Coroutine
 from dataclasses import dataclass, field
 
@@ -24,6 +25,8 @@ from core.sinks import DeliveryFailed
 HEARTBEAT_S = 15.0
 """A connection without an answer to a ping for so long is dead."""
 FIRST_PAUSE_S = 0.5
+SHORT_S = 2.0
+"""A connection that is told to go after less than this is not replaced at once."""
 LONGEST_PAUSE_S = 30.0
 WRONG_TOKEN_PAUSE_S = 60.0
 DRAIN_S = 20.0
@@ -61,10 +64,12 @@ class SocketMode:
         pause = FIRST_PAUSE_S
         try:
             while True:
+                began = time.monotonic()
                 try:
                     await self._connection()
                     pause = FIRST_PAUSE_S
-                    continue
+                    if time.monotonic() - began > SHORT_S:
+                        continue
                 except Refused as refusal:
                     pause = self._refused(refusal, pause)
                 except (DeliveryFailed, aiohttp.ClientError, OSError, TimeoutError):

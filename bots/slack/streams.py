@@ -17,7 +17,8 @@ from bots.slack.render import stream_text
 from bots.slack.workspaces import Installation
 from core.sinks import Destination, Throttled
 
-_UNKNOWN = frozenset({"unknown_method", "method_not_supported_for_channel_type", "not_allowed"})
+_NOT_HERE = frozenset({"method_not_supported_for_channel_type", "not_allowed"})
+_MOST_CHANNELS = 2_000
 _MOST_OPEN = 2_000
 _MOST_BEGUN = 10_000
 
@@ -52,12 +53,15 @@ class Streams:
     _open: OrderedDict[tuple[str, str], _Stream] = field(default_factory=OrderedDict)
     _begun: OrderedDict[tuple[str, str], str] = field(default_factory=OrderedDict)
     """The turns whose streams this process began, also long after."""
+    _not_here: OrderedDict[tuple[str, str], None] = field(default_factory=OrderedDict)
+    """Channels of a kind in which Slack does not stream."""
     _without: set[str] = field(default_factory=set)
     """Workspaces whose Slack does not stream."""
 
     def admit(self, place: Place) -> bool:
         """Take a place among the streams that may begin now, if it can be streamed there."""
-        if not place.thread or place.workspace in self._without:
+        where = (place.workspace, place.channel)
+        if not place.thread or place.workspace in self._without or where in self._not_here:
             return False
         return self.pace.fits(place.workspace, "chat.startStream")
 
@@ -176,5 +180,8 @@ class Streams:
     def _note(self, place: Place, method: str, refusal: Refused) -> None:
         if refusal.limited:
             self.pace.punished(place.workspace, method, refusal.retry_after_s or 1.0)
-        elif refusal.reason in _UNKNOWN:
+        elif refusal.reason == "unknown_method":
             self._without.add(place.workspace)
+        elif refusal.reason in _NOT_HERE:
+            self._not_here[place.workspace, place.channel] = None
+            shrink(self._not_here, _MOST_CHANNELS)

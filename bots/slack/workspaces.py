@@ -182,12 +182,26 @@ class Workspaces:
         self._known.pop(workspace, None)
 
     async def remove(self, workspace: str) -> None:
-        """The workspace took its token back."""
+        """The workspace took its token back; a late word of that must not cost a newer one."""
+        self._known.pop(workspace, None)
+        found = await self.of(workspace)
+        if found is None or await self._works(found):
+            return
         await self._installs.revoke(PLATFORM, workspace)
         self._known.pop(workspace, None)
         if self._own is not None and self._own.workspace == workspace:
             self._own = None
             _log.error("slack.token_revoked", variable="SLACK_BOT_TOKEN")
+
+    async def _works(self, installation: Installation) -> bool:
+        """Whether Slack takes the token. Raises ``DeliveryFailed`` where that is not known."""
+        try:
+            await installation.call("auth.test")
+        except Refused as refusal:
+            if refusal.reason in DEAD_TOKEN:
+                return False
+            raise
+        return True
 
     async def check(self) -> str | None:
         """What is wrong with the configured token, in a sentence; None when it is good."""

@@ -122,13 +122,11 @@ async def test_other_peoples_messages_are_never_taken(place: Desk) -> None:
 
 
 async def test_answers_without_previews_are_posted_once(place: Desk) -> None:
-    """Where edits run short nothing is shown before the end, and Slack need not be searched."""
+    """Where edits run short nothing is shown before the end; the answer can be found."""
     sink = place.sink()
     while not await sink.draft(place.to(place.ask_directly()), View(text="")):
         pass
     to = place.to(place.ask_directly(), turn="turn_2")
     assert await sink.draft(to, View(text=""))
-    assert await sink.find(to, 1) is None
-    assert place.fake.calls("conversations.history") == []
     ref = await sink.post(to, 1, _final("One."))
     assert await sink.find(to, 1) == ref

@@ -48,8 +48,18 @@ async def test_an_installation_goes_before_the_configured_token(fake: SlackFake,
     await workspaces.save(second.id, second.bot_user_id, second.bot_token)
     found = await workspaces.need(second.id)
     assert (await found.call("auth.test"))["team_id"] == second.id
+    second.revoke_token()
     await workspaces.remove(second.id)
     assert await workspaces.of(second.id) is None
+
+
+async def test_a_late_removal_does_not_cost_a_new_installation(fake: SlackFake, api: Api) -> None:
+    """Slack repeats the event for minutes; by then the app may have been installed again."""
+    team = fake.team("acme")
+    workspaces = Workspaces(api, Memory(), None)
+    await workspaces.save(team.id, team.bot_user_id, team.bot_token)
+    await workspaces.remove(team.id)
+    assert (await workspaces.need(team.id)).token == team.bot_token
 
 
 async def test_the_sdk_never_repeats_a_call_by_itself(fake: SlackFake, api: Api) -> None:
