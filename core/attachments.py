@@ -18,6 +18,7 @@ from core.errors import BadAttachment
 from core.image_work import is_laborious
 from core.messages import MAX_ATTACHMENT_BYTES, MAX_ATTACHMENTS, Attachment, clean_text
 from core.threads import DaemonThreads
+from core.words import Sentence, sentence
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -34,7 +35,7 @@ _CHECKED_ANIMATION_PIXELS = 100_000_000
 _CHECKED_FRAMES = 50
 """And up to this many frames: a frame costs time however small it is."""
 
-_ACCEPTED = "IT0 takes png, jpeg, gif and webp images, PDF and text"
+_ACCEPTED = sentence("IT0 takes png, jpeg, gif and webp images, PDF and text")
 
 _IMAGES = {
     b"\x89PNG\r\n\x1a\n": "image/png",
@@ -52,24 +53,24 @@ _SUFFIXES = {
     "application/pdf": (".pdf",),
 }
 _FOREIGN = (
-    (b"MZ", "a Windows program"),
-    (b"\x7fELF", "a Linux program"),
-    (b"\xcf\xfa\xed\xfe", "a macOS program"),
-    (b"PK\x03\x04", "a zip archive or an Office document; save a document as PDF"),
-    (b"\x1f\x8b", "a gzip archive; unpack it first"),
-    (b"BZh", "a bzip2 archive; unpack it first"),
-    (b"\xfd7zXZ", "an xz archive; unpack it first"),
-    (b"(\xb5/\xfd", "a zstd archive; unpack it first"),
-    (b"7z\xbc\xaf", "a 7z archive; unpack it first"),
-    (b"Rar!", "a rar archive; unpack it first"),
-    (b"\xd0\xcf\x11\xe0", "an old Office document; save it as PDF"),
-    (b"II*\x00", "a TIFF image; save it as png or jpeg"),
-    (b"MM\x00*", "a TIFF image; save it as png or jpeg"),
-    (b"SQLite format 3", "a database"),
-    (b"OggS", "a sound file"),
-    (b"ID3", "a sound file"),
-    (b"fLaC", "a sound file"),
-    (b"\x1aE\xdf\xa3", "a video"),
+    (b"MZ", sentence("a Windows program")),
+    (b"\x7fELF", sentence("a Linux program")),
+    (b"\xcf\xfa\xed\xfe", sentence("a macOS program")),
+    (b"PK\x03\x04", sentence("a zip archive or an Office document; save a document as PDF")),
+    (b"\x1f\x8b", sentence("a gzip archive; unpack it first")),
+    (b"BZh", sentence("a bzip2 archive; unpack it first")),
+    (b"\xfd7zXZ", sentence("an xz archive; unpack it first")),
+    (b"(\xb5/\xfd", sentence("a zstd archive; unpack it first")),
+    (b"7z\xbc\xaf", sentence("a 7z archive; unpack it first")),
+    (b"Rar!", sentence("a rar archive; unpack it first")),
+    (b"\xd0\xcf\x11\xe0", sentence("an old Office document; save it as PDF")),
+    (b"II*\x00", sentence("a TIFF image; save it as png or jpeg")),
+    (b"MM\x00*", sentence("a TIFF image; save it as png or jpeg")),
+    (b"SQLite format 3", sentence("a database")),
+    (b"OggS", sentence("a sound file")),
+    (b"ID3", sentence("a sound file")),
+    (b"fLaC", sentence("a sound file")),
+    (b"\x1aE\xdf\xa3", sentence("a video")),
 )
 _PDF_HEADER = re.compile(rb"\s*(?:\xef\xbb\xbf)?%PDF-\d\.\d")
 _PDF_ENCRYPTED = re.compile(rb"/Encrypt\s*(?:<<|\d+\s+\d+\s+R)")
@@ -95,8 +96,13 @@ def check_attachments(items: Sequence[Attachment]) -> tuple[Attachment, ...]:
     """
     if len(items) > MAX_ATTACHMENTS:
         name = _clean_name(items[MAX_ATTACHMENTS].name, MAX_ATTACHMENTS)
-        message = f"{name} is one file too many: a message takes at most {MAX_ATTACHMENTS} files."
-        raise BadAttachment(message)
+        raise BadAttachment(
+            sentence(
+                "{name} is one file too many: a message takes at most {most} files.",
+                name=name,
+                most=MAX_ATTACHMENTS,
+            )
+        )
     total = 0
     for index, item in enumerate(items):
         total += len(item.data)
@@ -105,13 +111,21 @@ def check_attachments(items: Sequence[Attachment]) -> tuple[Attachment, ...]:
     return tuple(_check(item, index) for index, item in enumerate(items))
 
 
-def _too_large(name: str, size: int, total: int) -> str:
+def _too_large(name: str, size: int, total: int) -> Sentence:
     limit = MAX_ATTACHMENT_BYTES // 1024 // 1024
     if size == total:
-        return f"{name} is too large ({size / 1024 / 1024:.1f} MB): at most {limit} MB are taken."
-    return (
-        f"{name} is too much: with it the files of this message have "
-        f"{total / 1024 / 1024:.1f} MB, and at most {limit} MB are taken."
+        return sentence(
+            "{name} is too large ({size:.1f} MB): at most {most} MB are taken.",
+            name=name,
+            size=size / 1024 / 1024,
+            most=limit,
+        )
+    return sentence(
+        "{name} is too much: with it the files of this message have {total:.1f} MB, and at most "
+        "{most} MB are taken.",
+        name=name,
+        total=total / 1024 / 1024,
+        most=limit,
     )
 
 
@@ -119,7 +133,7 @@ def _check(item: Attachment, index: int) -> Attachment:
     name = _clean_name(item.name, index)
     data = item.data
     if not data:
-        raise BadAttachment(f"{name} is empty.")
+        raise BadAttachment(sentence("{name} is empty.", name=name))
     media_type = _image_type(data)
     if media_type:
         _check_image(name, data)
@@ -143,7 +157,9 @@ def _check_image(name: str, data: bytes) -> None:
     from PIL import Image  # noqa: PLC0415  # heavy: only when there is an image
 
     if is_laborious(data):
-        raise BadAttachment(f"{name} is an unusually made image; save it again as a plain one.")
+        raise BadAttachment(
+            sentence("{name} is an unusually made image; save it again as a plain one.", name=name)
+        )
     try:
         with _open(data) as image:
             _check_size(name, image)
@@ -155,7 +171,7 @@ def _check_image(name: str, data: bytes) -> None:
     except (Image.DecompressionBombError, Image.DecompressionBombWarning, MemoryError) as error:
         raise BadAttachment(_too_many_pixels(name)) from error
     except Exception as error:  # a decoder of hostile data may raise anything
-        message = f"{name} is a damaged or incomplete image; send it again."
+        message = sentence("{name} is a damaged or incomplete image; send it again.", name=name)
         raise BadAttachment(message) from error
 
 
@@ -168,13 +184,18 @@ def _open(data: bytes) -> ImageFile:
 def _check_size(name: str, image: ImageFile) -> None:
     width, height = image.size
     if max(width, height) > MAX_IMAGE_SIDE or width * height > MAX_IMAGE_PIXELS:
-        raise BadAttachment(_too_many_pixels(name, f"{width} x {height} pixels"))
+        size = sentence("{width} x {height} pixels", width=width, height=height)
+        raise BadAttachment(_too_many_pixels(name, size))
 
 
-def _too_many_pixels(name: str, size: str = "too many pixels") -> str:
-    return (
-        f"{name} has {size}; at most {MAX_IMAGE_SIDE} on a side and "
-        f"{MAX_IMAGE_PIXELS // 1_000_000} million in all are taken. Make it smaller."
+def _too_many_pixels(name: str, size: Sentence | None = None) -> Sentence:
+    return sentence(
+        "{name} has {size}; at most {side} on a side and {most} million in all are taken. Make it "
+        "smaller.",
+        name=name,
+        size=size or sentence("too many pixels"),
+        side=MAX_IMAGE_SIDE,
+        most=MAX_IMAGE_PIXELS // 1_000_000,
     )
 
 
@@ -203,23 +224,29 @@ def _decode_frames(image: ImageFile, limit: int) -> None:
 def _check_pdf(name: str, data: bytes) -> None:
     tail = data[-_PDF_TAIL:]
     if b"%%EOF" not in tail or b"startxref" not in data:
-        raise BadAttachment(f"{name} is an incomplete PDF; send it again.")
+        raise BadAttachment(sentence("{name} is an incomplete PDF; send it again.", name=name))
     if _PDF_ENCRYPTED.search(data):
-        raise BadAttachment(f"{name} is a protected PDF; save it without a password.")
+        raise BadAttachment(
+            sentence("{name} is a protected PDF; save it without a password.", name=name)
+        )
 
 
 def _refuse_foreign(name: str, data: bytes) -> None:
     if data[4:8] == b"ftyp":
         brand = data[8:12]
         what = (
-            "a HEIC or AVIF image; save it as jpeg"
+            sentence("a HEIC or AVIF image; save it as jpeg")
             if brand in (b"heic", b"heix", b"mif1", b"avif", b"hevc")
-            else "a video or sound file"
+            else sentence("a video or sound file")
         )
-        raise BadAttachment(f"{name} is {what}. {_ACCEPTED}.")
+        raise BadAttachment(_foreign(name, what))
     for magic, what in _FOREIGN:
         if data.startswith(magic) and not (magic in (b"MZ", b"BZh", b"ID3") and _is_utf8(data)):
-            raise BadAttachment(f"{name} is {what}. {_ACCEPTED}.")
+            raise BadAttachment(_foreign(name, what))
+
+
+def _foreign(name: str, what: Sentence) -> Sentence:
+    return sentence("{name} is {what}. {accepted}.", name=name, what=what, accepted=_ACCEPTED)
 
 
 def _is_utf8(data: bytes) -> bool:
@@ -232,10 +259,16 @@ def _is_utf8(data: bytes) -> bool:
 def _text(name: str, data: bytes) -> str:
     text = _decoded(data)
     if text is None or "\0" in text or _is_binary(text):
-        raise BadAttachment(f"{name} is not a type of file that can be read. {_ACCEPTED}.")
+        raise BadAttachment(
+            sentence(
+                "{name} is not a type of file that can be read. {accepted}.",
+                name=name,
+                accepted=_ACCEPTED,
+            )
+        )
     text = clean_text(_ESCAPES.sub("", text)).removeprefix("\ufeff")
     if not text.strip():
-        raise BadAttachment(f"{name} holds nothing but blank space.")
+        raise BadAttachment(sentence("{name} holds nothing but blank space.", name=name))
     return text
 
 

@@ -6,8 +6,11 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 
 from core.engines.engine import Engine
+from core.words import Sentence, sentence
 
-HOW_TO_GET: Mapping[str, str] = {"claude_api": "set ANTHROPIC_API_KEY and restart IT0"}
+HOW_TO_GET: Mapping[str, Sentence] = {
+    "claude_api": sentence("set ANTHROPIC_API_KEY and restart IT0")
+}
 """What an engine that is not configured needs."""
 
 
@@ -27,8 +30,14 @@ class Engines:
             return engine
         configured = ", ".join(self.engines)
         if wanted in HOW_TO_GET:
-            return (
-                f"The engine {wanted} is not configured: {HOW_TO_GET[wanted]}. "
-                f"Configured: {configured}."
+            return sentence(
+                "The engine {engine} is not configured: {how}. Configured: {configured}.",
+                engine=wanted,
+                how=HOW_TO_GET[wanted],
+                configured=configured,
             )
-        return f"There is no engine {wanted!r}. Configured: {configured}."
+        return sentence(
+            "There is no engine {engine}. Configured: {configured}.",
+            engine=repr(wanted),
+            configured=configured,
+        )

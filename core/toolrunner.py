@@ -30,6 +30,7 @@ from core.tools import (
     check_arguments,
 )
 from core.turns import Turn
+from core.words import sentence
 
 MAX_OUTPUT_CHARS = 30_000
 """Longest tool output that reaches a model; more is cut with a note."""
@@ -64,10 +65,11 @@ class NoApprovals:
     async def decide(self, turn: Turn, call: ToolCall, arguments: Arguments) -> Approved | Denied:  # noqa: ARG002  # the port's signature
         """Deny, and say what to do instead."""
         return Denied(
-            sentence=(
-                f"{call.name} is disruptive (level L2) and needs a human's approval. This "
+            sentence=sentence(
+                "{tool} is disruptive (level L2) and needs a human's approval. This "
                 "installation cannot ask for approvals yet, so it was not run. Run it "
-                "yourself on the server if it is needed now."
+                "yourself on the server if it is needed now.",
+                tool=call.name,
             )
         )
 
@@ -141,14 +143,24 @@ class TurnTools(ToolDoor):
         role, needed = self.turn.user.role, least_role(level)
         if needed is None:
             reason = tool.why_forbidden(arguments)
-            because = f": {reason}" if reason else ""
-            return (
-                f"{call.name} with these arguments is forbidden (level L3), whoever asks{because}."
+            if not reason:
+                return sentence(
+                    "{tool} with these arguments is forbidden (level L3), whoever asks.",
+                    tool=call.name,
+                )
+            return sentence(
+                "{tool} with these arguments is forbidden (level L3), whoever asks: {reason}.",
+                tool=call.name,
+                reason=reason,
             )
         if not role.includes(needed):
-            return (
-                f"{call.name} needs the role {needed} (level {level.name}); "
-                f"you are {role}. Ask an admin of your team."
+            return sentence(
+                "{tool} needs the role {needed} (level {level}); you are {role}. Ask an admin of "
+                "your team.",
+                tool=call.name,
+                needed=needed,
+                level=level.name,
+                role=role,
             )
         if level is Level.L2:
             verdict = await self.runner.gate.decide(self.turn, call, arguments)

@@ -11,22 +11,26 @@ from core.engines.claude_faults import OVERLOADED, RATE_LIMITED, Fault, too_long
 from core.engines.replies import joined_text
 from core.events import Completed, Notice, StopReason, TextReset
 from core.steps import ModelStep, Step
+from core.words import sentence
 
 MAX_MODEL_CALLS = 30
 _MAX_RESETS = 2
 """How often an answer that was already visible may start again."""
 _LONGEST_BACKOFF_S = 8.0
 
-_LIMIT = (
-    f"Stopped after {MAX_MODEL_CALLS} model calls in one turn. "
-    'Say "continue" to go on from here, or split the task.'
+_LIMIT = sentence(
+    "Stopped after {calls} model calls in one turn. "
+    'Say "continue" to go on from here, or split the task.',
+    calls=MAX_MODEL_CALLS,
 )
-_CUT = 'The answer was cut at its length limit. Say "continue" to get the rest.'
-_FULL = (
+_CUT = sentence('The answer was cut at its length limit. Say "continue" to get the rest.')
+_FULL = sentence(
     "The conversation fills the model's memory. Start a new one with /new, or send smaller files."
 )
-_DECLINED = "The model declined to answer this. Ask in other words, or ask for something else."
-_EMPTY = "The model gave no answer. Ask again in other words."
+_DECLINED = sentence(
+    "The model declined to answer this. Ask in other words, or ask for something else."
+)
+_EMPTY = sentence("The model gave no answer. Ask again in other words.")
 
 
 def ending_of(steps: Sequence[Step]) -> Completed | None:
@@ -52,12 +56,11 @@ def ending_of(steps: Sequence[Step]) -> Completed | None:
 def announcement(fault: Fault, steps: Sequence[Step], *, shown: bool) -> Notice | TextReset:
     """What the user is told about a retry; visible text of the failed try is taken back."""
     busy = fault.reason in (RATE_LIMITED.reason, OVERLOADED.reason)
-    what = "Anthropic is busy" if busy else "The connection to Anthropic failed"
+    what = sentence("Anthropic is busy") if busy else sentence("The connection to Anthropic failed")
     if not shown:
-        return Notice(text=f"{what}; trying again.")
-    return TextReset(
-        text=joined_text(steps), reason=f"{what} in the middle of the answer; it starts again."
-    )
+        return Notice(text=sentence("{problem}; trying again.", problem=what))
+    reason = sentence("{problem} in the middle of the answer; it starts again.", problem=what)
+    return TextReset(text=joined_text(steps), reason=reason)
 
 
 class Retries:

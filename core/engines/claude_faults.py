@@ -10,11 +10,8 @@ from dataclasses import dataclass, replace
 from http import HTTPStatus
 
 from core.errors import EngineFailure
+from core.words import sentence
 
-_WITHOUT_A_MODEL = (
-    " To look at the servers without a model, choose the engine runbook "
-    "(`it0 chat --engine runbook`)."
-)
 _HELPED_OFFLINE = frozenset({"unreachable", "stalled", "overloaded", "rate_limited", "bad_key"})
 """Reasons for which no message gets an answer from a model for a while."""
 
@@ -37,8 +34,14 @@ class Fault:
 
     def failure(self) -> EngineFailure:
         """The exception that tells the user, and what still works when no model does."""
-        hint = _WITHOUT_A_MODEL if self.reason in _HELPED_OFFLINE else ""
-        return EngineFailure(f"{self.sentence}{hint}", reason=self.reason)
+        if self.reason not in _HELPED_OFFLINE:
+            return EngineFailure(self.sentence, reason=self.reason)
+        said = sentence(
+            "{problem} To look at the servers without a model, choose the engine runbook "
+            "(`it0 chat --engine runbook`).",
+            problem=self.sentence,
+        )
+        return EngineFailure(said, reason=self.reason)
 
 
 class CallFailed(Exception):
@@ -52,86 +55,109 @@ class CallFailed(Exception):
 
 UNREACHABLE = Fault(
     reason="unreachable",
-    sentence="Anthropic cannot be reached from this machine. Check the network, the proxy and "
-    "ANTHROPIC_BASE_URL, then send the message again.",
+    sentence=sentence(
+        "Anthropic cannot be reached from this machine. Check the network, the proxy and "
+        "ANTHROPIC_BASE_URL, then send the message again."
+    ),
     retry=True,
     spent=False,
 )
 UNTRUSTED = Fault(
     reason="untrusted_certificate",
-    sentence="The certificate of the Anthropic address is not trusted. If a private authority "
-    "signed it, put that authority's file into IT0_ANTHROPIC_CA_FILE and restart IT0.",
+    sentence=sentence(
+        "The certificate of the Anthropic address is not trusted. If a private authority "
+        "signed it, put that authority's file into IT0_ANTHROPIC_CA_FILE and restart IT0."
+    ),
     spent=False,
 )
 BAD_CA_FILE = Fault(
     reason="bad_ca_file",
-    sentence="The file in IT0_ANTHROPIC_CA_FILE cannot be read as PEM certificates. Correct it "
-    "and restart IT0.",
+    sentence=sentence(
+        "The file in IT0_ANTHROPIC_CA_FILE cannot be read as PEM certificates. Correct it "
+        "and restart IT0."
+    ),
     spent=False,
 )
 DROPPED = Fault(
     reason="dropped",
-    sentence="The connection to Anthropic broke in the middle of the answer. "
-    "Send the message again.",
+    sentence=sentence(
+        "The connection to Anthropic broke in the middle of the answer. Send the message again."
+    ),
     retry=True,
 )
 CUT = Fault(
     reason="cut",
-    sentence="Anthropic ended the answer before it was complete. Send the message again.",
+    sentence=sentence("Anthropic ended the answer before it was complete. Send the message again."),
     retry=True,
 )
 STALLED = Fault(
     reason="stalled",
-    sentence="Anthropic stopped answering. Send the message again in a few minutes.",
+    sentence=sentence("Anthropic stopped answering. Send the message again in a few minutes."),
     retry=True,
 )
 MALFORMED = Fault(
     reason="malformed",
-    sentence="Anthropic sent something that is not a valid answer. Send the message again; if "
-    "this repeats, check the proxy or gateway in front of it.",
+    sentence=sentence(
+        "Anthropic sent something that is not a valid answer. Send the message again; if "
+        "this repeats, check the proxy or gateway in front of it."
+    ),
     retry=True,
 )
 OVERLOADED = Fault(
     reason="overloaded",
-    sentence="Anthropic is overloaded right now. Send the message again in a few minutes.",
+    sentence=sentence(
+        "Anthropic is overloaded right now. Send the message again in a few minutes."
+    ),
     retry=True,
 )
 SERVER_ERROR = Fault(
     reason="server_error",
-    sentence="Anthropic has an internal problem right now. Send the message again in a few "
-    "minutes.",
+    sentence=sentence(
+        "Anthropic has an internal problem right now. Send the message again in a few minutes."
+    ),
     retry=True,
 )
 RATE_LIMITED = Fault(
     reason="rate_limited",
-    sentence="Anthropic's rate limit for this API key is reached. Send the message again in a "
-    "few minutes.",
+    sentence=sentence(
+        "Anthropic's rate limit for this API key is reached. Send the message again in a "
+        "few minutes."
+    ),
     retry=True,
 )
 _BAD_KEY = Fault(
     reason="bad_key",
-    sentence="Anthropic refused the API key. Put a valid key into ANTHROPIC_API_KEY and restart "
-    "IT0.",
+    sentence=sentence(
+        "Anthropic refused the API key. Put a valid key into ANTHROPIC_API_KEY and restart IT0."
+    ),
 )
 _NO_CREDIT = Fault(
     reason="no_credit",
-    sentence="The Anthropic account of this API key has no credit left. Add credit in the "
-    "Anthropic console, then send the message again.",
+    sentence=sentence(
+        "The Anthropic account of this API key has no credit left. Add credit in the "
+        "Anthropic console, then send the message again."
+    ),
 )
 _TOO_LARGE = Fault(
     reason="too_large",
-    sentence="The message with its files and history is too large for Anthropic. Send fewer or "
-    "smaller files, or start a new conversation with /new.",
+    sentence=sentence(
+        "The message with its files and history is too large for Anthropic. Send fewer or "
+        "smaller files, or start a new conversation with /new."
+    ),
 )
 _WRONG_ADDRESS = Fault(
     reason="wrong_address",
-    sentence="The Anthropic address does not offer the Messages API. Correct ANTHROPIC_BASE_URL "
-    "and restart IT0.",
+    sentence=sentence(
+        "The Anthropic address does not offer the Messages API. Correct ANTHROPIC_BASE_URL "
+        "and restart IT0."
+    ),
 )
 _REJECTED = Fault(
     reason="rejected",
-    sentence="Anthropic rejected the request as invalid. Leave out attached files or start a "
-    "new conversation with /new; if that does not help, report it to the operator.",
+    sentence=sentence(
+        "Anthropic rejected the request as invalid. Leave out attached files or start a "
+        "new conversation with /new; if that does not help, report it to the operator."
+    ),
 )
 _OVERLOADED_STATUS = 529
 _BY_STATUS = {
@@ -168,17 +194,22 @@ def too_long_to_wait(fault: Fault) -> Fault:
     """The same fault, given up because the provider asked for more patience than we have."""
     seconds = fault.retry_after_s or 0
     minutes = max(1, round(seconds / 60))
-    when = f"{minutes} minute{'s' if minutes > 1 else ''}"
+    when = sentence("{count} minutes", count=minutes) if minutes > 1 else sentence("1 minute")
     if seconds >= 2 * 3600:
-        when = f"{round(seconds / 3600)} hours"
-    what = "is overloaded"
+        when = sentence("{count} hours", count=round(seconds / 3600))
     if fault.reason == RATE_LIMITED.reason:
-        what = "has reached the rate limit of this API key"
-    return Fault(
-        reason=fault.reason,
-        sentence=f"Anthropic {what} and asks to wait about {when}. "
-        "Send the message again after that.",
-    )
+        said = sentence(
+            "Anthropic has reached the rate limit of this API key and asks to wait about {when}. "
+            "Send the message again after that.",
+            when=when,
+        )
+    else:
+        said = sentence(
+            "Anthropic is overloaded and asks to wait about {when}. Send the message again after "
+            "that.",
+            when=when,
+        )
+    return Fault(reason=fault.reason, sentence=said)
 
 
 def _fault_of(status: int, kind: str | None, model: str, told: str) -> Fault:
@@ -187,16 +218,22 @@ def _fault_of(status: int, kind: str | None, model: str, told: str) -> Fault:
     if status == HTTPStatus.FORBIDDEN:
         return Fault(
             reason="forbidden",
-            sentence=f"Anthropic does not allow this API key to use the model {model!r}. "
-            "Use a key with access to it, or set IT0_MODEL to another model and restart IT0.",
+            sentence=sentence(
+                "Anthropic does not allow this API key to use the model {model}. Use a key with "
+                "access to it, or set IT0_MODEL to another model and restart IT0.",
+                model=repr(model),
+            ),
         )
     if status == HTTPStatus.NOT_FOUND and kind is None:
         return _WRONG_ADDRESS
     if status == HTTPStatus.NOT_FOUND:
         return Fault(
             reason="unknown_model",
-            sentence=f"Anthropic does not know the model {model!r}. Set IT0_MODEL to a "
-            "model that your key may use and restart IT0.",
+            sentence=sentence(
+                "Anthropic does not know the model {model}. Set IT0_MODEL to a model that your key "
+                "may use and restart IT0.",
+                model=repr(model),
+            ),
         )
     if kind == "overloaded_error":
         return OVERLOADED

@@ -197,6 +197,10 @@ async def test_the_group_decides_the_tenant(site: Site) -> None:
         code = await gate_of(house).link_code(other)
         private = replace(message, group=None, text=f"/link {code} confirm", event_id="test:l")
         assert isinstance(await house.core.inbox.accept(private), Accepted)
+        await house.write(
+            "UPDATE identities SET chosen_at = chosen_at + 1000000000000000 WHERE tenant_id = :t",
+            t=other.tenant_id,
+        )
         here = await house.core.inbox.accept(replace(message, event_id="test:1"))
         alone = replace(message.address, channel="7")
         there = await house.core.inbox.accept(

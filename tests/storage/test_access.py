@@ -232,11 +232,13 @@ async def test_who_was_shut_out_comes_back_only_by_a_later_invitation(db: Databa
     """Codes that were made before they left are dead, their own and those of others."""
     admin, gate = await install(db), SqlGate(db, KEY)
     team = SqlTeam(db, KEY)
+    early = await invite(gate, admin, "eve@example.com", Role.ADMIN)
     eve = await SqlPeople(db).add_user(
         admin.tenant_id, email="eve@example.com", name="eve", role=Role.ADMIN
     )
     assert isinstance(eve, User)
     kept = [
+        early,
         await gate.link_code(eve),
         await invite(gate, eve, "friend@example.com", Role.ADMIN),
     ]
