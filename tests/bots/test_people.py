@@ -189,3 +189,11 @@ async def test_codes_are_made_for_oneself_and_by_admins_for_others(api: Api) -> 
         {"kind": "other"},
     ):
         assert (await api.call("POST", "/api/v1/codes", wrong))[0] == 422, wrong
+    member = {"kind": "invite", "email": "V@example.com"}
+    status, problem = await api.call("POST", "/api/v1/codes", member)
+    assert (status, problem["code"]) == (409, "user_exists")
+    assert "`/link`" in problem["detail"]
+    operator = operator_token(api.core.storage.keys.derive("tokens"), "v@example.com")
+    as_viewer = {"Authorization": f"Bearer {operator}"}
+    status, problem = await api.call("POST", "/api/v1/codes", invitation, **as_viewer)
+    assert (status, problem["code"]) == (403, "not_allowed")

@@ -8,14 +8,17 @@ from dataclasses import replace
 import pytest
 
 from core.inbox import Accepted, ControlDone
+from core.messages import Overlap
 from core.refusals import Rejected
-from core.tenants import Role
+from core.tenants import Role, User
 from storage.codes import SHOWN_MS
 from storage.operations import SqlOperations
+from storage.team import SqlTeam
 from tests.core.test_commands_people import code_in
 from tests.fakes.scripted_engine import Say, ScriptedEngine
 from tests.support.chat_people import Person, chats, gate_of
-from tests.support.core_kit import House, Site
+from tests.support.core_gate import Gate
+from tests.support.core_kit import House, Probe, Site
 
 GROUP = "-100"
 
@@ -195,25 +198,46 @@ async def test_what_one_was_let_read_is_not_resumed_among_others(site: Site) -> 
 
 async def test_a_viewer_stops_their_own_alone(site: Site) -> None:
     """What an operator asked in a group goes on; an operator stops everything."""
-    async with site.open(sinks=chats()) as house:
+    gate = Gate()
+    tools = [Probe("look").tool()]
+    async with site.open(gate.engine(), tools=tools, sinks=chats()) as house:
         ann, vic = await team(house)
-        await ann.ask("x", GROUP)
-        await house.write("UPDATE conversations SET lease_owner = 'other'")
-        theirs = await ann.say("drain web-1", GROUP)
+        theirs = await ann.say("hold on, drain web-1", GROUP)
+        await gate.reached.wait()
         own = await vic.say("is it done?", GROUP)
         assert isinstance(theirs, Accepted)
         assert isinstance(own, Accepted)
+        speech = replace(vic.message("stop!", GROUP), overlap=Overlap.INTERRUPT)
+        interrupting = await house.core.inbox.accept(speech)
+        assert isinstance(interrupting, Accepted)
+        assert interrupting.stopped == (own.turn_id,)
         stopped = await vic.say("/stop", GROUP)
         assert isinstance(stopped, ControlDone)
-        assert stopped.stopped == (own.turn_id,)
+        assert stopped.stopped == (interrupting.turn_id,)
         none = await vic.say("/stop", GROUP)
         assert isinstance(none, ControlDone)
         assert none.reply.startswith("Nothing of yours")
         everything = await ann.say("/stop", GROUP)
         assert isinstance(everything, ControlDone)
         assert everything.stopped == (theirs.turn_id,)
-        await house.write("UPDATE conversations SET lease_owner = NULL")
         await house.settled()
+
+
+async def test_who_was_shut_out_links_their_accounts_anew(site: Site) -> None:
+    """Coming back brings back the person, not the accounts that may have changed hands."""
+    async with site.open(sinks=chats()) as house:
+        _, vic = await team(house)
+        viewer = (await house.rows("SELECT id FROM users WHERE email = 'vic@example.com'"))[0][0]
+        changes = SqlTeam(house.core.storage.db, house.core.storage.keys.derive("audit"))
+        tenant = house.admin.tenant_id
+        await changes.disable_user(tenant, str(viewer), actor=house.admin.id)
+        assert '"2"' in (await audited(house, "identity.unlinked"))[0]
+        back = await changes.add_user(
+            tenant, email="vic@example.com", name="vic", role=Role.VIEWER, actor=house.admin.id
+        )
+        assert isinstance(back, User)
+        assert (await vic.refused("hello")).code == "unknown_person"
+        assert "**vic**" in (await Person(house, "22").link(back)).reply
 
 
 async def test_who_asked_in_a_teams_group_is_let_in_by_that_team(site: Site) -> None:

@@ -143,6 +143,19 @@ async def test_codes_end(db: Database) -> None:
     assert await who(db, ANN) == []
 
 
+async def test_first_codes_outlive_a_restart(db: Database) -> None:
+    """At most three live at a time; none is made once somebody is known."""
+    admin, gate = await install(db), SqlGate(db, KEY)
+    codes = []
+    for _ in range(5):
+        codes.append(await gate.first_link_code(admin))
+        await write(db, "UPDATE codes SET created_at = created_at - 10")
+    assert await rows(db, "SELECT COUNT(*) FROM codes") == [(3,)]
+    assert await gate.redeem(said(ANN), str(codes[0])) == BAD_CODE
+    assert await gate.redeem(said(ANN), str(codes[2])) is None
+    assert await gate.first_link_code(admin) is None
+
+
 async def test_of_many_who_send_a_code_at_once_one_gets_in(db: Database) -> None:
     """The same code from several people in the same moment: one winner, no second user."""
     admin, gate = await install(db), SqlGate(db, KEY)
