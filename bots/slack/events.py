@@ -8,7 +8,7 @@ answer each other for ever.
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 from bots.slack.fields import Json, node, nodes, number, text
 from bots.slack.text import Names, after_slash, as_command, mentions, plain
@@ -190,7 +190,8 @@ def _changed(event: Json, bot: Bot, names: Names) -> Happening | None:
         return None
     if text(message, "edited", "user") != text(message, "user"):
         return None
-    return Changed(message=_inbound(message, channel, bot, names))
+    said = _inbound(message, channel, bot, names)
+    return Changed(message=replace(said, edit=text(message, "edited", "ts")))
 
 
 def _deleted(event: Json, previous: Json, bot: Bot) -> Deleted | None:

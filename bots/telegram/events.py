@@ -89,7 +89,9 @@ def translate(update: Update, me: Me) -> Happening | None:
         said = _message(update.edited_message, me)
         if not isinstance(said, Said) or not said.addressed:
             return None
-        return Edit(message=replace(said.message, album=None))
+        at = update.edited_message.edit_date
+        mark = "" if at is None else str(int(at.timestamp()))
+        return Edit(message=replace(said.message, album=None, edit=mark))
     if update.callback_query is not None:
         return _pressed(update.callback_query, me)
     if update.my_chat_member is not None:

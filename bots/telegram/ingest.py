@@ -8,6 +8,7 @@ brings them again in their order.
 from __future__ import annotations
 
 import asyncio
+import time
 from collections import OrderedDict
 from collections.abc import Awaitable, Callable, Mapping
 from dataclasses import dataclass, field
@@ -36,6 +37,8 @@ PATIENCE_S = 5.0
 """How long the end of the process waits for what is being stored."""
 MAX_DONE = 5000
 MAX_TRIES = 3
+GIVE_UP_S = 60.0
+"""An update that makes us crash, as often and for as long, is given up; its chat is told."""
 """An update that crashes us so often is dropped: it would hold up its chat for ever."""
 
 _log = structlog.get_logger()
@@ -55,7 +58,9 @@ class Ingest:
     me: Me
     _open: dict[int, Task] = field(default_factory=dict)
     _tails: dict[str, Task] = field(default_factory=dict)
-    _failures: OrderedDict[int, int] = field(default_factory=OrderedDict)
+    now: Callable[[], float] = time.monotonic
+    _failures: OrderedDict[int, tuple[int, float]] = field(default_factory=OrderedDict)
+    """How often an update made us crash, and since when."""
     _done: OrderedDict[int, None] = field(default_factory=OrderedDict)
     """Updates that were stored: the platform may bring one again."""
 
@@ -113,8 +118,9 @@ class Ingest:
             except Exception:
                 telemetry.LOOP_ERRORS.labels("telegram").inc()
                 _log.exception("telegram.update_failed", update=number)
-                if self._tried(number) < MAX_TRIES:
+                if not self._hopeless(number):
                     raise
+                self.reception.lost(happening)
 
         task = asyncio.create_task(follow())
         self._tails |= dict.fromkeys(chats, task)
@@ -131,12 +137,13 @@ class Ingest:
         if not task.cancelled() and task.exception() is None:
             self._note(number)
 
-    def _tried(self, number: int) -> int:
-        """How often this update made us crash."""
-        tries = self._failures[number] = self._failures.pop(number, 0) + 1
+    def _hopeless(self, number: int) -> bool:
+        """Whether this update made us crash too often, for too long."""
+        tries, since = self._failures.pop(number, (0, self.now()))
+        self._failures[number] = (tries + 1, since)
         while len(self._failures) > MAX_DONE:
             self._failures.popitem(last=False)
-        return tries
+        return tries + 1 >= MAX_TRIES and self.now() - since >= GIVE_UP_S
 
     def _note(self, number: int) -> None:
         self._failures.pop(number, None)

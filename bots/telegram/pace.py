@@ -45,6 +45,9 @@ MAX_WAIT_S = 30.0
 """A final text that would wait longer here is left to the sweeper."""
 BUSY_S = 0.25
 """When to ask again where another call of the chat is under way."""
+TOGETHER_S = 5.0
+"""Chats that are punished within this time are punished together."""
+MIN_TOTAL_PER_S = 5.0
 MAX_CHATS = 10_000
 _FOR_FINALS = 4
 """Tokens of all chats together that edits of previews leave alone."""
@@ -106,6 +109,10 @@ class Pace:
     """Set by the first draft that is punished: from then on each takes a token."""
     _chats: OrderedDict[int, _Chat] = field(default_factory=OrderedDict)
     _total: _Bucket = field(init=False)
+    _punished: dict[int, float] = field(default_factory=dict)
+    """Chats punished just now, and when."""
+    _pauses: int = 0
+    """How often all chats had to be silent."""
 
     def __post_init__(self) -> None:
         """Begin with full buckets."""
@@ -121,10 +128,10 @@ class Pace:
         chat.finals += 1
         try:
             while True:
-                penalties = chat.penalties
+                penalties = (chat.penalties, self._pauses)
                 await self._wait_for_token(chat)
                 async with chat.line:
-                    if chat.penalties != penalties:
+                    if (chat.penalties, self._pauses) != penalties:
                         continue  # punished meanwhile: the token was worth nothing
                     chat.called_at = self.now()
                     yield
@@ -185,6 +192,13 @@ class Pace:
         chat.debt = 0
         chat.penalties += 1
         chat.drafts_at = now + NO_DRAFTS_S
+        self._punished[chat_id] = now
+        self._punished = {key: at for key, at in self._punished.items() if now - at < TOGETHER_S}
+        if len(self._punished) > 1:
+            # Not this chat alone: the bot as a whole is too fast, and each call makes it longer.
+            slower = max(MIN_TOTAL_PER_S, self._total.per_s * STRICT_SHARE)
+            self._total = _Bucket(1, slower, 1, max(until, self._total.at))
+            self._pauses += 1
 
     async def _wait_for_token(self, chat: _Chat) -> None:
         """Take it, and sleep until it is there."""

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import time
 from dataclasses import dataclass, field
 
 import structlog
@@ -16,6 +17,7 @@ POLL_S = 50
 """How long Telegram may hold a poll; its own limit."""
 LOOK_S = 0.25
 """While something is not stored yet, look for more: another chat's is not held up."""
+SHORT_S = 0.5
 FIRST_PAUSE_S = 1.0
 LONGEST_PAUSE_S = 30.0
 STORAGE_PAUSE_S = 0.5
@@ -77,6 +79,7 @@ class Polling:
         """Outlives every outage."""
         backoff = Backoff()
         while True:
+            began = time.monotonic()
             try:
                 raws = await self.client.updates(self._offset(), 0 if self._open else POLL_S, KINDS)
             except TelegramError as error:
@@ -85,6 +88,8 @@ class Polling:
                     await self._take_over()
                 continue
             backoff.good()
+            if not raws and not self._open and time.monotonic() - began < SHORT_S:
+                await asyncio.sleep(SHORT_S)  # a server that does not hold polls
             self._again.clear()
             self._highest = max((int(raw["update_id"]) for raw in raws), default=0)
             for raw in raws:

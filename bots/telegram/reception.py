@@ -12,7 +12,7 @@ import structlog
 from telegram.error import TelegramError
 
 from bots.telegram.client import Client
-from bots.telegram.events import Added, Edit, Moved, Pressed, Said, Shut, Unusable
+from bots.telegram.events import Added, Edit, Happening, Moved, Pressed, Said, Shut, Unusable
 from bots.telegram.notices import Notices
 from core.buttons import Action, BadButton, Buttons, Press
 from core.inbox import Acceptance, ControlDone, Inbox
@@ -173,6 +173,16 @@ class Reception:
                 _log.info("telegram.press_not_answered", reason=error.message)
 
         self.notices.run(answer(), pressed.address.channel)
+
+    def lost(self, happening: Happening) -> None:
+        """Say that a message could not be taken; it is our fault."""
+        if isinstance(happening, Said) and happening.addressed:
+            message = happening.message
+            said = Words(message.actor.language)(
+                "Something went wrong here, and your message was not taken. Send it again, or "
+                "tell the operator to look into the log."
+            )
+            self.notices.say(message.address, said, reply_to=message.source_ref)
 
     def _explain(self, unusable: Unusable) -> None:
         """Once a minute: who sends a pack of stickers needs to be told once."""

@@ -78,9 +78,11 @@ class TelegramSink:
                 message_thread_id=_thread(to.address),
                 entities=body.entities or None,
             )
-        except (UnknownMethod, BadRequest) as error:
+        except UnknownMethod as error:
             _log.info("telegram.no_drafts", reason=error.message)
             self._drafts = False
+        except BadRequest as error:  # this draft alone; the answer comes as a message
+            _log.info("telegram.draft_refused", reason=error.message)
         except Forbidden as error:
             raise failure(error) from error
         except FloodWait as error:
@@ -117,6 +119,7 @@ class TelegramSink:
         if self.sender.current(chat_id) == chat_id:  # a supergroup has other ids
             admitted = self.pace.final(chat_id) if view.final else self.pace.preview(chat_id)
             async with admitted:
+                to.check()
                 if await self._edit(chat_id, message_id, view, self._keyboard(to, view)):
                     return
         if not view.final:
@@ -189,6 +192,7 @@ class TelegramSink:
     async def _post(self, to: Destination, part: int, place: Place, view: View) -> str:
         async with self._admit_post(to, part, place.chat_id, view):
             self._held.pop(to.turn_id, None)
+            to.check()
             return await self._send(place, shown(view), self._keyboard(to, view))
 
     def _admit_post(

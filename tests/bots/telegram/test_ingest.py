@@ -10,7 +10,7 @@ import structlog
 
 from bots.telegram.events import Said
 from bots.telegram.events_text import Me
-from bots.telegram.ingest import MAX_DONE, MAX_TRIES, Behind, Ingest
+from bots.telegram.ingest import GIVE_UP_S, MAX_DONE, MAX_TRIES, Behind, Ingest
 from core.errors import StorageBusy
 from tests.bots.telegram.test_events import payload
 
@@ -22,6 +22,12 @@ class Desk:
     heard: list[str] = field(default_factory=list)
     hold: dict[str, asyncio.Event] = field(default_factory=dict)
     broken: dict[str, Exception] = field(default_factory=dict)
+    lost_messages: list[str] = field(default_factory=list)
+
+    def lost(self, happening: object) -> None:
+        """Tell a chat that its message is given up."""
+        assert isinstance(happening, Said)
+        self.lost_messages.append(happening.message.text)
 
     async def said(self, said: Said) -> None:
         """Hear a message."""
@@ -109,13 +115,17 @@ async def test_an_update_is_taken_once() -> None:
     assert desk.heard == ["a1"]
 
 
-async def test_poison_is_dropped_after_a_few_tries() -> None:
-    """A bug of ours must not hold up a chat for ever; a full disk may."""
+async def test_poison_is_given_up_after_a_while_and_said() -> None:
+    """A bug of ours must not hold up a chat for ever; a full disk may. The chat is told."""
     desk = Desk(broken={"a1": RuntimeError("a bug"), "b1": StorageBusy("busy")})
     ingest = ingest_of(desk)
-    for _ in range(MAX_TRIES - 1):
+    clock = [0.0]
+    ingest.now = lambda: clock[0]
+    for _ in range(MAX_TRIES + 2):
         assert await finish(ingest.take(update(1, "a1"))) != [None]
+    clock[0] = GIVE_UP_S
     assert await finish(ingest.take(update(1, "a1"))) == [None]
+    assert desk.lost_messages == ["a1"]
     for _ in range(MAX_TRIES + 2):
         assert await finish(ingest.take(update(2, "b1"))) != [None]
 

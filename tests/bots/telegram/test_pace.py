@@ -182,3 +182,20 @@ async def test_memory_is_bounded() -> None:
         assert await made(pace.preview(chat))
     assert len(pace._chats) == MAX_CHATS
     assert pace._chats[-1].strict
+
+
+def test_chats_that_are_punished_together_slow_the_bot_down() -> None:
+    """Then the bot as a whole is too fast: everybody is silent for the penalty, then slower."""
+    simulation = Simulation()
+    pace = pace_of(simulation)
+
+    async def play() -> None:
+        pace.punished(1, 3)
+        assert await made(pace.placeholder(3))
+        pace.punished(2, 3)
+        assert not await made(pace.placeholder(3))
+        before = simulation.at
+        async with pace.final(3):
+            assert simulation.at >= before + 3
+
+    simulation.play(play())
