@@ -14,7 +14,7 @@ from settings import Settings
 async def _main(rest_s: float) -> None:
     settings = Settings.from_environment(os.environ)
     async with app.running(settings, app.Role.UP) as process:
-        print(ready_banner(process), file=sys.stderr)
+        print(await ready_banner(process, app.Role.UP), file=sys.stderr)
         await asyncio.sleep(rest_s)
         print(*sorted({name.partition(".")[0] for name in sys.modules}), flush=True)
 

@@ -34,7 +34,7 @@ def _check_reader(conn: sa.Connection, tenant_id: str, user_id: str, turn_id: st
         conn,
         "SELECT 1 FROM turns t JOIN conversations c ON c.id = t.conversation_id"
         " WHERE t.id = :id AND t.tenant_id = :tenant AND c.deleted_at IS NULL"
-        " AND (t.user_id = :user OR c.user_id = :user)",
+        " AND (t.user_id = :user OR (c.user_id = :user AND t.kind = 'message'))",
         id=turn_id,
         tenant=tenant_id,
         user=user_id,

@@ -76,6 +76,9 @@ def test_codes_from_the_terminal_let_people_in(
     assert _redeem(settings, codes[0], "1") == ("zoe@example.com", "operator")
     assert not isinstance(_redeem(settings, codes[1], "2"), Rejected)
     assert isinstance(_redeem(settings, codes[1], "3"), Rejected)
+    capsys.readouterr()
+    assert main(["user", "invite", "Zoe@example.com"]) == 1
+    assert "`/link`" in capsys.readouterr().err
     assert main(["user", "invite", "not an address"]) == 1
     assert main(["link", "--as", "nobody@example.com"]) == 1
     assert "nobody@example.com" in capsys.readouterr().err

@@ -7,6 +7,7 @@ from dataclasses import replace
 
 import pytest
 
+from core.errors import NotFound
 from core.inbox import Accepted, ControlDone
 from core.messages import Overlap
 from core.refusals import Rejected
@@ -46,7 +47,7 @@ async def test_others_private_answers_are_not_read_through_the_conversation(site
         asked = await vic.ask("is all well?", GROUP)
         await ann.ask("yes?", GROUP)
         await ann.ask("/invite eve@example.com admin", GROUP)
-        await ann.ask("/link", GROUP)
+        made = await ann.ask("/link", GROUP)
         owner = await house.rows(
             "SELECT user_id FROM conversations WHERE id = :id", id=asked.conversation_id
         )
@@ -57,6 +58,8 @@ async def test_others_private_answers_are_not_read_through_the_conversation(site
             "is all well?",
             "yes?",
         ]
+        with pytest.raises(NotFound):
+            await house.core.streams.check(house.admin.tenant_id, str(owner[0][0]), made.turn_id)
         await house.settled()
 
 
