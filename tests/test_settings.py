@@ -125,7 +125,7 @@ def test_a_platform_that_is_configured_by_half_is_refused(
 ) -> None:
     """What cannot work is said at the start, without the secrets."""
     with pytest.raises(SettingsError) as refused:
-        _read(**values)
+        Settings.from_environment(values, None)
     assert named in refused.value.sentence
     assert "ABC " not in refused.value.sentence
 
