@@ -28,7 +28,7 @@ run: $(VENV)/.run ## install what is needed and start IT0 (one process, SQLite, 
 	@exec $(VENV)/bin/it0 up
 
 test: check ## install, check, and run the fast tests (under 10 minutes)
-	@$(PY) -m pytest -m "not slow"
+	@$(PY) -m pytest -m "not slow" -n 3 --dist loadfile
 
 test-slow: $(VENV)/.dev ## the slow tests: short chaos runs, benchmarks' limits, the install itself
 	@$(PY) -m pytest -m slow

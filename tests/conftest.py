@@ -51,7 +51,7 @@ def _fail_skip(report: pytest.TestReport | pytest.CollectReport) -> None:
 def _no_inherited_settings(monkeypatch: pytest.MonkeyPatch) -> None:
     """No test, and no process a test starts, sees the settings of whoever runs the tests."""
     for name in list(os.environ):
-        if name.startswith(("IT0_", "ANTHROPIC_")):
+        if name.startswith(("IT0_", "ANTHROPIC_", "SLACK_", "TELEGRAM_")):
             monkeypatch.delenv(name)
 
 
