@@ -16,8 +16,8 @@ from storage.joining import live_user
 from storage.people import LOCAL_PLATFORM
 from storage.rows import text
 
-MOST_FIRST_CODES = 3
-"""Live at a time: a restart prints another one, and somebody may be typing the one before."""
+MOST_CODES = 3
+"""Link codes of a user that live at a time: somebody may be typing the one before."""
 SHOWN_MS = 10 * 60 * 1000
 """How long a reply keeps its code after it was delivered: for callers who read it late."""
 SOUGHT_MS = 3 * 24 * 3600 * 1000
@@ -37,8 +37,8 @@ NO_ADMIN = Rejected(
 
 
 def link_code(conn: sa.Connection, user: User, ttl_ms: int) -> str:
-    """A code that makes its sender this user; the unused ones of theirs die."""
-    _keep_newest(conn, user, 0)
+    """A code that makes its sender this user; their three newest unused ones live."""
+    _keep_newest(conn, user, MOST_CODES - 1)
     return _insert_link(conn, user, ttl_ms)
 
 
@@ -51,7 +51,7 @@ def first_link_code(conn: sa.Connection, admin: User) -> str | None:
     ).first()
     if known is not None:
         return None
-    _keep_newest(conn, admin, MOST_FIRST_CODES - 1)
+    _keep_newest(conn, admin, MOST_CODES - 1)
     return _insert_link(conn, admin, FIRST_LINK_TTL_MS)
 
 
