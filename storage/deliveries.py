@@ -128,6 +128,7 @@ def _redeliver(conn: sa.Connection, to: Destination) -> None:
 
 
 def _delivered(conn: sa.Connection, to: Destination, epoch: int | None, problem: str) -> None:
+    _lock(conn, to.tenant_id, to.turn_id)
     if epoch is not None:  # the conversation before the turn, as everywhere: no deadlock
         _free(conn, to.tenant_id, to.turn_id, epoch)
     _go_on(conn, to)
@@ -143,14 +144,17 @@ def _delivered(conn: sa.Connection, to: Destination, epoch: int | None, problem:
 
 def _release(conn: sa.Connection, turn: Turn) -> None:
     """Leave the delivery to the sweeper, after a pause; the next turn waits for it a while."""
+    _lock(conn, turn.tenant_id, turn.id)
     _free(conn, turn.tenant_id, turn.id, turn.epoch)
     execute(
         conn,
         "UPDATE conversations SET ready_at = {now} + :hold"
-        " WHERE id = :cid AND tenant_id = :tenant AND lease_owner IS NULL",
+        " WHERE id = :cid AND tenant_id = :tenant AND lease_owner IS NULL AND EXISTS"
+        " (SELECT 1 FROM turns t WHERE t.id = :turn AND t.delivered_at IS NULL)",
         hold=IN_ORDER_MS,
         cid=turn.conversation_id,
         tenant=turn.tenant_id,
+        turn=turn.id,
     )
     execute(
         conn,
@@ -159,6 +163,20 @@ def _release(conn: sa.Connection, turn: Turn) -> None:
         id=turn.id,
         tenant=turn.tenant_id,
     )
+
+
+def _lock(conn: sa.Connection, tenant_id: str, turn_id: str) -> None:
+    """Lock the turn's conversation: whoever makes its next turn wait sees this, or is seen.
+
+    In a statement of its own, so that the next one reads what was committed meanwhile.
+    """
+    execute(
+        conn,
+        "SELECT 1 FROM conversations WHERE tenant_id = :tenant"
+        " AND id = (SELECT conversation_id FROM turns WHERE id = :turn){row}",
+        tenant=tenant_id,
+        turn=turn_id,
+    ).first()
 
 
 def _go_on(conn: sa.Connection, to: Destination) -> None:
