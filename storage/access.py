@@ -93,7 +93,7 @@ class SqlGate:
         return await self._db.transaction(_ask_in, message)
 
     async def link_code(self, user: User, *, ttl_ms: int = LINK_TTL_MS) -> str:
-        """A code that makes its sender this user; the three newest of theirs live."""
+        """A code that makes its sender this user; the older ones of theirs die."""
         return await self._db.transaction(link_code, user, ttl_ms)
 
     async def first_link_code(self, admin: User) -> str | None:

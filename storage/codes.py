@@ -17,7 +17,7 @@ from storage.people import LOCAL_PLATFORM
 from storage.rows import text
 
 MOST_CODES = 3
-"""Link codes of a user that live at a time: somebody may be typing the one before."""
+"""First codes that live at a time: a restart prints another, and one may be being typed."""
 SHOWN_MS = 10 * 60 * 1000
 """How long a reply keeps its code after it was delivered: for callers who read it late."""
 SOUGHT_MS = 3 * 24 * 3600 * 1000
@@ -37,8 +37,8 @@ NO_ADMIN = Rejected(
 
 
 def link_code(conn: sa.Connection, user: User, ttl_ms: int) -> str:
-    """A code that makes its sender this user; their three newest unused ones live."""
-    _keep_newest(conn, user, MOST_CODES - 1)
+    """A code that makes its sender this user; the unused ones of theirs die."""
+    _keep_newest(conn, user, 0)
     return _insert_link(conn, user, ttl_ms)
 
 
