@@ -32,8 +32,8 @@ async def answer(client: anthropic.AsyncAnthropic, text: str) -> str:
 async def telegram(client: anthropic.AsyncAnthropic, place: Mapping[str, str]) -> None:
     """Long polling, until cancelled."""
     from telegram import Message, Update  # noqa: PLC0415  # one library in each process
-    from telegram.error import RetryAfter  # noqa: PLC0415
-    from telegram.ext import Application, MessageHandler, filters  # noqa: PLC0415
+    from telegram.error import RetryAfter  # noqa: PLC0415  # as above
+    from telegram.ext import Application, MessageHandler, filters  # noqa: PLC0415  # as above
 
     async def send(message: Message, text: str) -> None:
         while True:
@@ -65,11 +65,11 @@ async def slack(client: anthropic.AsyncAnthropic, place: Mapping[str, str]) -> N
     from slack_bolt.adapter.socket_mode.aiohttp import (  # noqa: PLC0415  # as above
         AsyncSocketModeHandler,
     )
-    from slack_bolt.app.async_app import AsyncApp  # noqa: PLC0415
-    from slack_sdk.http_retry.builtin_async_handlers import (  # noqa: PLC0415
+    from slack_bolt.app.async_app import AsyncApp  # noqa: PLC0415  # as above
+    from slack_sdk.http_retry.builtin_async_handlers import (  # noqa: PLC0415  # as above
         AsyncRateLimitErrorRetryHandler,
     )
-    from slack_sdk.web.async_client import AsyncWebClient  # noqa: PLC0415
+    from slack_sdk.web.async_client import AsyncWebClient  # noqa: PLC0415  # as above
 
     web = AsyncWebClient(token=place["bot_token"], base_url=place["url"])
     web.retry_handlers.append(AsyncRateLimitErrorRetryHandler(max_retry_count=20))
@@ -81,7 +81,7 @@ async def slack(client: anthropic.AsyncAnthropic, place: Mapping[str, str]) -> N
     app.event("message")(on_message)
     own = AsyncWebClient(token=place["app_token"], base_url=place["url"])
     handler = AsyncSocketModeHandler(app, place["app_token"], web_client=own)
-    await handler.connect_async()  # type: ignore[no-untyped-call]
+    await handler.connect_async()  # type: ignore[no-untyped-call]  # Bolt gives it no types
     print("ready", flush=True)
     await asyncio.Event().wait()
 

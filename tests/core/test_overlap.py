@@ -189,6 +189,19 @@ async def _stop_soon(house: House) -> object:
     return done
 
 
+async def test_a_stop_that_comes_with_the_last_word_still_counts(site: Site) -> None:
+    """Who was told "Stopped." never finds the turn answered, however late the stop came."""
+    gate = Gate()
+    async with site.open(gate.engine(), tools=[Probe("look").tool()]) as house:
+        running = await house.accepted("hold")
+        await gate.reached.wait()
+        # As another process does whose notification is still on its way.
+        await house.write("UPDATE turns SET cancel_at = 1 WHERE id = :id", id=running.turn_id)
+        gate.opened.set()
+        assert (await house.final(running)).outcome == "cancelled"
+        await house.settled()
+
+
 async def test_a_change_in_flight_is_let_finish_and_recorded(site: Site) -> None:
     """W14: stopping a turn never cuts a side effect in half; its outcome is in the steps."""
     change = Probe("change", Level.L1, mutates=True, hold=asyncio.Event())
