@@ -90,6 +90,14 @@ class EngineSession:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
+class EngineChanged:
+    """Another engine answers from here on; the reason is a sentence under the answer."""
+
+    engine: str
+    reason: str
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
 class Completed:
     """The last event of a run that ended well."""
 
@@ -107,5 +115,6 @@ TurnEvent = (
     | ModelCallFinished
     | Notice
     | EngineSession
+    | EngineChanged
     | Completed
 )

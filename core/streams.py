@@ -16,6 +16,7 @@ from typing import Protocol
 
 from core.events import (
     Completed,
+    EngineChanged,
     EngineSession,
     ModelCallFinished,
     Notice,
@@ -213,5 +214,7 @@ def encode(event: TurnEvent) -> tuple[str, str] | None:
             )
         case Notice(text=text):
             return "notice", json.dumps({"text": text})
+        case EngineChanged(engine=engine, reason=reason):
+            return "engine", json.dumps({"engine": engine, "reason": reason})
         case EngineSession() | Completed():
             return None

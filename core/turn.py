@@ -29,6 +29,7 @@ from core.engines.replies import joined_text
 from core.errors import EngineFailure, Fenced, StorageFailure
 from core.events import (
     Completed,
+    EngineChanged,
     EngineSession,
     ModelCallFinished,
     Notice,
@@ -80,6 +81,10 @@ class _Run:
     reply: Reply | None
     engine: str = ""
     text: str = ""
+    why: str = ""
+    """Why another engine than the chosen one answers."""
+    session: str | None = None
+    """The engine's own resume token."""
     completed: Completed | None = None
     seen_text: bool = field(default=False)
 
@@ -282,7 +287,11 @@ class TurnRunner:
             case ToolFinished(tool=tool, ok=ok):
                 known = tool if tool in self.tools.tools else "unknown"
                 telemetry.TOOL_CALLS.labels(known, "ok" if ok else "error").inc()
-            case ToolStarted() | Notice() | EngineSession():
+            case EngineChanged(engine=engine, reason=reason):
+                run.engine, run.why = engine, reason
+            case EngineSession(token=token):
+                run.session = token
+            case ToolStarted() | Notice():
                 ...
         self._emit(run, event)
 

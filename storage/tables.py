@@ -8,12 +8,12 @@ from __future__ import annotations
 
 from sqlalchemy import Column, Index, LargeBinary, Table, text
 
-from storage import people_tables
+from storage import agent_tables, people_tables
 from storage.columns import int_column as _int
 from storage.columns import metadata
 from storage.columns import text_column as _text
 
-__all__ = ["metadata", "people_tables"]
+__all__ = ["agent_tables", "metadata", "people_tables"]
 
 installation = Table("installation", metadata, _text("key", key=True), _text("value"))
 
@@ -115,6 +115,7 @@ turns = Table(
     _text("language", default=""),
     _text("files", default="[]"),  # JSON list of files still at the platform
     _text("album", default=""),  # what the parts of an album share
+    _text("model", null=True),  # asked for with the message
     Index("turns_event", "event_id", unique=True),
     Index("turns_order", "conversation_id", "seq", unique=True),
     Index(
@@ -205,6 +206,9 @@ model_calls = Table(
     _int("cache_write_1h_tokens", zero=True),
     _int("created_at"),
     _int("settled_at", null=True),
+    _int("cost_pico", null=True),  # pico-USD; NULL while it is open, and for a model without price
+    _text("price", null=True),  # which row of the price table
+    _int("own_key", zero=True),  # on the tenant's own account with the provider
     Index("model_calls_turn", "turn_id"),
     Index("model_calls_tenant", "tenant_id", "created_at"),
 )

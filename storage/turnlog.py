@@ -246,13 +246,17 @@ FINAL = 1_000_000_000
 
 
 def _end(conn: sa.Connection, turn: Turn, ending: Ending, deliverer: str | None) -> None:
-    """Write the end. A stop that was accepted before it counts, also when it came too late to
-    cut the answer: who was told "Stopped." never finds the turn answered."""
+    """Write the end, and what it means for the messages that joined.
+
+    A stop that was accepted before it counts, also when it came too late to cut the answer:
+    who was told "Stopped." never finds the turn answered.
+    """
     execute(
         conn,
         "UPDATE turns SET status = 'done', outcome = CASE WHEN cancel_at IS NOT NULL"
         " AND kind = 'message' AND CAST(:outcome AS TEXT) = 'answered' THEN 'cancelled'"
-        " ELSE :outcome END, reply = :reply, notice = :notice, answered_by = :engine, failure = :failure, continue_in = :continue_in,"
+        " ELSE :outcome END, reply = :reply, notice = :notice, answered_by = :engine,"
+        " failure = :failure, continue_in = :continue_in,"
         " finished_at = {now}, deliverer = :deliverer, deliver_until = {now} + 60000,"
         " delivered_at = CASE WHEN CAST(:deliverer AS TEXT) IS NULL THEN {now} ELSE NULL END"
         " WHERE id = :id",

@@ -3,9 +3,10 @@
 from __future__ import annotations
 
 from collections.abc import AsyncGenerator
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Protocol
 
+from core.agent_config import Billing
 from core.events import TurnEvent
 from core.messages import Attachment
 from core.metering import CallMeter
@@ -34,6 +35,28 @@ class Steering(Protocol):
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
+class Credentials:
+    """Whose account with the provider pays for a turn."""
+
+    api_key: str | None = field(default=None, repr=False)
+    """The tenant's own key; None for the installation's, or for the operator's login."""
+    billing: Billing = Billing.INSTALLATION
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class NativeSession:
+    """Where an engine's own memory of the conversation can be taken up again.
+
+    It is given only when it holds exactly what ``EngineRequest.history`` holds: same engine,
+    nothing answered by another one since, nothing compacted, the same person. It may be gone
+    all the same (another host, a cleaned disk); the history is the truth.
+    """
+
+    engine: str
+    token: str
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
 class EngineRequest:
     """Everything an engine needs for one turn; it knows no database and no platform."""
 
@@ -54,6 +77,14 @@ class EngineRequest:
     meter: CallMeter
     steering: Steering
     max_output_tokens: int
+    user_id: str = ""
+    """Who asked: an engine's own memory of a conversation serves one person."""
+    credentials: Credentials = field(default_factory=Credentials)
+    session: NativeSession | None = None
+    previous_turn_id: str = ""
+    """The last finished turn in ``history``; empty when there is none, or it was compacted."""
+    ephemeral: bool = False
+    """Not a part of the conversation (a summary of it): the engine remembers nothing of it."""
 
 
 class Engine(Protocol):
