@@ -20,6 +20,8 @@ from core.messages import Attachment
 from core.steps import Exchange, ModelStep, SteerStep, Step, ToolCall, ToolStep
 
 ENGINE = "claude_api"
+_CLAUDE = frozenset({ENGINE, "claude_agent_sdk", "claude_code_cli"})
+"""Engines whose ``ModelStep.native`` is content of the Messages API."""
 _CACHE = {"type": "ephemeral"}
 _MAX_OLD_OUTPUT = 8_000
 """Characters of a tool's output that later turns still see; this turn sees all of it."""
@@ -62,6 +64,14 @@ class Transcript:
     def bytes(self) -> int:
         """About how many bytes the next call sends."""
         return self._size + self._media_bytes
+
+    @property
+    def messages(self) -> Sequence[Block]:
+        """Every message, without cache breakpoints; the last one is the user's."""
+        return [
+            {**message, "content": [_unmarked(block) for block in message["content"]]}
+            for message in self._messages
+        ]
 
     def body(self, *, model: str, max_tokens: int) -> dict[str, object]:
         """The body of the next call. It shares its lists with this transcript."""
@@ -124,7 +134,7 @@ class Transcript:
     def _answer(self, step: ModelStep, after: Iterable[Step], limit: int | None) -> None:
         """Append a model step and the results of its tool calls."""
         results = {item.tool_call_id: item for item in after if isinstance(item, ToolStep)}
-        if step.native is not None and (step.engine, step.model) == (ENGINE, self._model):
+        if step.native is not None and step.engine in _CLAUDE and step.model == self._model:
             blocks: list[Block] = json.loads(step.native)
             self._size += len(step.native)
         else:
@@ -175,6 +185,10 @@ class Transcript:
         newest = next(m for m in reversed(self._messages) if m["role"] == "user")
         self._marked = newest["content"][-1]
         self._marked["cache_control"] = _CACHE
+
+
+def _unmarked(block: Block) -> Block:
+    return {key: value for key, value in block.items() if key != "cache_control"}
 
 
 def _until_next_model(steps: Sequence[Step]) -> Iterable[Step]:

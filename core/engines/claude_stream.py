@@ -80,12 +80,17 @@ class ClaudeAnswer:
                 self._take(frame, text, thinking)
         except (ValueError, KeyError, TypeError, AttributeError, IndexError) as error:
             raise CallFailed(MALFORMED) from error
-        events: list[TextDelta | ThinkingDelta] = []
-        if thinking:
-            events.append(ThinkingDelta(text="".join(thinking)))
-        if text:
-            events.append(TextDelta(text="".join(text)))
-        return events
+        return _shown(text, thinking)
+
+    def fold(self, event: dict[str, Any]) -> list[TextDelta | ThinkingDelta]:
+        """Take one event that somebody else decoded, as ``feed`` does. Raises ``CallFailed``."""
+        text: list[str] = []
+        thinking: list[str] = []
+        try:
+            self._fold(event, text, thinking)
+        except (ValueError, KeyError, TypeError, AttributeError, IndexError) as error:
+            raise CallFailed(MALFORMED) from error
+        return _shown(text, thinking)
 
     def step(self, *, call_id: str, engine: str, model: str) -> ModelStep:
         """The finished answer. Raises ``CallFailed`` when the stream ended too early."""
@@ -108,9 +113,10 @@ class ClaudeAnswer:
     def _take(self, frame: bytes, text: list[str], thinking: list[str]) -> None:
         """Fold one server-sent event in."""
         data = _data_of(frame)
-        if not data:
-            return
-        event = json.loads(data.decode())
+        if data:
+            self._fold(json.loads(data.decode()), text, thinking)
+
+    def _fold(self, event: dict[str, Any], text: list[str], thinking: list[str]) -> None:
         match event["type"]:
             case "content_block_delta":
                 self._grow(event, text, thinking)
@@ -175,6 +181,15 @@ class ClaudeAnswer:
             return None
         blocks = [_native_block(block) for block in self._blocks]
         return json.dumps([block for block in blocks if block is not None])
+
+
+def _shown(text: list[str], thinking: list[str]) -> list[TextDelta | ThinkingDelta]:
+    events: list[TextDelta | ThinkingDelta] = []
+    if thinking:
+        events.append(ThinkingDelta(text="".join(thinking)))
+    if text:
+        events.append(TextDelta(text="".join(text)))
+    return events
 
 
 def _data_of(frame: bytes) -> bytes:
