@@ -38,7 +38,7 @@ from core.prompts import SystemPrompt
 from core.replies import HOLD_MS
 from core.scheduling import Pace, Scheduler
 from core.sinks import Sinks
-from core.skills import BUILT_IN, SkillLibrary
+from core.skills import BUILT_IN, FixedShelf, SkillLibrary
 from core.streams import Streams
 from core.tenants import User
 from core.toolrunner import ApprovalGate, NoApprovals, ToolRunner
@@ -219,7 +219,7 @@ async def _build(
     )
     log = SqlTurnLog(db, storage.keys.derive("audit"), scheduler.worker)
     streams = Streams(SqlStreamLog(db))
-    engines = make_engines(settings, skills, storage.people, parts.engines, stack)
+    engines = make_engines(settings, FixedShelf(skills), storage.people, parts.engines, stack)
     scheduler.runner = TurnRunner(
         log=log,
         delivery=deliveries,
@@ -236,7 +236,7 @@ async def _build(
         sinks=sinks,
         hold=lambda to: deliveries.renew(to, scheduler.worker, HOLD_MS),
         clock=SystemClock(),
-        system_prompt=SystemPrompt(skills),
+        system_prompt=SystemPrompt(FixedShelf(skills)),
         max_output_tokens=settings.tuning.max_output_tokens,
         still_leased=scheduler.still_leased,
     )

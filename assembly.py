@@ -16,7 +16,7 @@ from core.fleet.inventory import Inventory
 from core.fleet.local import LocalConnector, LocalHost
 from core.fleet.tools import fleet_tools
 from core.protected import ProtectedPaths
-from core.skills import SkillLibrary
+from core.skills import SkillLibrary, SkillShelf
 from core.tools import Tool
 from settings import Settings
 from storage.access import SqlGate
@@ -29,7 +29,7 @@ from storage.shares import SqlShares
 
 def make_engines(
     settings: Settings,
-    skills: SkillLibrary,
+    skills: SkillShelf,
     inventory: Inventory,
     added: Mapping[str, Engine],
     stack: AsyncExitStack,

@@ -107,7 +107,7 @@ class TurnRunner:
     hold: Callable[[Destination], Awaitable[bool]]
     """Keeps other workers from delivering the reply that this one is delivering."""
     clock: Clock
-    system_prompt: Callable[[Turn], str]
+    system_prompt: Callable[[Turn], Awaitable[str]]
     max_output_tokens: int
     still_leased: Callable[[], bool]
     """Whether this worker's lease deadline has not passed, by its own clock."""
@@ -244,7 +244,7 @@ class TurnRunner:
             turn_id=turn.id,
             attempt=turn.attempt,
             model=self.engines.model,
-            system=self.system_prompt(turn),
+            system=await self.system_prompt(turn),
             summary=memory.summary,
             history=tuple(past.exchange for past in memory.past),
             text=turn.text,

@@ -19,7 +19,7 @@ from core.engines.toolcalls import run_tools
 from core.events import Completed, TextDelta, TextReset, TurnEvent
 from core.fleet.inventory import Inventory, Server
 from core.fleet.report import Verdict, clean, verdict_of
-from core.skills import SkillLibrary
+from core.skills import SkillLibrary, SkillShelf
 from core.steps import ModelStep, Step, ToolCall, ToolStep
 
 NAME = "runbook"
@@ -35,11 +35,11 @@ class RunbookEngine:
     def __init__(
         self,
         *,
-        skills: SkillLibrary,
+        skills: SkillShelf,
         inventory: Inventory,
         why: WhyOffline = WhyOffline.UNKNOWN,
     ) -> None:
-        """``inventory`` tells which words of a message are names of servers.
+        """``skills`` has each team's routines; ``inventory`` tells which words name servers.
 
         ``why`` no model answers is said under each answer.
         """
@@ -71,7 +71,8 @@ class RunbookEngine:
             names = ", ".join(clean(attachment.name) for attachment in request.attachments)
             yield TextDelta(text=words.attachments.format(names=names) + "\n\n")
         servers = await self._inventory.servers(request.tenant_id)
-        plan = self._plan(request, servers)
+        library = await self._skills.of(request.tenant_id)
+        plan = _plan(request, library, servers)
         match plan:
             case Plan() if plan.missing:
                 yield TextDelta(text=ask_for(words, plan.missing[0]))
@@ -86,16 +87,17 @@ class RunbookEngine:
         yield TextDelta(text=f"\n\n{offline_line(words, self._why)}")
         yield Completed()
 
-    def _plan(
-        self, request: EngineRequest, servers: tuple[Server, ...]
-    ) -> Plan | WouldChange | None:
-        """The plan for the message, or for the last question with this message's details."""
-        specs = request.tools.specs()
-        plan = make_plan(request.text, self._skills, servers, specs)
-        if plan is None and request.history and _is_follow_up(request.text):
-            before = request.history[-1].user_text
-            return make_plan(f"{request.text} {before}", self._skills, servers, specs)
-        return plan
+
+def _plan(
+    request: EngineRequest, library: SkillLibrary, servers: tuple[Server, ...]
+) -> Plan | WouldChange | None:
+    """The plan for the message, or for the last question with this message's details."""
+    specs = request.tools.specs()
+    plan = make_plan(request.text, library, servers, specs)
+    if plan is None and request.history and _is_follow_up(request.text):
+        before = request.history[-1].user_text
+        return make_plan(f"{request.text} {before}", library, servers, specs)
+    return plan
 
 
 def _is_follow_up(text: str) -> bool:

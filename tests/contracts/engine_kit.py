@@ -35,7 +35,7 @@ from core.events import (
 from core.fleet.inventory import LocalInventory, Server, ServerKind
 from core.messages import Attachment
 from core.metering import Grant, QuotaRefusal, Usage
-from core.skills import SkillLibrary
+from core.skills import FixedShelf, SkillLibrary
 from core.steps import Exchange, SteerStep, Step, ToolCall, ToolStartedStep, ToolStep
 from core.tools import Param, ToolResult, ToolSpec
 from tests.fakes.anthropic import SECRET_WORD, FakeAnthropic
@@ -168,7 +168,7 @@ class RunbookKit:
             for tool, trigger in (("look", "look around"), ("forbidden", "forbidden fruit")):
                 front = f'name: {tool}\ndescription: Test.\ntriggers: ["{trigger}"]\ntool: {tool}'
                 (Path(folder) / f"{tool}.md").write_text(f"---\n{front}\n---\nA test.\n")
-            skills = SkillLibrary.load(Path(folder))
+            skills = FixedShelf(SkillLibrary.load(Path(folder)))
         yield RunbookEngine(skills=skills, inventory=LocalInventory(server=server))
 
 
@@ -266,6 +266,13 @@ class Turn:
             )
         )
         return result
+
+    async def unrun(self, call: ToolCall, reason: str) -> ToolResult:
+        """Record a call that the engine turned down."""
+        self.log.append(
+            ToolStep(tool_call_id=call.id, name=call.name, output=reason, is_error=True)
+        )
+        return ToolResult(output=reason, is_error=True)
 
     async def _run(self, call: ToolCall) -> ToolResult:
         if call.name == "forbidden":

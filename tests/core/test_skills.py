@@ -182,18 +182,6 @@ def test_any_text_is_a_skill_or_a_bad_one(text: str) -> None:
             continue
 
 
-def test_the_prompt_section_keeps_its_budget() -> None:
-    """Descriptions first, bodies while there is room, never more than allowed."""
-    built_in = SkillLibrary.load(BUILT_IN)
-    whole = built_in.prompt_section(100_000)
-    assert all(skill.body in whole for skill in built_in.skills)
-    for budget in (0, 10, 80, 400, 1_000, 2_000):
-        section = built_in.prompt_section(budget)
-        assert len(section) <= budget
-    short = built_in.prompt_section(1_500)
-    assert all(f"- {skill.name}: " in short for skill in built_in.skills)
-
-
 @pytest.mark.parametrize(
     ("text", "expected"),
     [

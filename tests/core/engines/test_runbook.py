@@ -16,7 +16,7 @@ from core.fleet.local import LocalConnector, LocalHost
 from core.fleet.tools import fleet_tools
 from core.messages import Attachment
 from core.protected import ProtectedPaths
-from core.skills import BUILT_IN, SkillLibrary, parse_skill
+from core.skills import BUILT_IN, FixedShelf, SkillLibrary, parse_skill
 from core.steps import Exchange, ModelStep, ToolCall, ToolStep
 from core.tools import ToolResult, ToolSpec
 from tests.contracts.engine_kit import FILES, Turn
@@ -233,7 +233,8 @@ def engine(*skills: str) -> RunbookEngine:
         skills=tuple(parse_skill(text, default_name=f"s{n}") for n, text in enumerate(skills))
     )
     return RunbookEngine(
-        skills=library if skills else SKILLS, inventory=FakeFleet(hosts={"web-3": FakeHost()})
+        skills=FixedShelf(library if skills else SKILLS),
+        inventory=FakeFleet(hosts={"web-3": FakeHost()}),
     )
 
 
@@ -271,7 +272,7 @@ async def test_why_no_model_answered(
     """The reason in the message's language; a key is asked for only where it would help."""
     turn = door()
     fleet = FakeFleet(hosts={"web-3": FakeHost()})
-    chosen = RunbookEngine(skills=SKILLS, inventory=fleet, why=why)
+    chosen = RunbookEngine(skills=FixedShelf(SKILLS), inventory=fleet, why=why)
     await turn.play(chosen, turn.request(text))
     quiet = turn.shown.rpartition("\n\n")[2]
     assert said in quiet
