@@ -125,7 +125,7 @@ class ClaudeClient:
         except (TimeoutError, anthropic.APITimeoutError) as error:
             raise CallFailed(_timed_out(error)) from error
         except anthropic.APIConnectionError as error:
-            raise CallFailed(_not_connected(error)) from error
+            raise CallFailed(fault_of_connection(error)) from error
         except anthropic.APIStatusError as error:
             raise CallFailed(_refused(error, model)) from error
         except anthropic.APIError as error:
@@ -142,7 +142,7 @@ class ClaudeClient:
         )
         verify: ssl.SSLContext | bool = True
         if config.ca_file is not None:
-            verify = _trusting(config.ca_file)
+            verify = trust(config.ca_file)
         return anthropic.AsyncAnthropic(
             api_key=config.api_key,
             base_url=config.base_url or _DEFAULT_URL,
@@ -155,11 +155,13 @@ class ClaudeClient:
         )
 
 
-def _trusting(ca_file: Path) -> ssl.SSLContext:
-    """The usual trust plus one file."""
+def trust(ca_file: Path | None) -> ssl.SSLContext:
+    """Verify with the usual authorities, and with those of a file. Raises ``EngineFailure``."""
     import httpx2  # noqa: PLC0415  # comes with the SDK
 
     context = httpx2.create_ssl_context()
+    if ca_file is None:
+        return context
     try:
         context.load_verify_locations(cafile=ca_file)
     except (OSError, ValueError) as error:  # ssl.SSLError is an OSError
@@ -190,7 +192,7 @@ def _timed_out(error: BaseException) -> Fault:
     return UNREACHABLE if connecting else STALLED
 
 
-def _not_connected(error: BaseException) -> Fault:
+def fault_of_connection(error: BaseException) -> Fault:
     """Tell an untrusted certificate, which no retry heals, from a dead line."""
     cause: BaseException | None = error
     while cause is not None:
@@ -204,12 +206,12 @@ def _refused(error: anthropic.APIStatusError, model: str) -> Fault:
     told = (error.api_message or "").lower()
     return replace(
         fault_of_status(error.status_code, error.type, model=model, told=told),
-        retry_after_s=_retry_after(error.response.headers.get("retry-after")),
+        retry_after_s=retry_after_s(error.response.headers.get("retry-after")),
         request_id=error.request_id,
     )
 
 
-def _retry_after(header: str | None) -> float | None:
+def retry_after_s(header: str | None) -> float | None:
     """Seconds from a ``retry-after`` header, which is a number or a date."""
     if header is None:
         return None

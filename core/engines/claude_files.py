@@ -10,8 +10,8 @@ from core.messages import Attachment, clean_text
 
 _IMAGES = frozenset({"image/png", "image/jpeg", "image/gif", "image/webp"})
 _PDF = "application/pdf"
-_TOKENS_PER_IMAGE = 1_600
-_PDF_BYTES_PER_TOKEN = 25
+TOKENS_PER_IMAGE = 1_600
+PDF_BYTES_PER_TOKEN = 25
 """A page of 60 KB is about 2,400 tokens, as text and as picture."""
 _MAX_TEXT_CHARS = 300_000
 """About 100,000 tokens of one file; of a longer one the beginning and the end are sent."""
@@ -31,12 +31,12 @@ def blocks_of_file(attachment: Attachment) -> FileBlock:
     """Translate one file. A kind that cannot be read becomes a line that says so."""
     media_type = attachment.media_type.partition(";")[0].strip().lower()
     if attachment.data and media_type in _IMAGES:
-        return _media(_encoded("image", media_type, attachment.data), _TOKENS_PER_IMAGE)
+        return _media(_encoded("image", media_type, attachment.data), TOKENS_PER_IMAGE)
     if attachment.data and media_type == _PDF:
         block = _encoded("document", media_type, attachment.data)
         if attachment.name.strip():
             block["title"] = attachment.name
-        tokens = max(_TOKENS_PER_IMAGE, len(attachment.data) // _PDF_BYTES_PER_TOKEN)
+        tokens = max(TOKENS_PER_IMAGE, len(attachment.data) // PDF_BYTES_PER_TOKEN)
         return _media(block, tokens)
     text = _inlined(attachment)
     return FileBlock(block={"type": "text", "text": text})

@@ -37,13 +37,25 @@ class _Block:
 class ClaudeAnswer:
     """One model call's answer. ``feed`` it what the network gives, then take ``step``."""
 
-    __slots__ = ("_blocks", "_gap", "_rest", "_shown", "ended", "separator", "stop_reason", "usage")
+    __slots__ = (
+        "_blocks",
+        "_gap",
+        "_rest",
+        "_shown",
+        "ended",
+        "message_id",
+        "separator",
+        "stop_reason",
+        "usage",
+    )
 
     def __init__(self, separator: str) -> None:
         """``separator`` goes before the first text, when earlier steps had text."""
         self.separator = separator
         self.usage: Usage | None = None
         """As the provider told it, or None before its first word."""
+        self.message_id = ""
+        """The provider's own; empty before its first word."""
         self.stop_reason: str | None = None
         self.ended = False
         self._blocks: list[_Block] = []
@@ -123,7 +135,8 @@ class ClaudeAnswer:
             case "content_block_start":
                 self._begin(event["content_block"], text)
             case "message_start":
-                self.usage = _usage_at_start(event["message"]["usage"])
+                self.message_id = str(event["message"].get("id", ""))
+                self.usage = usage_at_start(event["message"]["usage"])
             case "message_delta":
                 self.stop_reason = event["delta"]["stop_reason"] or self.stop_reason
                 self.usage = _usage_at_end(self.usage or Usage(), event["usage"])
@@ -232,7 +245,8 @@ def _native_block(block: _Block) -> dict[str, Any] | None:
             return block.start
 
 
-def _usage_at_start(told: dict[str, Any]) -> Usage:
+def usage_at_start(told: dict[str, Any]) -> Usage:
+    """The usage that a message tells of itself, per bucket; what it leaves out is zero."""
     written = told.get("cache_creation_input_tokens") or 0
     hour = (told.get("cache_creation") or {}).get("ephemeral_1h_input_tokens") or 0
     return Usage(

@@ -12,7 +12,7 @@ import pytest
 from aiohttp import web
 
 from core.engines.claude_api import ClaudeApiEngine
-from core.engines.claude_client import _retry_after
+from core.engines.claude_client import retry_after_s
 from core.engines.claude_endings import Retries
 from core.engines.claude_faults import OVERLOADED, RATE_LIMITED, Fault, fault_of_status
 from core.errors import EngineFailure
@@ -241,14 +241,14 @@ def test_a_retry_that_would_come_too_late_is_not_made() -> None:
 
 def test_retry_after_is_a_number_or_a_date() -> None:
     """Both forms of the header are understood, and nonsense is ignored."""
-    assert _retry_after("12") == 12.0
-    assert _retry_after(None) is None
-    assert _retry_after("soon") is None
+    assert retry_after_s("12") == 12.0
+    assert retry_after_s(None) is None
+    assert retry_after_s("soon") is None
     date = email.utils.formatdate(time.time() + 600, usegmt=True)
-    seconds = _retry_after(date)
+    seconds = retry_after_s(date)
     assert seconds is not None
     assert 500 < seconds <= 600
-    assert _retry_after(email.utils.formatdate(time.time() - 600, usegmt=True)) == 0.0
+    assert retry_after_s(email.utils.formatdate(time.time() - 600, usegmt=True)) == 0.0
 
 
 @pytest.mark.parametrize(

@@ -15,7 +15,7 @@ from cryptography.hazmat.primitives.asymmetric import ec
 from cryptography.x509.oid import NameOID
 
 from core.engines.claude_api import ClaudeApiEngine
-from core.engines.claude_client import _trusting
+from core.engines.claude_client import trust
 from core.errors import EngineFailure
 from core.events import StopReason
 from tests.contracts.engine_kit import Turn, claude_config
@@ -122,7 +122,7 @@ def test_a_private_authority_is_added_to_the_usual_ones(tmp_path: Path) -> None:
     """The file widens the trust by one certificate and replaces nothing."""
     ca_file, _ = _write_authority(tmp_path)
     usual = httpx2.create_ssl_context()
-    ours = _trusting(ca_file)
+    ours = trust(ca_file)
     assert ours.cert_store_stats()["x509"] == usual.cert_store_stats()["x509"] + 1
     assert ours.verify_mode is ssl.CERT_REQUIRED
     assert ours.check_hostname
