@@ -195,7 +195,7 @@ def _chat(arguments: argparse.Namespace) -> int:
 
 
 def _check(_arguments: argparse.Namespace) -> int:
-    from operate import check  # noqa: PLC0415  # only this command needs it
+    from checks import check  # noqa: PLC0415  # only this command needs it
 
     return _run(check(_settings(quiet=True), sys.stdout))
 

@@ -5,28 +5,23 @@ from __future__ import annotations
 import argparse
 import json
 import os
-import ssl
 from collections.abc import AsyncGenerator, Awaitable
 from contextlib import asynccontextmanager
 from pathlib import Path
-from typing import TYPE_CHECKING, Final, TextIO, TypeVar
-
-import aiohttp
+from typing import TYPE_CHECKING, Final, TypeVar
 
 import app
 from bots import codes
 from bots.console_terminal import safe_text
 from bots.operator import RequestRefused
+from checks import engine_line, missing_lines
 from core.clock import SystemClock
 from core.errors import It0Error
-from platforms import check_platforms
 from reach import connected, installation_keys
 from settings import Settings
 from storage.access import SqlGate
 from storage.audit import SqlAudit
 from storage.database import Database
-from storage.inspection import NOT_MADE, inspect, inspect_sqlite
-from storage.lock import Holder, holder
 from storage.sqlite import SqliteDatabase
 
 if TYPE_CHECKING:
@@ -35,8 +30,6 @@ if TYPE_CHECKING:
 
 _T = TypeVar("_T")
 _LISTENING: Final = frozenset({app.Role.UP, app.Role.SLACK, app.Role.TELEGRAM})
-_PROVIDER: Final = "https://api.anthropic.com"
-_PROVIDER_S: Final = 3.0
 
 
 # -- commands -----------------------------------------------------------------------------
@@ -246,7 +239,7 @@ def _rows(manifest: Manifest) -> str:
     return f"{sum(table.rows for table in manifest.tables.values()):,} rows"
 
 
-# -- what is configured ---------------------------------------------------------------------
+# -- what a start says ----------------------------------------------------------------------
 
 
 async def ready_banner(process: app.Running, role: app.Role) -> str:
@@ -261,139 +254,15 @@ async def ready_banner(process: app.Running, role: app.Role) -> str:
             "  Chat      it0 chat   in another terminal, from this directory",
         ]
     lines += [
-        f"  Engine    {_engine_line(engine, settings)}",
+        f"  Engine    {engine_line(engine, settings)}",
         f"  Data      {place}",
         f"  Admin     {process.admin.email}",
     ]
     if process.platforms:
         lines.append(f"  Chats     {', '.join(name.title() for name in process.platforms)}")
-    missing = _missing(settings)
+    missing = missing_lines(settings)
     if missing:
         lines += ["", "Not configured (`it0 check` says more):", *missing]
     problems = [f"  {problem}" for problem in process.core.skills.problems]
     first = await first_link_code(process, role)
     return "\n".join([*lines, *problems, *(["", first] if first else []), "", "Stop with Ctrl-C."])
-
-
-def _engine_line(engine: str, settings: Settings) -> str:
-    if engine == "runbook":
-        return "runbook: the offline engine, no model (it answers questions about this machine)"
-    return f"{engine}, model {settings.model}"
-
-
-def _missing(settings: Settings) -> list[str]:
-    lines: list[str] = []
-    if settings.anthropic.api_key is None:
-        lines.append("  Claude    put ANTHROPIC_API_KEY=... into .env and restart")
-    if settings.telegram.token is None:
-        lines.append(
-            "  Telegram  put TELEGRAM_BOT_TOKEN=... (from @BotFather) into .env and restart"
-        )
-    if not settings.slack.configured:
-        lines.append("  Slack     `it0 slack manifest` makes the app; README.md has the steps")
-    if settings.database_path is not None:
-        lines.append("  Scale-out set IT0_DATABASE_URL=postgresql://... to run several processes")
-    return lines
-
-
-async def check(settings: Settings, out: TextIO) -> int:
-    """``it0 check``: what is set, what is missing, and whether what is set works."""
-    width = max(len(item.name) for item in settings.describe())
-    for item in settings.describe():
-        mark = "set    " if item.configured else "not set"
-        shown = f" = {item.value}" if item.configured and item.value else ""
-        print(f"{mark} {item.name:{width}}{shown}\n        {item.purpose}", file=out)
-    print(file=out)
-    for warning in settings.warnings:
-        print(f"WARNING {warning}", file=out)
-    engine = settings.default_engine
-    print(f"Engine   {_engine_line(engine, settings)}", file=out)
-    provider = "" if settings.anthropic.api_key is None else await _provider_problem(settings)
-    if settings.anthropic.api_key is not None:
-        print(f"Provider {provider or 'reachable; the key is only tried by a question'}", file=out)
-    platforms = await check_platforms(settings)
-    for name, _works, said in platforms:
-        print(f"{name:8} {said}", file=out)
-    storage, usable = await _storage_state(settings)
-    print(f"Storage  {storage}", file=out)
-    for line in _missing(settings):
-        print(f"Missing{line.removeprefix(' ')}", file=out)
-    return 0 if usable and not provider and all(works for _, works, _ in platforms) else 1
-
-
-async def _provider_problem(settings: Settings) -> str:
-    """Whether something speaks HTTP at the provider's address, under the right certificate.
-
-    Nothing is asked of it and no key is sent: a question would cost money.
-    """
-    url = settings.anthropic.base_url or _PROVIDER
-    timeout = aiohttp.ClientTimeout(total=_PROVIDER_S)
-    try:
-        tls = ssl.create_default_context(cafile=settings.anthropic.ca_file)
-        async with (
-            aiohttp.ClientSession(timeout=timeout, trust_env=True) as session,
-            session.head(url, ssl=tls, allow_redirects=False),
-        ):
-            return ""
-    except TimeoutError:
-        return f"{url} does not answer within {_PROVIDER_S:g} s."
-    except (aiohttp.ClientError, OSError, ValueError) as error:
-        return f"{url} cannot be reached: {_reason(error)}."
-
-
-def _reason(error: Exception) -> str:
-    """What went wrong, without the library's own objects."""
-    match error:
-        case aiohttp.ClientConnectorCertificateError() | ssl.SSLCertVerificationError():
-            return "its certificate is not trusted (a private authority: IT0_ANTHROPIC_CA_FILE)"
-        case aiohttp.ClientConnectorSSLError() | ssl.SSLError():
-            return "TLS failed (the address, or the file in IT0_ANTHROPIC_CA_FILE)"
-        case aiohttp.ClientConnectorDNSError():
-            return "its name is not known"
-        case aiohttp.ClientConnectorError(os_error=OSError(errno=int(number))) if number > 0:
-            return os.strerror(number).lower()
-        case _:
-            return "what answers there does not speak HTTP, or closed the connection"
-
-
-async def _storage_state(settings: Settings) -> tuple[str, bool]:
-    """What is there, and whether it can be used. A running process is asked; nothing is made."""
-    path = settings.database_path
-    if path is not None:
-        found = holder(settings.data_dir)
-        if found is not None and found.url is not None:
-            problem = await _not_ready(found)
-            return problem or f"ok (process {found.pid} is using it)", problem is None
-    try:
-        if path is not None and not path.exists():
-            return NOT_MADE, True
-        fingerprint = installation_keys(settings).fingerprint()
-        if path is not None:
-            return inspect_sqlite(path, fingerprint), True
-        return await _inspect_postgres(str(settings.database_url), fingerprint), True
-    except It0Error as error:
-        return error.sentence, False
-
-
-async def _inspect_postgres(url: str, fingerprint: str) -> str:
-    from storage.postgres import PostgresDatabase  # noqa: PLC0415  # 10 MB only when used
-
-    db = PostgresDatabase(url)
-    try:
-        return await db.read(inspect, fingerprint)
-    finally:
-        await db.close()
-
-
-async def _not_ready(found: Holder) -> str | None:
-    timeout = aiohttp.ClientTimeout(total=5)
-    try:
-        async with (
-            aiohttp.ClientSession(timeout=timeout) as session,
-            session.get(f"{found.url}/readyz") as response,
-        ):
-            if response.ok:
-                return None
-            return str((await response.json(content_type=None)).get("detail"))
-    except (aiohttp.ClientError, TimeoutError, ValueError):
-        return f"Process {found.pid} holds the data directory but does not answer at {found.url}."

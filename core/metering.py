@@ -67,6 +67,8 @@ class CallRequest:
     estimated_input: int
     """Tokens; counted generously (about 3 bytes a token)."""
     max_output: int
+    own_key: bool = False
+    """On the tenant's own account with the provider: metered, but never billed."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

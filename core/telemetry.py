@@ -17,6 +17,9 @@ FIRST_TEXT_SECONDS = Histogram(
 TURNS = Counter("it0_turns", "Turns that ended, by outcome.", ["outcome"])
 ENGINE_ERRORS = Counter("it0_engine_errors", "Engine failures, by reason.", ["engine", "reason"])
 TOKENS = Counter("it0_tokens", "Tokens of settled model calls.", ["engine", "bucket"])
+UNPRICED_CALLS = Counter(
+    "it0_unpriced_calls", "Settled model calls whose cost is unknown; should be 0.", ["model"]
+)
 TOOL_CALLS = Counter("it0_tool_calls", "Tool calls, by tool and result.", ["tool", "result"])
 FENCED = Counter("it0_fenced", "Writes refused because another worker has the conversation.")
 REAPED = Counter("it0_reaped_leases", "Leases freed because their owner died or lost them.")
@@ -24,6 +27,9 @@ ADOPTED_POSTS = Counter("it0_adopted_posts", "Posts found on the platform after 
 DELIVERY_ERRORS = Counter("it0_delivery_errors", "Replies a platform did not take.", ["kind"])
 LOOP_ERRORS = Counter("it0_loop_errors", "Errors that a background loop survived.", ["loop"])
 RUNNING = Gauge("it0_running_turns", "Turns running in this process.")
+AGENT_PROCESSES = Gauge(
+    "it0_agent_processes", "Live processes of the agent engines.", ["engine", "state"]
+)
 QUEUED = Gauge("it0_queued_turns", "Accepted turns that wait for a worker.")
 OVERDUE = Gauge(
     "it0_overdue_turns", "Accepted turns without a terminal state after 60 seconds; should be 0."
@@ -36,3 +42,21 @@ def count_tokens(engine: str, buckets: Mapping[str, int]) -> None:
     for bucket, tokens in buckets.items():
         if tokens:
             TOKENS.labels(engine, bucket.removesuffix("_tokens")).inc(tokens)
+
+
+_MOST_LABELS = 50
+_unpriced: set[str] = set()
+
+
+def count_unpriced(model: str) -> bool:
+    """Count a call whose cost is unknown; tell whether it is this process's first of the model.
+
+    People choose models by name, so only so many get a label of their own: the rest is
+    ``other``.
+    """
+    label = model if model in _unpriced or len(_unpriced) < _MOST_LABELS else "other"
+    UNPRICED_CALLS.labels(label).inc()
+    if label in _unpriced:
+        return False
+    _unpriced.add(label)
+    return True

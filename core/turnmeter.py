@@ -30,6 +30,8 @@ class TurnMeter:
     meter: Meter
     turn: Turn
     made: int = 0
+    own_key: bool = False
+    """Whether the attempt runs on the tenant's own account with the provider."""
     _open: dict[str, _Open] = field(default_factory=dict)
 
     async def reserve(
@@ -47,6 +49,7 @@ class TurnMeter:
             model=model,
             estimated_input=estimated_input,
             max_output=max_output,
+            own_key=self.own_key,
         )
         # Known before the answer: one that is cancelled meanwhile was never made, and costs
         # nothing, though its reservation may be committed.

@@ -1,4 +1,4 @@
-"""Model calls: a row before each is made, its usage after. Admits everything.
+"""Model calls: a row before each is made, its usage and cost after. Admits everything.
 
 The billing package puts quotas in front of this; the rows stay the record of what was used.
 """
@@ -6,13 +6,19 @@ The billing package puts quotas in front of this; the rows stay the record of wh
 from __future__ import annotations
 
 import json
+from dataclasses import dataclass
 
 import sqlalchemy as sa
+import structlog
 
+from billing.prices import Priced, cost_of
+from core import telemetry
 from core.errors import Fenced
 from core.metering import CallRequest, CallState, Grant, QuotaRefusal, Settlement, Usage
 from storage.database import Database, execute
 from storage.rows import integer, text
+
+_log = structlog.get_logger()
 
 
 class RecordingMeter:
@@ -33,10 +39,11 @@ def _reserve(conn: sa.Connection, call: CallRequest) -> None:
     row = execute(
         conn,
         "INSERT INTO model_calls (id, tenant_id, conversation_id, turn_id, user_id, engine,"
-        " model, state, estimated_input, max_output, created_at)"
+        " model, state, estimated_input, max_output, own_key, created_at)"
         " SELECT CAST(:id AS TEXT), CAST(:tenant AS TEXT), CAST(:cid AS TEXT),"
         " CAST(:turn AS TEXT), CAST(:user AS TEXT), CAST(:engine AS TEXT), CAST(:model AS TEXT),"
-        " 'reserved', CAST(:input AS BIGINT), CAST(:output AS BIGINT), {now}"
+        " 'reserved', CAST(:input AS BIGINT), CAST(:output AS BIGINT),"
+        " CAST(:own AS BIGINT), {now}"
         " WHERE EXISTS (SELECT 1 FROM turns WHERE id = :turn AND tenant_id = :tenant"
         " AND status = 'running'"
         " AND attempt = CAST(:attempt AS BIGINT){share}) RETURNING id",
@@ -49,6 +56,7 @@ def _reserve(conn: sa.Connection, call: CallRequest) -> None:
         model=call.model,
         input=call.estimated_input,
         output=call.max_output,
+        own=int(call.own_key),
         attempt=_attempt_of(call.id),
     ).first()
     if row is None:
@@ -61,28 +69,22 @@ def _attempt_of(call_id: str) -> int:
 
 
 def settle(conn: sa.Connection, settlement: Settlement) -> None:
-    """Record what a call used; the first settlement counts."""
-    usage = settlement.usage
-    execute(
+    """Record what a call used and cost; the first settlement counts."""
+    row = execute(
         conn,
-        "UPDATE model_calls SET state = :state, input_tokens = :input, output_tokens = :output,"
-        " cache_read_tokens = :read, cache_write_5m_tokens = :w5, cache_write_1h_tokens = :w1,"
-        " settled_at = {now} WHERE id = :id AND state = 'reserved'",
+        "SELECT model, created_at FROM model_calls WHERE id = :id AND state = 'reserved'",
         id=settlement.call_id,
-        state=str(settlement.state),
-        input=usage.input_tokens,
-        output=usage.output_tokens,
-        read=usage.cache_read_tokens,
-        w5=usage.cache_write_5m_tokens,
-        w1=usage.cache_write_1h_tokens,
-    )
+    ).first()
+    if row is not None:
+        _settle(conn, settlement, text(row[0]), integer(row[1]))
 
 
 def settle_lost(conn: sa.Connection, turn_id: str) -> None:
     """Settle the turn's calls that a crash cut off: the estimate, plus what was streamed."""
     rows = execute(
         conn,
-        "SELECT id, estimated_input FROM model_calls WHERE turn_id = :turn AND state = 'reserved'",
+        "SELECT id, estimated_input, model, created_at FROM model_calls"
+        " WHERE turn_id = :turn AND state = 'reserved'",
         turn=turn_id,
     ).all()
     for row in rows:
@@ -91,7 +93,58 @@ def settle_lost(conn: sa.Connection, turn_id: str) -> None:
             input_tokens=integer(row[1]),
             output_tokens=-(-_streamed_chars(conn, turn_id, _attempt_of(call_id)) // 4),
         )
-        settle(conn, Settlement(call_id=call_id, usage=usage, state=CallState.ESTIMATED))
+        lost = Settlement(call_id=call_id, usage=usage, state=CallState.ESTIMATED)
+        _settle(conn, lost, text(row[2]), integer(row[3]))
+
+
+def _settle(conn: sa.Connection, settlement: Settlement, model: str, created_at: int) -> None:
+    """Write usage, cost and price together, unless another settlement came first.
+
+    The cost is that of the day on which the call was admitted. One that is unknown stays NULL.
+    """
+    usage = settlement.usage
+    cost = cost_of(model, usage, created_at)
+    priced = cost if isinstance(cost, Priced) else None
+    written = execute(
+        conn,
+        "UPDATE model_calls SET state = :state, input_tokens = :input, output_tokens = :output,"
+        " cache_read_tokens = :read, cache_write_5m_tokens = :w5, cache_write_1h_tokens = :w1,"
+        " cost_pico = :pico, price = :price,"
+        " settled_at = {now} WHERE id = :id AND state = 'reserved' RETURNING id",
+        id=settlement.call_id,
+        state=str(settlement.state),
+        input=usage.input_tokens,
+        output=usage.output_tokens,
+        read=usage.cache_read_tokens,
+        w5=usage.cache_write_5m_tokens,
+        w1=usage.cache_write_1h_tokens,
+        pico=priced.pico if priced else None,
+        price=priced.price_id if priced else None,
+    ).first()
+    if written is not None and not isinstance(cost, Priced) and telemetry.count_unpriced(model):
+        _log.error("usage.unpriced", model=model, reason=cost.reason)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class UnpricedCalls:
+    """Settled calls of a model whose cost is unknown."""
+
+    model: str
+    calls: int
+
+
+def unpriced(conn: sa.Connection, limit: int = 10) -> tuple[UnpricedCalls, ...]:
+    """The models of calls without a cost in the whole installation, most calls first.
+
+    Walks the calls: for the operator's check, not for a turn.
+    """
+    rows = execute(
+        conn,
+        "SELECT model, COUNT(*) FROM model_calls WHERE state <> 'reserved' AND cost_pico IS NULL"
+        " GROUP BY model ORDER BY COUNT(*) DESC, model LIMIT :limit",
+        limit=limit,
+    ).all()
+    return tuple(UnpricedCalls(model=text(row[0]), calls=integer(row[1])) for row in rows)
 
 
 def _streamed_chars(conn: sa.Connection, turn_id: str, attempt: int) -> int:
