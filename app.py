@@ -38,7 +38,7 @@ from core.prompts import SystemPrompt
 from core.replies import HOLD_MS
 from core.scheduling import Pace, Scheduler
 from core.sinks import Sinks
-from core.skills import BUILT_IN, FixedShelf, SkillLibrary
+from core.skills import BUILT_IN, SkillLibrary
 from core.streams import Streams
 from core.tenants import User
 from core.toolrunner import ApprovalGate, NoApprovals, ToolRunner
@@ -60,6 +60,7 @@ from storage.metering import RecordingMeter
 from storage.migrate import migrate_postgres, migrate_sqlite, require_head
 from storage.operations import SqlOperations
 from storage.people import SqlPeople
+from storage.skills import SqlSkills
 from storage.sqlite import SqliteDatabase
 from storage.streams import SqlStreamLog
 from storage.team import SqlTeam
@@ -125,6 +126,9 @@ class Core:
     conversations: SqlConversations
     engines: Engines
     skills: SkillLibrary
+    """The installation's own."""
+    shelf: SqlSkills
+    """Each team's."""
 
 
 @asynccontextmanager
@@ -219,7 +223,9 @@ async def _build(
     )
     log = SqlTurnLog(db, storage.keys.derive("audit"), scheduler.worker)
     streams = Streams(SqlStreamLog(db))
-    engines = make_engines(settings, FixedShelf(skills), storage.people, parts.engines, stack)
+    tools = make_tools(settings, storage.people, parts.tools)
+    shelf = SqlSkills(db, storage.keys.derive("audit"), skills, tools=tools)
+    engines = make_engines(settings, shelf, storage.people, parts.engines, stack)
     scheduler.runner = TurnRunner(
         log=log,
         delivery=deliveries,
@@ -230,13 +236,13 @@ async def _build(
         commands=make_commands(
             command_ports(db, storage.keys.derive("audit"), storage.people, skills, engines)
         ),
-        tools=ToolRunner(make_tools(settings, storage.people, parts.tools), log, parts.gate),
+        tools=ToolRunner(tools, log, parts.gate),
         meter=RecordingMeter(db),
         streams=streams,
         sinks=sinks,
         hold=lambda to: deliveries.renew(to, scheduler.worker, HOLD_MS),
         clock=SystemClock(),
-        system_prompt=SystemPrompt(FixedShelf(skills)),
+        system_prompt=SystemPrompt(shelf),
         max_output_tokens=settings.tuning.max_output_tokens,
         still_leased=scheduler.still_leased,
     )
@@ -249,6 +255,7 @@ async def _build(
         conversations=conversations,
         engines=engines,
         skills=skills,
+        shelf=shelf,
     )
 
 

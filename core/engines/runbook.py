@@ -6,6 +6,7 @@ nothing but the tools. It says what it is, and it never pretends to have underst
 
 from __future__ import annotations
 
+import asyncio
 import re
 from collections.abc import AsyncGenerator, Sequence
 from contextlib import aclosing
@@ -72,7 +73,8 @@ class RunbookEngine:
             yield TextDelta(text=words.attachments.format(names=names) + "\n\n")
         servers = await self._inventory.servers(request.tenant_id)
         library = await self._skills.of(request.tenant_id)
-        plan = _plan(request, library, servers)
+        # In a thread: a team's many triggers must not hold up the other turns.
+        plan = await asyncio.to_thread(_plan, request, library, servers)
         match plan:
             case Plan() if plan.missing:
                 yield TextDelta(text=ask_for(words, plan.missing[0]))

@@ -52,7 +52,7 @@ def test_the_section_keeps_its_budget() -> None:
     assert all(skill.body in whole for skill in INSTALLED.skills)
     for budget in (0, 10, 80, 400, 1_000, 2_000):
         assert len(skills_section(INSTALLED, budget)) <= budget
-    short = skills_section(INSTALLED, 2_000)
+    short = skills_section(INSTALLED, 1_400)
     assert all(f"- {skill.name}: " in short for skill in INSTALLED.skills)
     assert not all(skill.body in short for skill in INSTALLED.skills)
 
@@ -69,7 +69,7 @@ def test_what_is_left_out_is_counted() -> None:
 def test_a_teams_skills_have_room_before_the_others() -> None:
     """When not all bodies fit, the team's own do."""
     mine = skill("deploy", body="Ask Bob. " * 100)
-    section = skills_section(INSTALLED.for_team([mine], {}), 4_000)
+    section = skills_section(INSTALLED.for_team([mine], {}), 2_400)
     assert "Ask Bob." in section
     assert "- disk: " in section
     assert not all(each.body in section for each in INSTALLED.skills)
