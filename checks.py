@@ -90,10 +90,10 @@ def model_warnings(model: str, use: ModelUse, today: date) -> list[str]:
         if said is not None:
             more = len(chosen.teams) - _NAMED_TEAMS
             teams = ", ".join(chosen.teams[:_NAMED_TEAMS]) + (f" and {more} more" * (more > 0))
-            lines.append(f"The model of {teams}: {said}")
+            lines.append(f"Chosen by {teams}: {said}")
     lines += [
-        f"Unknown cost: {unpriced.calls:,} calls of the model {unpriced.model}. This version of"
-        " IT0 has no price for them."
+        f"Unknown cost: {unpriced.calls:,} call{'s' * (unpriced.calls != 1)} of the model"
+        f" {unpriced.model}. This version of IT0 has no price for them."
         for unpriced in use.unpriced
     ]
     return lines

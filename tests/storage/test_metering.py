@@ -33,6 +33,7 @@ NOW_ID = "claude-sonnet-5-5/2026-10-07/0+"
 def _nothing_said_yet(monkeypatch: pytest.MonkeyPatch) -> None:
     """Every test is a process of its own: no model was complained about."""
     monkeypatch.setattr(telemetry, "_unpriced", set())
+    monkeypatch.setattr("storage.metering._log", structlog.get_logger())  # none keeps an old setup
 
 
 async def reserve(
