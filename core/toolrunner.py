@@ -16,10 +16,12 @@ from typing import Protocol
 
 import structlog
 
+from core.agent_config import DEFAULTS, AgentConfig
+from core.allowed_tools import AllowedTools
 from core.audit import AuditEntry
 from core.engines.engine import ToolDoor
 from core.messages import clean_text
-from core.risk import Level, least_role
+from core.risk import Level
 from core.steps import Step, ToolCall, ToolStartedStep, ToolStep
 from core.tools import (
     Arguments,
@@ -89,11 +91,13 @@ class ToolRunner:
     log: StepLog
     gate: ApprovalGate
 
-    def door(self, turn: Turn, steps: tuple[Step, ...]) -> TurnTools:
+    def door(
+        self, turn: Turn, steps: tuple[Step, ...], config: AgentConfig = DEFAULTS
+    ) -> TurnTools:
         """The door of one turn; ``steps`` are those committed by earlier attempts."""
         done = {step.tool_call_id: step for step in steps if isinstance(step, ToolStep)}
         begun = {step.tool_call_id for step in steps if isinstance(step, ToolStartedStep)}
-        return TurnTools(self, turn, done, begun)
+        return TurnTools(self, turn, done, begun, AllowedTools(turn.user.role, config))
 
 
 @dataclass(slots=True)
@@ -104,10 +108,12 @@ class TurnTools(ToolDoor):
     turn: Turn
     done: dict[str, ToolStep]
     begun: set[str]
+    allowed: AllowedTools
 
     def specs(self) -> tuple[ToolSpec, ...]:
-        """Every tool's description; what the role may not use is refused with a reason."""
-        return tuple(tool.spec for tool in self.runner.tools.values())
+        """The tools that the team has; what the role may not do is refused with a reason."""
+        tools = self.runner.tools
+        return tuple(tool.spec for name, tool in tools.items() if self.allowed.offers(name))
 
     def summary(self, call: ToolCall) -> str:
         """``name key=value ...``, bounded, on one line."""
@@ -121,8 +127,10 @@ class TurnTools(ToolDoor):
             return ToolResult(output=step.output, is_error=step.is_error)
         tool = self.runner.tools.get(call.name)
         if tool is None:
-            names = ", ".join(self.runner.tools)
+            names = ", ".join(spec.name for spec in self.specs()) or "none"
             return await self._refuse(call, f"There is no tool {call.name!r}. There are: {names}.")
+        if (off := self.allowed.switched_off(call.name)) is not None and call.id not in self.begun:
+            return await self._refuse(call, off)
         arguments = check_arguments(tool.spec, call.arguments)
         if isinstance(arguments, str):
             return await self._refuse(call, arguments)
@@ -137,31 +145,19 @@ class TurnTools(ToolDoor):
             return await self._refuse(call, refusal, level)
         return await self._execute(tool, context, call, arguments, level)
 
+    async def unrun(self, call: ToolCall, reason: str) -> ToolResult:
+        """Record a call that the engine turned down, with what it told the model."""
+        if (step := self.done.get(call.id)) is not None:
+            return ToolResult(output=step.output, is_error=step.is_error)
+        return await self._refuse(call, clean_text(reason)[:MAX_OUTPUT_CHARS])
+
     async def _refusal(
         self, tool: Tool, call: ToolCall, arguments: Arguments, level: Level
     ) -> str | None:
-        role, needed = self.turn.user.role, least_role(level)
-        if needed is None:
-            reason = tool.why_forbidden(arguments)
-            if not reason:
-                return sentence(
-                    "{tool} with these arguments is forbidden (level L3), whoever asks.",
-                    tool=call.name,
-                )
-            return sentence(
-                "{tool} with these arguments is forbidden (level L3), whoever asks: {reason}.",
-                tool=call.name,
-                reason=reason,
-            )
-        if not role.includes(needed):
-            return sentence(
-                "{tool} needs the role {needed} (level {level}); you are {role}. Ask an admin of "
-                "your team.",
-                tool=call.name,
-                needed=needed,
-                level=level.name,
-                role=role,
-            )
+        why = tool.why_forbidden(arguments) if level is Level.L3 else ""
+        refusal = self.allowed.refusal(call.name, level, why)
+        if refusal is not None:
+            return refusal
         if level is Level.L2:
             verdict = await self.runner.gate.decide(self.turn, call, arguments)
             if isinstance(verdict, Denied):
