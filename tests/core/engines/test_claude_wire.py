@@ -47,7 +47,7 @@ def test_without_a_base_url_the_provider_itself_is_asked(monkeypatch: pytest.Mon
     assert str(engine._client._sdk.base_url) == "https://api.anthropic.com"
 
 
-def _write_authority(folder: Path) -> tuple[Path, ssl.SSLContext]:
+def write_authority(folder: Path) -> tuple[Path, ssl.SSLContext]:
     """A private CA's file, and a server context whose certificate it signed."""
     ca_key, server_key = (
         ec.generate_private_key(ec.SECP256R1()),
@@ -93,7 +93,7 @@ def _certificate(
 
 async def test_a_private_authority_is_trusted_when_it_is_named(tmp_path: Path) -> None:
     """IT0_ANTHROPIC_CA_FILE makes a gateway with a private certificate reachable."""
-    ca_file, tls = _write_authority(tmp_path)
+    ca_file, tls = write_authority(tmp_path)
     async with FakeAnthropic(tls=tls) as fake:
         engine = ClaudeApiEngine(claude_config(fake.url, ca_file=ca_file))
         turn = Turn()
@@ -105,7 +105,7 @@ async def test_a_private_authority_is_trusted_when_it_is_named(tmp_path: Path) -
 
 async def test_an_unknown_authority_is_refused_and_explained(tmp_path: Path) -> None:
     """Verification is never off: without the file nothing is sent, and no retry is made."""
-    _, tls = _write_authority(tmp_path)
+    _, tls = write_authority(tmp_path)
     async with FakeAnthropic(tls=tls) as fake:
         engine = ClaudeApiEngine(claude_config(fake.url))
         turn = Turn()
@@ -120,7 +120,7 @@ async def test_an_unknown_authority_is_refused_and_explained(tmp_path: Path) -> 
 
 def test_a_private_authority_is_added_to_the_usual_ones(tmp_path: Path) -> None:
     """The file widens the trust by one certificate and replaces nothing."""
-    ca_file, _ = _write_authority(tmp_path)
+    ca_file, _ = write_authority(tmp_path)
     usual = httpx2.create_ssl_context()
     ours = trust(ca_file)
     assert ours.cert_store_stats()["x509"] == usual.cert_store_stats()["x509"] + 1
