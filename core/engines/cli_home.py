@@ -40,6 +40,7 @@ from core.words import sentence
 _log = structlog.get_logger()
 _TENANT = re.compile(r"ten_[0-9A-Za-z_-]{1,64}", re.ASCII)
 _CONVERSATION = re.compile(r"conv_[0-9A-Za-z_-]{1,64}", re.ASCII)
+_NAME = re.compile(r"[a-z][a-z0-9_-]{0,40}(\.[a-z]{1,8})?", re.ASCII)
 _LEAVES = ("home", "config", "run", "tmp", "cwd")
 _PASSABLE = 0o711
 _SEARCH = 0o001
@@ -128,6 +129,19 @@ class Home:
                 within = stack.enter_context(made)
             files.write_new(path.name, text, within=within, owner=self.owner)
         return path
+
+    def write_private(self, name: str, text: str) -> Path:
+        """Put a file beside the child's own, replacing one of that name; raises OSError.
+
+        For what must not be in the arguments, which every user of the machine can see and
+        which end at 128 KiB each: the system prompt, the MCP configuration with its secret.
+        """
+        if not _NAME.fullmatch(name):
+            raise ValueError("not a plain file name")
+        with files.opened(str(self.place / "home")) as within:
+            files.erase(name, within=within)
+            files.write_new(name, text, within=within, owner=self.owner)
+        return self.place / "home" / name
 
 
 class Homes:

@@ -25,6 +25,7 @@ FLAGS: tuple[tuple[str, str], ...] = (
     ("--restricted", "no @file mentions, no settings files, no socket for other sessions"),
     ("--disable-slash-commands", "no command or skill can be run by text"),
     ("--no-chrome", "no browser is looked for"),
+    ("--system-prompt-snapshot=off", "a changed system prompt counts also on resume"),
     ("--input-format=stream-json", "the only input that can be marked as verbatim: user_line()"),
 )
 SAFE_FLAGS: tuple[str, ...] = tuple(flag for flag, _ in FLAGS)
@@ -92,7 +93,12 @@ def safe_options() -> SafeOptions:
         "tools": [],
         "permission_mode": "dontAsk",
         "verbatim_prompts": True,
-        "extra_args": {"restricted": None, "disable-slash-commands": None, "no-chrome": None},
+        "extra_args": {
+            "restricted": None,
+            "disable-slash-commands": None,
+            "no-chrome": None,
+            "system-prompt-snapshot": "off",
+        },
     }
 
 
