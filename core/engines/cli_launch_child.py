@@ -104,5 +104,5 @@ if __name__ == "__main__":
     try:
         main(sys.argv[1:])
     except (OSError, KeyError, ValueError) as problem:
-        sys.stderr.write(f"it0: Claude Code was not started: {problem!r}\n")
+        sys.stderr.write(f"it0: Claude Code was not started: {type(problem).__name__}: {problem}\n")
         sys.exit(_FAILED)
