@@ -69,6 +69,7 @@ def build_parser() -> argparse.ArgumentParser:
         handler=_migrate
     )
     _add_people(commands)
+    _add_skills(commands)
     _add_care(commands)
     return parser
 
@@ -119,6 +120,21 @@ def _add_people(commands: argparse._SubParsersAction[argparse.ArgumentParser]) -
         dest="action", required=True, metavar="ACTION"
     )
     server.add_parser("list", help="list them").set_defaults(handler=_server_list)
+
+
+def _add_skills(commands: argparse._SubParsersAction[argparse.ArgumentParser]) -> None:
+    skills = commands.add_parser("skills", help="the routines of your team").add_subparsers(
+        dest="action", required=True, metavar="ACTION"
+    )
+    listing = skills.add_parser("list", help="list them, with where each is from")
+    listing.set_defaults(handler=_skills_list)
+    importing = skills.add_parser("import", help="import a directory of SKILL.md files, or none")
+    importing.add_argument("directory", metavar="DIR", type=Path)
+    importing.set_defaults(handler=_skills_import)
+    for parser in (listing, importing):
+        parser.add_argument(
+            "--as", metavar="EMAIL", dest="email", help="as this user, in whose team"
+        )
 
 
 def _add_care(commands: argparse._SubParsersAction[argparse.ArgumentParser]) -> None:
@@ -228,6 +244,18 @@ def _user_list(_arguments: argparse.Namespace) -> int:
     from operate import list_users  # noqa: PLC0415  # only this command needs it
 
     return _run(list_users(_settings(quiet=True)))
+
+
+def _skills_list(arguments: argparse.Namespace) -> int:
+    from operate import list_skills  # noqa: PLC0415  # only this command needs it
+
+    return _run(list_skills(_settings(quiet=True), arguments))
+
+
+def _skills_import(arguments: argparse.Namespace) -> int:
+    from operate import import_skills  # noqa: PLC0415  # only this command needs it
+
+    return _run(import_skills(_settings(quiet=True), arguments))
 
 
 def _user_role(arguments: argparse.Namespace) -> int:

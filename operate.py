@@ -5,13 +5,14 @@ from __future__ import annotations
 import argparse
 import json
 import os
+import sys
 from collections.abc import AsyncGenerator, Awaitable
 from contextlib import asynccontextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING, Final, TypeVar
 
 import app
-from bots import codes
+from bots import codes, skills_command
 from bots.console_terminal import safe_text
 from bots.operator import RequestRefused
 from checks import engine_line, missing_lines
@@ -107,6 +108,23 @@ async def list_users(settings: Settings) -> int:
         for user in await _sentences(server.operator().users()):
             print(safe_text(f"{user['email']:32} {user['role']:10} {user['name']}"))
     return 0
+
+
+async def list_skills(settings: Settings, arguments: argparse.Namespace) -> int:
+    """``it0 skills list``."""
+    async with connected(settings) as server:
+        return await _sentences(
+            skills_command.list_skills(server.operator(arguments.email), sys.stdout)
+        )
+
+
+async def import_skills(settings: Settings, arguments: argparse.Namespace) -> int:
+    """``it0 skills import``."""
+    async with connected(settings) as server:
+        client = server.operator(arguments.email)
+        return await _sentences(
+            skills_command.import_skills(client, arguments.directory, sys.stdout)
+        )
 
 
 async def change_role(settings: Settings, arguments: argparse.Namespace) -> int:

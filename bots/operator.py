@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from http import HTTPStatus
 from typing import TypedDict, cast
@@ -36,6 +36,15 @@ class TokenRow(TypedDict):
     created_at: str
     expires_at: str
     parent: str | None
+
+
+class SkillRow(TypedDict):
+    """A skill as the API lists it."""
+
+    name: str
+    description: str
+    source: str
+    enabled: bool
 
 
 class RequestRefused(Exception):
@@ -92,6 +101,15 @@ class OperatorClient:
         """Revoke a token and those made with it."""
         await self._call("DELETE", f"tokens/{quote(token_id, safe='')}")
 
+    async def skills(self) -> list[SkillRow]:
+        """The team's skills, those that are off included."""
+        return cast("list[SkillRow]", (await self._call("GET", "skills"))["skills"])
+
+    async def add_skills(self, skills: Sequence[Mapping[str, object]]) -> list[SkillRow]:
+        """Add skills of the team's own or replace them, all or none."""
+        answer = await self._call("POST", "skills", {"skills": skills})
+        return cast("list[SkillRow]", answer["skills"])
+
     async def _user(self, email: str) -> UserRow:
         wanted = email.strip().casefold()
         for user in await self.users():
@@ -100,7 +118,7 @@ class OperatorClient:
         raise RequestRefused(f"There is no user {email}. `it0 user list` shows who there is.")
 
     async def _call(
-        self, method: str, path: str, body: dict[str, str] | dict[str, int] | None = None
+        self, method: str, path: str, body: Mapping[str, object] | None = None
     ) -> dict[str, object]:
         headers = {"Authorization": f"Bearer {self.token_source()}"}
         url = f"{self.base_url}/api/v1/{path}"

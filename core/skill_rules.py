@@ -44,6 +44,12 @@ def team_skill(skill: Skill, tools: Mapping[str, Tool]) -> Skill | Rejected:
     return made
 
 
+def together(wrong: Sequence[Rejected]) -> Rejected:
+    """One refusal for all that is wrong, a line each."""
+    first, *rest = wrong
+    return first if not rest else replace(first, sentence="\n".join(one.sentence for one in wrong))
+
+
 def size_of(skill: Skill) -> int:
     """How much of ``MAX_TEAM_CHARS`` it takes."""
     return len(skill.name) + len(skill.description) + len(skill.body) + _written(skill.examples)

@@ -14,7 +14,7 @@ import sqlalchemy as sa
 from core.audit import AuditEntry
 from core.refusals import Rejected
 from core.skill import BadSkill, Skill, Source, key_of
-from core.skill_rules import NOT_OWN, team_skill, too_many, unknown
+from core.skill_rules import NOT_OWN, team_skill, together, too_many, unknown
 from core.skill_text import make_skill
 from core.skills import SkillLibrary
 from core.tools import Tool
@@ -81,12 +81,11 @@ class SqlSkills:
 
         One that was switched off stays off. ``actor`` is the id of the user who asks.
         """
-        made: list[Skill] = []
-        for skill in skills:
-            checked = team_skill(skill, self._tools)
-            if isinstance(checked, Rejected):
-                return checked
-            made.append(checked)
+        checked = [team_skill(skill, self._tools) for skill in skills]
+        made = [skill for skill in checked if isinstance(skill, Skill)]
+        wrong = [skill for skill in checked if isinstance(skill, Rejected)]
+        if wrong:
+            return together(wrong)
         change = _Change(key=self._key, tenant_id=tenant_id, actor=actor, turn_id=turn_id)
         return await self._db.transaction(_put, change, made)
 
