@@ -158,8 +158,8 @@ async def provider(
         await runner.cleanup()
 
 
-async def until(holds: Callable[[], object]) -> None:
+async def until(holds: Callable[[], object], *, within_s: float = 5) -> None:
     """Wait for something that happens in another task."""
-    async with asyncio.timeout(5):
+    async with asyncio.timeout(within_s):
         while not holds():  # noqa: ASYNC110  # what is waited for has no event
             await asyncio.sleep(0.005)

@@ -282,8 +282,11 @@ async def test_an_error_event_split_in_two_never_leaves_in_part() -> None:
 
 async def test_the_last_events_are_told_before_the_child_reads_its_end() -> None:
     """The engine can settle a call as soon as the CLI says that it is over."""
-    async with FakeAnthropic() as fake, child_to(fake.url) as child:
-        async with child.post("hello [[linger 60]]") as answer:
-            while b"message_stop" not in await answer.content.readany():
-                pass
-            assert [type(event) for event in child.told] == [CallBegan, CallFinished]
+    async with (
+        FakeAnthropic() as fake,
+        child_to(fake.url) as child,
+        child.post("hello [[linger 60]]") as answer,
+    ):
+        while b"message_stop" not in await answer.content.readany():
+            pass
+        assert [type(event) for event in child.told] == [CallBegan, CallFinished]
