@@ -10,7 +10,7 @@ from core.commands_text import Handler, answered, code, escape, refused
 from core.engine_choice import HOW_TO_GET, Engines
 from core.tenants import Role
 from core.turns import Ending, Turn
-from core.words import Words, sentence
+from core.words import Sentence, Words, sentence
 
 DEFAULT = "default"
 """``/engine default``: what the installation uses."""
@@ -100,7 +100,7 @@ class EngineCommand:
         if engine is not None and engine != DEFAULT:
             chosen = self._engines.choose(engine)
             if isinstance(chosen, str):
-                return words.of(chosen)
+                return escape(words.of(chosen))
         if model is not None and MODEL_NAME.fullmatch(model) is None:
             return words(
                 "{model} is no name of a model. Names look like `claude-sonnet-5-5`.",
@@ -130,40 +130,26 @@ class EngineCommand:
 
     async def _now(self, turn: Turn, words: Words) -> str:
         stored = await self._configs.read(turn.tenant_id)
-        parts = [self._engine_now(turn, stored, words)]
-        note = self._models.warning(stored.config.model or self._engines.model)
-        if note is not None:
-            parts.append(escape(words.of(note)))
-        parts.append(self._listed(words))
-        parts.append(words.of(_USAGE))
+        parts = (self._engine_now(turn, stored, words), self._listed(words), words.of(_USAGE))
         return "\n\n".join(parts)
 
     def _engine_now(self, turn: Turn, stored: StoredConfig, words: Words) -> str:
         """What a message sent like this one would be answered by."""
-        wanted = turn.engine or stored.engine
-        if turn.engine is not None and turn.engine != stored.engine:
-            why = _BY_MESSAGE
-        else:
-            why = _BY_INSTALLATION if stored.engine is None else _BY_TEAM
-        engine = self._engines.choose(wanted)
+        wanted = turn.engine if turn.engine_named else stored.engine
+        engine = self._engines.choose(wanted, named=turn.engine_named)
         if isinstance(engine, str):
-            return words.of(engine)
-        lines = [
-            words(
-                "- Engine: **{engine}** ({why})",
-                engine=escape(wanted or self._engines.default),
-                why=words.of(why),
-            )
-        ]
-        if engine.has_model:
-            model, why = stored.config.model, _BY_TEAM
-            if model is None:
-                model, why = self._engines.model, _BY_INSTALLATION
-            shown = escape(model)
-            lines.append(words("- Model: **{model}** ({why})", model=shown, why=words.of(why)))
-        else:
-            lines.append(words("- Model: none; this engine answers without one"))
-        return "\n".join(lines)
+            return escape(words.of(engine))
+        why = _BY_MESSAGE if turn.engine_named else _chooser(stored.engine)
+        name = escape(wanted or self._engines.default)
+        said = words("- Engine: **{engine}** ({why})", engine=name, why=words.of(why))
+        if not engine.has_model:
+            return "\n".join([said, words("- Model: none; this engine answers without one")])
+        model = turn.model or stored.config.model or self._engines.model
+        why = _BY_MESSAGE if turn.model else _chooser(stored.config.model)
+        shown = escape(model)
+        said += "\n" + words("- Model: **{model}** ({why})", model=shown, why=words.of(why))
+        note = self._models.warning(model)
+        return said if note is None else f"{said}\n\n{escape(words.of(note))}"
 
     def _listed(self, words: Words) -> str:
         names = ", ".join(f"`{name}`" for name in self._engines.engines)
@@ -176,3 +162,7 @@ class EngineCommand:
         if not missing:
             return said
         return "\n".join([said, "", words("Not configured:"), *missing])
+
+
+def _chooser(choice: str | None) -> Sentence:
+    return _BY_INSTALLATION if choice is None else _BY_TEAM

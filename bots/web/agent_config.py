@@ -96,7 +96,7 @@ class AgentConfigBody(BaseModel):
     billing: Billing | None = None
     api_key: Annotated[SecretStr, AfterValidator(_key)] | None = None
     model: Annotated[str, AfterValidator(_model)] | None = None
-    engine: str | None = None
+    engine: Annotated[str, Field(min_length=1, max_length=64)] | None = None
     allowed_tools: ToolNames | None = None
     denied_tools: ToolNames | None = None
     approval_timeout_s: (

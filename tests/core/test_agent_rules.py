@@ -1,0 +1,111 @@
+"""What a team may choose for its agent, and what it is warned of."""
+
+from __future__ import annotations
+
+from datetime import UTC, datetime
+
+import pytest
+
+import settings
+from core.agent_config import (
+    MODEL_NAME,
+    AgentConfig,
+    Billing,
+    ConfigChanges,
+    DefaultAgentConfigs,
+    StoredConfig,
+    config_of,
+)
+from core.agent_rules import AgentRules, KnownModels
+from core.engine_choice import Engines
+from tests.fakes.scripted_engine import ScriptedEngine
+
+
+class At:
+    """A clock that stands still."""
+
+    def __init__(self, year: int, month: int, day: int) -> None:
+        """At midnight, UTC."""
+        self._at = datetime(year, month, day, tzinfo=UTC)
+
+    def now_ms(self) -> int:
+        """That moment."""
+        return int(self._at.timestamp() * 1000)
+
+
+def rules(*, login: bool = True) -> AgentRules:
+    """Those of an installation with one engine and two tools."""
+    engines = Engines(
+        engines={"scripted": ScriptedEngine([])}, default="scripted", model="claude-sonnet-5-5"
+    )
+    return AgentRules(
+        engines=engines,
+        tools=frozenset({"look", "restart"}),
+        operator_login=login,
+        models=KnownModels(At(2026, 11, 22)),
+    )
+
+
+ALONE = StoredConfig(only_tenant=True)
+OWN = StoredConfig(config=AgentConfig(billing=Billing.OWN_KEY), api_key_hint="LAST")
+
+CASES: tuple[tuple[StoredConfig, ConfigChanges, bool, str | None], ...] = (
+    (ALONE, ConfigChanges(), True, None),
+    (ALONE, ConfigChanges(billing=Billing.OWN_KEY), True, "own_key_missing"),
+    (ALONE, ConfigChanges(billing=Billing.OWN_KEY, api_key="k"), True, None),
+    (ALONE, ConfigChanges(api_key="k"), True, None),
+    (OWN, ConfigChanges(api_key=None), True, "own_key_missing"),
+    (OWN, ConfigChanges(api_key=None, billing=Billing.INSTALLATION), True, None),
+    (OWN, ConfigChanges(billing=Billing.OWN_KEY), True, None),
+    (ALONE, ConfigChanges(billing=Billing.SUBSCRIPTION), True, None),
+    (ALONE, ConfigChanges(billing=Billing.SUBSCRIPTION), False, "no_operator_login"),
+    (StoredConfig(), ConfigChanges(billing=Billing.SUBSCRIPTION), True, "several_tenants"),
+    (ALONE, ConfigChanges(engine="scripted"), True, None),
+    (ALONE, ConfigChanges(engine=None), True, None),
+    (ALONE, ConfigChanges(engine="claude_api"), True, "unknown_engine"),
+    (ALONE, ConfigChanges(engine="x\n**y**"), True, "unknown_engine"),
+)
+
+
+@pytest.mark.parametrize(("stored", "changes", "login", "code"), CASES)
+def test_what_cannot_work_is_refused(
+    stored: StoredConfig, changes: ConfigChanges, login: bool, code: str | None
+) -> None:
+    """Each refusal has a code and says what to do instead."""
+    refused = rules(login=login).refusal(stored, changes)
+    assert (refused and refused.code) == code
+
+
+def test_what_stopped_being_right_stops_no_other_change() -> None:
+    """An account or an engine that is no longer possible is judged when it is chosen, not later."""
+    config = AgentConfig(billing=Billing.SUBSCRIPTION)
+    stored = StoredConfig(config=config, engine="gone")
+    assert rules(login=False).refusal(stored, ConfigChanges(model="m", denied_tools=())) is None
+
+
+def test_mistakes_that_may_be_none_are_warned_of() -> None:
+    """Unknown tools and models, and a model that ends soon, are allowed and pointed out."""
+    config = AgentConfig(
+        model="claude-sonnet-4-5", allowed_tools=("look", "lok"), denied_tools=("restart", "rm")
+    )
+    said = [str(warning) for warning in rules().warnings(config)]
+    ends = "The model claude-sonnet-4-5 ends on 2026-11-30."
+    assert said == [
+        f"{ends} Set your team's model to claude-sonnet-5-5 before.",
+        "There is no tool 'lok' here (allowed_tools).",
+        "There is no tool 'rm' here (denied_tools).",
+    ]
+    unknown = rules().warnings(AgentConfig(model="gpt-oss"))
+    assert "does not know the model gpt-oss" in str(unknown[0])
+    assert rules().warnings(AgentConfig(model="claude-opus-5-5", denied_tools=("look",))) == ()
+
+
+def test_names_of_models_are_those_of_the_settings() -> None:
+    """A model that the installation may have, a team may have, and no other."""
+    assert MODEL_NAME.pattern == settings._MODEL.pattern
+
+
+async def test_without_a_store_everybody_has_the_defaults() -> None:
+    """Nothing is denied, the installation pays."""
+    config = await config_of(DefaultAgentConfigs(), "ten_1", has_model=True)
+    assert config == AgentConfig()
