@@ -16,6 +16,14 @@ FIRST_TEXT_SECONDS = Histogram(
 )
 TURNS = Counter("it0_turns", "Turns that ended, by outcome.", ["outcome"])
 ENGINE_ERRORS = Counter("it0_engine_errors", "Engine failures, by reason.", ["engine", "reason"])
+ENGINE_BREAKER_STATE = Gauge(
+    "it0_engine_breaker_state",
+    "The installation's circuit to an engine: 0 closed, 1 half-open, 2 open.",
+    ["engine"],
+)
+ENGINE_FAILOVERS = Counter(
+    "it0_engine_failovers", "Answers that another engine gave or went on with.", ["engine", "to"]
+)
 TOKENS = Counter("it0_tokens", "Tokens of settled model calls.", ["engine", "bucket"])
 UNPRICED_CALLS = Counter(
     "it0_unpriced_calls", "Settled model calls whose cost is unknown; should be 0.", ["model"]
