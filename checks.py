@@ -25,6 +25,7 @@ from storage.inspection import (
     read_sqlite,
 )
 from storage.lock import Holder, holder
+from storage.metering import UnpricedCalls
 
 _PROVIDER: Final = "https://api.anthropic.com"
 _PROVIDER_S: Final = 3.0
@@ -91,12 +92,19 @@ def model_warnings(model: str, use: ModelUse, today: date) -> list[str]:
             more = len(chosen.teams) - _NAMED_TEAMS
             teams = ", ".join(chosen.teams[:_NAMED_TEAMS]) + (f" and {more} more" * (more > 0))
             lines.append(f"Chosen by {teams}: {said}")
-    lines += [
-        f"Unknown cost: {unpriced.calls:,} call{'s' * (unpriced.calls != 1)} of the model"
-        f" {unpriced.model}. This version of IT0 has no price for them."
-        for unpriced in use.unpriced
-    ]
+    lines += [_without_cost(unpriced) for unpriced in use.unpriced]
     return lines
+
+
+def _without_cost(unpriced: UnpricedCalls) -> str:
+    """A model that is known now may have calls from before it was."""
+    count = f"{unpriced.calls:,} call{'s' * (unpriced.calls != 1)}"
+    why = (
+        "recorded by an older version, under a wrong clock, or with impossible figures"
+        if models.known(unpriced.model)
+        else "this version of IT0 has no price for it"
+    )
+    return f"Unknown cost of {count} of the model {unpriced.model}: {why}."
 
 
 def _about(model: str, today: date, setting: str) -> str | None:

@@ -67,10 +67,13 @@ def test_the_models_of_teams_are_looked_at() -> None:
 
 
 def test_calls_without_a_cost_are_counted() -> None:
-    """By model, with what it means."""
-    use = ModelUse(unpriced=(UnpricedCalls(model="mine", calls=1234),))
-    (line,) = model_warnings(FINE, use, TODAY)
-    assert line.startswith("Unknown cost: 1,234 calls of the model mine.")
+    """By model, with the reason: a model that is known now was not, or something was wrong."""
+    use = ModelUse(
+        unpriced=(UnpricedCalls(model="mine", calls=1234), UnpricedCalls(model=FINE, calls=1))
+    )
+    unknown, known = model_warnings(FINE, use, TODAY)
+    assert unknown.startswith("Unknown cost of 1,234 calls of the model mine: this version")
+    assert known.startswith(f"Unknown cost of 1 call of the model {FINE}: recorded by an older")
 
 
 async def _choose(db: Database, tenant_id: str, model: str) -> None:
@@ -106,7 +109,7 @@ async def test_check_reads_the_database(places: Places, kind: str) -> None:
     warnings = [line for line in out.getvalue().splitlines() if line.startswith("WARNING")]
     chosen, unpriced = warnings
     assert chosen.startswith("WARNING Chosen by Ops Team: The model claude-2.1 ended on 2025-07")
-    assert unpriced.startswith("WARNING Unknown cost: 1 call of the model m.")
+    assert unpriced.startswith("WARNING Unknown cost of 1 call of the model m: this version")
 
 
 async def test_an_installation_that_is_not_made_yet_has_only_its_settings(tmp_path: Path) -> None:

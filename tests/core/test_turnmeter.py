@@ -39,9 +39,11 @@ class Answers:
         """What it does."""
         self.refuse = refuse
         self.hang = hang
+        self.asked: list[CallRequest] = []
 
     async def reserve(self, call: CallRequest) -> Grant | QuotaRefusal:
         """Answer, or not."""
+        self.asked.append(call)
         if self.hang:
             await asyncio.Event().wait()
         if self.refuse:
@@ -121,3 +123,13 @@ async def test_a_call_cancelled_while_it_was_reserved_costs_nothing() -> None:
     await asyncio.gather(task, return_exceptions=True)
     (left,) = meter.leftovers()
     assert (left.call_id, left.usage) == ("turn_1.2.1", Usage())
+
+
+async def test_whose_account_pays_goes_with_every_call() -> None:
+    """A turn on the tenant's own key says so of each of its calls; others say nothing."""
+    answers = Answers()
+    own = TurnMeter(answers, TURN, own_key=True)
+    await reserve(own)
+    await reserve(own)
+    await reserve(TurnMeter(answers, TURN))
+    assert [call.own_key for call in answers.asked] == [True, True, False]
