@@ -14,7 +14,14 @@ from typing import Protocol
 
 import structlog
 
-from core.engines.engine import Engine, EngineRequest, Steering, ToolDoor
+from core.engines.engine import (
+    Credentials,
+    Engine,
+    EngineRequest,
+    NativeSession,
+    Steering,
+    ToolDoor,
+)
 from core.errors import EngineFailure
 from core.events import ModelCallFinished, TextDelta, TextReset
 from core.messages import Attachment, clean_text
@@ -53,6 +60,7 @@ class PastTurn:
 
     seq: int
     exchange: Exchange
+    turn_id: str = ""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -66,6 +74,10 @@ class Memory:
     """This message's files."""
     steps: tuple[Step, ...]
     """Committed by earlier attempts of this turn."""
+    session: NativeSession | None = None
+    """An engine's own memory that holds exactly ``past``; see ``NativeSession``."""
+    compacted: bool = False
+    """Older turns were summarised just now."""
     older: bool = False
     """There are turns before ``past`` that neither it nor the summary holds."""
 
@@ -95,7 +107,13 @@ class Conversations:
         return await self.store.remember(turn, max_turns=MAX_TURNS)
 
     async def compact(
-        self, turn: Turn, memory: Memory, engine: Engine, model: str, meter: TurnMeter
+        self,
+        turn: Turn,
+        memory: Memory,
+        engine: Engine,
+        model: str,
+        meter: TurnMeter,
+        credentials: Credentials,
     ) -> Memory:
         """Summarise the older turns when the memory is too long for the engine."""
         if memory.older:
@@ -109,8 +127,8 @@ class Conversations:
             memory.past[:-kept] if kept else memory.past,
             memory.past[-kept:] if kept else (),
         )
-        text = await self._summarise(turn, memory.summary, old, engine, model, meter)
-        return replace(memory, summary=text, past=recent)
+        text = await self._summarise(turn, memory.summary, old, engine, model, meter, credentials)
+        return replace(memory, summary=text, past=recent, session=None, compacted=True)
 
     async def _summarise(
         self,
@@ -120,6 +138,7 @@ class Conversations:
         engine: Engine,
         model: str,
         meter: TurnMeter,
+        credentials: Credentials,
     ) -> str:
         request = EngineRequest(
             tenant_id=turn.tenant_id,
@@ -137,6 +156,9 @@ class Conversations:
             meter=meter,
             steering=NoSteering(),
             max_output_tokens=SUMMARY_TOKENS,
+            user_id=turn.user.id,
+            credentials=credentials,
+            ephemeral=True,
         )
         try:
             text, step = await _answer_of(engine, request)
@@ -164,6 +186,10 @@ class NoTools(ToolDoor):
     async def call(self, call: ToolCall) -> ToolResult:
         """Refuse."""
         return ToolResult(output=f"{call.name} is not available here.", is_error=True)
+
+    async def unrun(self, call: ToolCall, reason: str) -> ToolResult:  # noqa: ARG002  # the port's signature
+        """Nothing is put on record."""
+        return ToolResult(output=reason, is_error=True)
 
 
 class NoSteering(Steering):

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 
 from core.engines.engine import Engine
 from core.words import Sentence, sentence
@@ -21,11 +21,17 @@ class Engines:
     engines: Mapping[str, Engine]
     default: str
     model: str
+    guarded: Mapping[str, Engine] = field(default_factory=dict)
+    """The same by name, each with others behind it that answer when it cannot."""
 
-    def choose(self, name: str | None) -> Engine | str:
-        """The engine, or a sentence that says why there is none of that name."""
+    def choose(self, name: str | None, *, named: bool = False) -> Engine | str:
+        """The engine, or a sentence that says why there is none of that name.
+
+        One that the message itself named answers alone; any other has others behind it.
+        """
         wanted = name or self.default
-        engine = self.engines.get(wanted)
+        engine = self.engines.get(wanted) if named else self.guarded.get(wanted)
+        engine = engine or self.engines.get(wanted)
         if engine is not None:
             return engine
         configured = ", ".join(self.engines)

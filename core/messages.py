@@ -102,6 +102,7 @@ class InboundMessage:
     conversation_id: str | None = None
     """An explicit conversation, which must belong to the actor; else the address decides."""
     engine: str | None = None
+    model: str | None = None
     overlap: Overlap = Overlap.QUEUE
     files: tuple[RemoteFile, ...] = ()
     """Files by reference, at most ``MAX_ATTACHMENTS`` with the others."""

@@ -18,10 +18,11 @@ from dataclasses import dataclass, field
 import structlog
 
 from core import telemetry
+from core.briefing import Briefing
 from core.clock import Clock
 from core.commands import Commands
 from core.control import Control, Stop
-from core.conversations import Conversations, Memory
+from core.conversations import Conversations
 from core.endings import EMPTY, STOPPED, STOPPED_EARLY, given_up, presentable, refused
 from core.engine_choice import Engines
 from core.engines.engine import Engine, EngineRequest
@@ -32,7 +33,6 @@ from core.events import (
     EngineChanged,
     EngineSession,
     ModelCallFinished,
-    Notice,
     StopReason,
     TextDelta,
     TextReset,
@@ -60,18 +60,6 @@ _log = structlog.get_logger()
 
 
 @dataclass(slots=True)
-class TurnSteering:
-    """``Steering`` of one turn."""
-
-    log: TurnLog
-    turn: Turn
-
-    async def take(self) -> tuple[str, ...]:
-        """Messages that joined."""
-        return await self.log.absorb(self.turn)
-
-
-@dataclass(slots=True)
 class _Run:
     """What one attempt accumulates."""
 
@@ -88,6 +76,16 @@ class _Run:
     completed: Completed | None = None
     seen_text: bool = field(default=False)
 
+    def note(self, event: TurnEvent) -> None:
+        """Remember which engine answers, and where it keeps its own memory."""
+        match event:
+            case EngineChanged(engine=engine, reason=reason):
+                self.engine, self.why, self.session = engine, reason, None
+            case EngineSession(token=token):
+                self.session = token
+            case _:
+                pass
+
 
 @dataclass(slots=True, kw_only=True)
 class TurnRunner:
@@ -99,6 +97,7 @@ class TurnRunner:
     conversations: Conversations
     intake: Intake
     engines: Engines
+    briefing: Briefing
     commands: Commands
     tools: ToolRunner
     meter: Meter
@@ -107,8 +106,6 @@ class TurnRunner:
     hold: Callable[[Destination], Awaitable[bool]]
     """Keeps other workers from delivering the reply that this one is delivering."""
     clock: Clock
-    system_prompt: Callable[[Turn], Awaitable[str]]
-    max_output_tokens: int
     still_leased: Callable[[], bool]
     """Whether this worker's lease deadline has not passed, by its own clock."""
 
@@ -179,7 +176,7 @@ class TurnRunner:
             return given_up(turn, await self._shown_before(turn))
         if turn.kind is TurnKind.COMMAND:
             return await self.commands.run(turn)
-        engine = self.engines.choose(turn.engine)
+        engine = self.engines.choose(turn.engine, named=turn.engine_named)
         if isinstance(engine, str):
             return Ending(outcome=Outcome.REFUSED, reply=engine, failure="engine_unavailable")
         if turn.files:
@@ -205,7 +202,8 @@ class TurnRunner:
         run.engine = engine.name
         self._announce(run)
         try:
-            request = await self._request(engine, run)
+            request = await self.briefing.request(run.turn, engine, run.meter)
+            self._restore(run, request)
             async with aclosing(engine.run(request)) as events:
                 async for event in events:
                     await self._take(run, event)
@@ -226,40 +224,15 @@ class TurnRunner:
         return Ending(
             outcome=Outcome.REFUSED if refused else Outcome.ANSWERED,
             reply=run.text,
-            notice=completed.notice,
+            notice=" ".join(part for part in (run.why, completed.notice) if part),
             engine=run.engine,
+            session=run.session,
         )
 
-    async def _request(self, engine: Engine, run: _Run) -> EngineRequest:
-        turn = run.turn
-        memory = await self.conversations.recall(turn)
-        self._restore(run, memory)
-        if engine.has_model:
-            memory = await self.conversations.compact(
-                turn, memory, engine, self.engines.model, run.meter
-            )
-        return EngineRequest(
-            tenant_id=turn.tenant_id,
-            conversation_id=turn.conversation_id,
-            turn_id=turn.id,
-            attempt=turn.attempt,
-            model=self.engines.model,
-            system=await self.system_prompt(turn),
-            summary=memory.summary,
-            history=tuple(past.exchange for past in memory.past),
-            text=turn.text,
-            attachments=memory.attachments,
-            steps=memory.steps,
-            tools=self.tools.door(turn, memory.steps),
-            meter=run.meter,
-            steering=TurnSteering(self.log, turn),
-            max_output_tokens=self.max_output_tokens,
-        )
-
-    def _restore(self, run: _Run, memory: Memory) -> None:
+    def _restore(self, run: _Run, request: EngineRequest) -> None:
         """A later attempt starts from the text that earlier attempts committed."""
         if run.turn.attempt > 1:
-            run.text = joined_text(memory.steps)
+            run.text = joined_text(request.steps)
             self._emit(run, TextReset(text=run.text, reason="IT0 was interrupted; it goes on."))
 
     async def _take(self, run: _Run, event: TurnEvent) -> None:
@@ -287,12 +260,8 @@ class TurnRunner:
             case ToolFinished(tool=tool, ok=ok):
                 known = tool if tool in self.tools.tools else "unknown"
                 telemetry.TOOL_CALLS.labels(known, "ok" if ok else "error").inc()
-            case EngineChanged(engine=engine, reason=reason):
-                run.engine, run.why = engine, reason
-            case EngineSession(token=token):
-                run.session = token
-            case ToolStarted() | Notice():
-                ...
+            case _:
+                run.note(event)
         self._emit(run, event)
 
     def _emit(self, run: _Run, event: TurnEvent) -> None:

@@ -67,6 +67,10 @@ class Turn:
     cancelled: bool
     """Somebody stopped it before it began."""
     created_at_ms: int
+    engine_named: bool = False
+    """The message itself named its engine: that one answers, or none."""
+    model: str | None = None
+    """Asked for with this message; None is the tenant's, or the installation's."""
     sender: str = ""
     """The platform's id of the person who wrote (``Actor.external_id``)."""
     source_ref: str = ""
@@ -92,6 +96,8 @@ class Ending:
     """The engine that answered; empty for commands."""
     failure: str = ""
     """A static label for metrics, such as ``provider_overloaded``."""
+    session: str | None = None
+    """The engine's own resume token; kept when the turn was answered."""
     continue_in: str | None = None
     """The conversation to go on in, when a command moved the place to another one."""
 

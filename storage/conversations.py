@@ -9,6 +9,7 @@ import sqlalchemy as sa
 from core.commands_conversations import ConversationInfo, Resumed
 from core.commands_text import is_shared
 from core.conversations import Memory, PastTurn
+from core.engines.engine import NativeSession
 from core.errors import Fenced, NotFound
 from core.messages import Attachment, AttachmentRef, ConversationAddress
 from core.metering import Settlement
@@ -102,8 +103,23 @@ def _remember(conn: sa.Connection, turn: Turn, max_turns: int) -> Memory:
         past=past,
         attachments=_load(conn, turn.tenant_id, turn.attachments),
         steps=steps_of(conn, turn) if turn.attempt > 1 else (),
+        session=_session(conn, turn, past[-1].turn_id) if past else None,
         older=older,
     )
+
+
+def _session(conn: sa.Connection, turn: Turn, last_turn: str) -> NativeSession | None:
+    """The engine's own memory, if it holds everything up to the last turn, of this person."""
+    row = execute(
+        conn,
+        "SELECT engine, token FROM engine_sessions WHERE conversation_id = :cid"
+        " AND tenant_id = :tenant AND user_id = :user AND turn_id = :turn",
+        cid=turn.conversation_id,
+        tenant=turn.tenant_id,
+        user=turn.user.id,
+        turn=last_turn,
+    ).first()
+    return None if row is None else NativeSession(engine=text(row[0]), token=text(row[1]))
 
 
 def _told(reply: str, outcome: str, notice: str) -> str:
@@ -163,7 +179,7 @@ def _past(
             steps=steps.get(text(row[0]), ()),
             reply=_told(text(row[4]), text(row[5]), text(row[6])),
         )
-        past.append(PastTurn(seq=integer(row[1]), exchange=exchange))
+        past.append(PastTurn(seq=integer(row[1]), exchange=exchange, turn_id=text(row[0])))
     return tuple(reversed(past)), older
 
 

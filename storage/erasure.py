@@ -31,6 +31,7 @@ _ERASE = (
     "DELETE FROM turn_events WHERE turn_id IN (SELECT id FROM turns WHERE conversation_id = :cid)",
     "DELETE FROM deliveries WHERE turn_id IN (SELECT id FROM turns WHERE conversation_id = :cid)",
     "DELETE FROM summaries WHERE conversation_id = :cid",
+    "DELETE FROM engine_sessions WHERE conversation_id = :cid",
     "DELETE FROM places WHERE conversation_id = :cid",
     "DELETE FROM shares WHERE conversation_id = :cid",
     "UPDATE conversations SET deleted_at = {now}, title = '' WHERE id = :cid",

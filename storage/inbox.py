@@ -226,10 +226,10 @@ def _insert(
         INSERT INTO turns (id, tenant_id, conversation_id, seq, user_id, event_id, kind, overlap,
                            engine, platform, workspace, channel, thread, text, attachments,
                            status, attempt, sender, source_ref, language, files,
-                           album, created_at)
+                           album, model, created_at)
         VALUES (:id, :tenant, :cid, :seq, :user, :event, :kind, :overlap, :engine, :platform,
                 :workspace, :channel, :thread, :text, :attachments, :status, :attempt,
-                :sender, :source, :language, :files, :album, {now})
+                :sender, :source, :language, :files, :album, :model, {now})
         ON CONFLICT (event_id) DO NOTHING RETURNING id, created_at
         """,
         id=new_id("turn"),
@@ -241,6 +241,7 @@ def _insert(
         kind=str(offer.kind),
         overlap=str(message.overlap),
         engine=message.engine,
+        model=message.model,
         text=message.text,
         attachments=json.dumps([asdict(ref) for ref in offer.files]),
         status="running" if position.leased else "queued",
@@ -284,6 +285,8 @@ def _turn(
         text=message.text,
         attachments=offer.files,
         engine=message.engine,
+        engine_named=message.engine is not None,
+        model=message.model,
         overlap=message.overlap,
         cancelled=False,
         created_at_ms=0,

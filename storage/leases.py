@@ -200,7 +200,7 @@ UPDATE turns SET status = 'running', attempt = attempt + 1
 WHERE conversation_id = :cid AND seq = :seq
 RETURNING id, tenant_id, attempt, failures, kind, event_id, user_id, platform, workspace,
           channel, thread, text, attachments, engine, overlap, cancel_at, created_at, crowded,
-          sender, source_ref, language, files
+          sender, source_ref, language, files, model
 """
 
 
@@ -271,6 +271,8 @@ def _take(conn: sa.Connection, conversation_id: str, seq: int, epoch: int) -> Tu
         source_ref=text(row[19]),
         language=text(row[20]),
         files=tuple(RemoteFile(**file) for file in json.loads(text(row[21]))),
+        engine_named=row[13] is not None,
+        model=optional_text(row[22]),
     )
 
 

@@ -11,7 +11,7 @@ from core.errors import Fenced
 from core.metering import Settlement
 from core.steps import SteerStep, Step, ToolStep, dump_step, dump_usage
 from core.streams import EventId, StreamEvent
-from core.turns import Ending, Turn
+from core.turns import Ending, Outcome, Turn
 from storage.audit import append_audit
 from storage.database import Database, execute
 from storage.metering import settle, settle_lost, turn_usage
@@ -231,6 +231,7 @@ def _finish(
     # The turn's row first: a reservation on its way holds it, and is settled below; one that
     # comes later finds the turn done, and is refused.
     _end(conn, turn, ending, deliverer)
+    _keep_session(conn, turn, ending)
     for settlement in settlements:
         settle(conn, settlement)
     settle_lost(conn, turn.id)
@@ -239,6 +240,26 @@ def _finish(
         execute(conn, "SELECT pg_notify('turns', '')")
     number = events[-1].id.number + 1 if events else FINAL
     return StreamEvent(EventId(turn.attempt, number), "completed", final_data(conn, turn.id))
+
+
+def _keep_session(conn: sa.Connection, turn: Turn, ending: Ending) -> None:
+    """Where the engine's own memory goes on: only after an answer that is wholly in it."""
+    if ending.session is None or ending.outcome is not Outcome.ANSWERED:
+        return
+    execute(
+        conn,
+        "INSERT INTO engine_sessions (conversation_id, tenant_id, user_id, engine, token, turn_id,"
+        " updated_at) VALUES (:cid, :tenant, :user, :engine, :token, :turn, {now})"
+        " ON CONFLICT (conversation_id) DO UPDATE SET tenant_id = excluded.tenant_id,"
+        " user_id = excluded.user_id, engine = excluded.engine, token = excluded.token,"
+        " turn_id = excluded.turn_id, updated_at = excluded.updated_at",
+        cid=turn.conversation_id,
+        tenant=turn.tenant_id,
+        user=turn.user.id,
+        engine=ending.engine,
+        token=ending.session,
+        turn=turn.id,
+    )
 
 
 FINAL = 1_000_000_000

@@ -32,6 +32,7 @@ class TurnBody(_Body):
     text: str = ""
     conversation_id: Annotated[str, Field(min_length=1, max_length=64)] | None = None
     engine: Annotated[str, Field(min_length=1, max_length=64)] | None = None
+    model: Annotated[str, Field(pattern=MODEL_NAME)] | None = None
     overlap: Overlap = Overlap.QUEUE
     attachments: Annotated[list[AttachmentBody], Field(max_length=50)] = []
 

@@ -122,6 +122,7 @@ async def _message(body: TurnBody, user: User, key: str | None) -> InboundMessag
         attachments=attachments,
         conversation_id=body.conversation_id,
         engine=body.engine,
+        model=body.model,
         overlap=body.overlap,
     )
 

@@ -125,6 +125,39 @@ RATE_LIMITED = Fault(
     ),
     retry=True,
 )
+CRASHED = Fault(
+    reason="engine_crashed",
+    sentence=sentence(
+        "The engine's process ended in the middle of the work. Send the message again; if this "
+        "repeats, choose another engine (`/engine`)."
+    ),
+    retry=True,
+)
+BUSY = Fault(
+    reason="engine_busy",
+    sentence=sentence(
+        "All of the engine's processes are at work. Send the message again in a minute, or "
+        "choose the engine claude_api, which needs none."
+    ),
+    retry=True,
+    spent=False,
+)
+UNUSABLE = Fault(
+    reason="engine_unusable",
+    sentence=sentence(
+        "The engine's process could not be started. `it0 check` says why; until then choose "
+        "another engine (`/engine`)."
+    ),
+    spent=False,
+)
+NO_LOGIN = Fault(
+    reason="no_login",
+    sentence=sentence(
+        "This team is billed by the operator's own login, and this installation has none. Set "
+        "CLAUDE_CODE_OAUTH_TOKEN and restart IT0, or choose another way in /api/v1/agent-config."
+    ),
+    spent=False,
+)
 _BAD_KEY = Fault(
     reason="bad_key",
     sentence=sentence(

@@ -26,6 +26,9 @@ class ToolDoor(Protocol):
     async def call(self, call: ToolCall) -> ToolResult:
         """Run a tool, or return a refusal. A call that already has a result returns it."""
 
+    async def unrun(self, call: ToolCall, reason: str) -> ToolResult:
+        """Put on record that the engine itself turned the call down; nothing ran."""
+
 
 class Steering(Protocol):
     """Messages that ask to join the running turn."""

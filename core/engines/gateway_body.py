@@ -72,8 +72,12 @@ class Asked:
         return json.dumps(changed, separators=(",", ":")).encode()
 
 
-def read_body(raw: bytes, *, model: str) -> Asked:
-    """Parse and check a body; only this model may be asked. Raises ``BadBody``."""
+def read_body(raw: bytes, *, model: str, hidden: tuple[str, ...] = ()) -> Asked:
+    """Parse and check a body; only this model may be asked. Raises ``BadBody``.
+
+    Texts in messages that begin with one of ``hidden`` are left out: notes between IT0 and
+    the child, and what the child adds about itself.
+    """
     try:
         fields = json.loads(raw.decode(), object_pairs_hook=_once, parse_constant=_no_constant)
     except (ValueError, RecursionError) as error:
@@ -85,7 +89,31 @@ def read_body(raw: bytes, *, model: str) -> Asked:
     for name, usual in _USUAL_TERMS.items():
         if fields.get(name) not in usual:
             raise BadBody(f"{name}: not available in this turn")
+    if any(note.encode() in raw for note in hidden):
+        fields["messages"] = _without(fields.get("messages"), hidden)
+        raw = json.dumps(fields, separators=(",", ":")).encode()
     return Asked(raw=raw, fields=fields, model=model)
+
+
+def _without(messages: object, hidden: tuple[str, ...]) -> object:
+    """The messages without the texts that begin so; a message of nothing else is dropped."""
+    if not isinstance(messages, list):
+        return messages
+    kept: list[object] = []
+    for message in messages:
+        content = message.get("content") if isinstance(message, dict) else None
+        if isinstance(content, list):
+            blocks = [block for block in content if not _is_hidden(block, hidden)]
+            if blocks or not content:
+                kept.append({**message, "content": blocks})
+        elif not (isinstance(content, str) and content.startswith(hidden)):
+            kept.append(message)
+    return kept
+
+
+def _is_hidden(block: object, hidden: tuple[str, ...]) -> bool:
+    text = block.get("text") if isinstance(block, dict) else None
+    return isinstance(text, str) and text.startswith(hidden)
 
 
 def _once(pairs: list[tuple[str, Any]]) -> dict[str, Any]:

@@ -229,10 +229,10 @@ def _failed(
 async def _asked(request: web.Request, turn: RunningTurn) -> Asked:
     """Read and check the body. Raises ``BadBody``."""
     raw = await request.read()
-    model = turn.given.model
+    model, hidden = turn.given.model, turn.given.hidden
     if len(raw) < _LARGE_BODY:
-        return read_body(raw, model=model)
-    return await asyncio.to_thread(read_body, raw, model=model)
+        return read_body(raw, model=model, hidden=hidden)
+    return await asyncio.to_thread(read_body, raw, model=model, hidden=hidden)
 
 
 def _outgoing(

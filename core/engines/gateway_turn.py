@@ -65,6 +65,8 @@ class RouteTurn:
     """Called on the event loop; must not block."""
     api_key: str | None = field(default=None, repr=False)
     """The tenant's own key; None for the installation's."""
+    hidden: tuple[str, ...] = ()
+    """Texts that begin so are not for the provider; see ``gateway_body.read_body``."""
 
 
 @dataclass(slots=True, kw_only=True)

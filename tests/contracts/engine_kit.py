@@ -18,8 +18,11 @@ from enum import StrEnum
 from pathlib import Path
 from typing import Protocol, TypeVar
 
+from core.engines.claude_agent_sdk import claude_agent_sdk
 from core.engines.claude_api import ClaudeApiConfig, ClaudeApiEngine
+from core.engines.cli_home import Homes, HomesConfig
 from core.engines.engine import Engine, EngineRequest
+from core.engines.gateway import Gateway, GatewayConfig
 from core.engines.replies import joined_text
 from core.engines.runbook import RunbookEngine
 from core.events import (
@@ -148,6 +151,43 @@ class ClaudeApiKit:
                 await engine.aclose()
 
 
+class ClaudeAgentSdkKit:
+    """The Agent SDK with the real CLI of its wheel, through the gateway, against the fake."""
+
+    name = "claude_agent_sdk"
+    has_model = True
+    prompts = {  # noqa: RUF012  # a table
+        case: prompt.replace("[[tool ", "[[tool mcp__it0__")
+        for case, prompt in ClaudeApiKit.prompts.items()
+    }
+
+    @asynccontextmanager
+    async def start(self) -> AsyncIterator[Engine]:
+        """Start the fake provider, the gateway and the engine; processes come with turns."""
+        async with agent_parts() as (homes, gateway):
+            engine = claude_agent_sdk(homes, gateway)
+            try:
+                yield engine
+            finally:
+                await engine.aclose()
+
+
+@asynccontextmanager
+async def agent_parts() -> AsyncIterator[tuple[Homes, Gateway]]:
+    """What the engines on Claude Code stand on, before a fake provider."""
+    with tempfile.TemporaryDirectory() as folder:
+        async with FakeAnthropic() as fake:
+            gateway = Gateway(
+                GatewayConfig(
+                    api_key="sk-test", base_url=fake.url, stall_timeout_s=0.5, backoff_s=0.01
+                )
+            )
+            try:
+                yield Homes(HomesConfig(root=Path(folder) / "agents")), gateway
+            finally:
+                await gateway.aclose()
+
+
 class RunbookKit:
     """The offline engine, with skills for the tools of these tests."""
 
@@ -178,7 +218,7 @@ def claude_config(url: str, **changes: object) -> ClaudeApiConfig:
     return ClaudeApiConfig(**{**defaults, **changes})  # type: ignore[arg-type]
 
 
-KITS: tuple[EngineKit, ...] = (ScriptedKit(), ClaudeApiKit(), RunbookKit())
+KITS: tuple[EngineKit, ...] = (ScriptedKit(), ClaudeApiKit(), ClaudeAgentSdkKit(), RunbookKit())
 
 SPECS = (
     ToolSpec(name="look", description="Look at a server.", params=()),
@@ -302,8 +342,8 @@ class Turn:
         """What the engine is given."""
         values: dict[str, object] = {
             "tenant_id": "ten_1",
-            "conversation_id": "con_1",
-            "turn_id": "trn_1",
+            "conversation_id": "conv_1",
+            "turn_id": "turn_1",
             "attempt": 2 if self.steps else 1,
             "model": "claude-sonnet-5-5",
             "system": "You are IT0.",

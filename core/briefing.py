@@ -1,0 +1,77 @@
+"""What an engine is told for a turn: history, skills, tools, account, all in one request."""
+
+from __future__ import annotations
+
+from collections.abc import Awaitable, Callable
+from dataclasses import dataclass
+
+from core.agent_config import AgentConfigs, Billing
+from core.conversations import Conversations
+from core.engine_choice import Engines
+from core.engines.engine import Credentials, Engine, EngineRequest
+from core.toolrunner import ToolRunner
+from core.turnlog import TurnLog
+from core.turnmeter import TurnMeter
+from core.turns import Turn
+
+
+@dataclass(slots=True)
+class TurnSteering:
+    """``Steering`` of one turn."""
+
+    log: TurnLog
+    turn: Turn
+
+    async def take(self) -> tuple[str, ...]:
+        """Messages that joined."""
+        return await self.log.absorb(self.turn)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Briefing:
+    """Makes the request of a turn from everything that is known for it."""
+
+    log: TurnLog
+    conversations: Conversations
+    agents: AgentConfigs
+    engines: Engines
+    tools: ToolRunner
+    system_prompt: Callable[[Turn, str], Awaitable[str]]
+    """For a turn, with what its team adds."""
+    max_output_tokens: int
+
+    async def request(self, turn: Turn, engine: Engine, meter: TurnMeter) -> EngineRequest:
+        """Recall the conversation, shorten it if it must be, and put it all together.
+
+        Raises ``StorageFailure``, and ``EngineFailure`` when the team's key cannot be read.
+        """
+        config = await self.agents.of(turn.tenant_id)
+        model = turn.model or config.model or self.engines.model
+        own = config.billing is Billing.OWN_KEY
+        meter.own_key = own
+        account = Credentials(api_key=config.api_key if own else None, billing=config.billing)
+        memory = await self.conversations.recall(turn)
+        if engine.has_model:
+            memory = await self.conversations.compact(turn, memory, engine, model, meter, account)
+        last = memory.past[-1].turn_id if memory.past and not memory.compacted else ""
+        return EngineRequest(
+            tenant_id=turn.tenant_id,
+            conversation_id=turn.conversation_id,
+            turn_id=turn.id,
+            attempt=turn.attempt,
+            model=model,
+            system=await self.system_prompt(turn, config.prompt_addition),
+            summary=memory.summary,
+            history=tuple(past.exchange for past in memory.past),
+            text=turn.text,
+            attachments=memory.attachments,
+            steps=memory.steps,
+            tools=self.tools.door(turn, memory.steps, config),
+            meter=meter,
+            steering=TurnSteering(self.log, turn),
+            max_output_tokens=self.max_output_tokens,
+            user_id=turn.user.id,
+            credentials=account,
+            session=memory.session,
+            previous_turn_id=last,
+        )

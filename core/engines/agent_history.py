@@ -1,0 +1,115 @@
+"""Our steps as a session file of Claude Code, so that a new process goes on from them.
+
+Native resume is an optimisation; our steps are the truth. When the native session is gone,
+belongs to another engine's turns, or the turn is run again after a crash, the conversation
+is written as the CLI writes it (one JSON object a line under the project's directory) and
+resumed. The lines hold what CLI 2.1.330 needs to resume; it ignores what is missing.
+"""
+
+from __future__ import annotations
+
+import json
+import uuid
+from collections.abc import Sequence
+from dataclasses import dataclass, replace
+from pathlib import Path
+from typing import Any
+
+from core.engines.agent_tools import PREFIX
+from core.engines.claude_messages import Transcript
+from core.engines.cli_home import Home
+from core.engines.engine import EngineRequest
+from core.steps import SteerStep
+
+Block = dict[str, Any]
+
+NOTE = "(IT0 note: "
+"""What our own notes in a session begin with: the gateway leaves them out."""
+_CUT = f"{NOTE}the work was interrupted here.)"
+_GO_ON = f"{NOTE}what is above was done and is recorded. Go on from there; do not repeat it.)"
+_VERSION = "2.1.330"
+_WHEN = "2026-01-01T00:00:00.000Z"
+"""The same for every line: the order is told by the chain of ids."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Told:
+    """A conversation, split into what a session file holds and what is asked now."""
+
+    past: tuple[Block, ...]
+    """Messages of the API, user and assistant in turn."""
+    prompt: tuple[Block, ...]
+    """Content blocks of the message to send."""
+
+
+def told(request: EngineRequest) -> Told:
+    """The whole conversation, rebuilt from the request."""
+    messages = list(Transcript(request, request.steps).messages)
+    if request.steps and not isinstance(request.steps[-1], SteerStep):
+        # The CLI takes no results as a message, and ends a session that waits for an answer
+        # with words of its own. So ours stand there; the gateway leaves them out again, and
+        # the model is asked exactly what it would have been asked.
+        messages.append({"role": "assistant", "content": [{"type": "text", "text": _CUT}]})
+        return Told(past=tuple(_prefixed(messages)), prompt=({"type": "text", "text": _GO_ON},))
+    last = messages.pop()
+    return Told(past=tuple(_prefixed(messages)), prompt=tuple(last["content"]))
+
+
+def asked(request: EngineRequest) -> tuple[Block, ...]:
+    """Only the message of this turn: what was before it is in the process's own memory."""
+    alone = Transcript(replace(request, history=(), summary="", steps=()), ())
+    return tuple(alone.messages[-1]["content"])
+
+
+def write_session(home: Home, session_id: str, past: Sequence[Block], model: str) -> None:
+    """Write a session file into the home. Blocking; raises OSError."""
+    parent: str | None = None
+    lines: list[str] = []
+    for message in past:
+        entry = _entry(message, parent, session_id, home.cwd, model)
+        parent = str(entry["uuid"])
+        lines.append(json.dumps(entry))
+    home.write_transcript(session_id, "\n".join(lines) + "\n")
+
+
+def _entry(
+    message: Block, parent: str | None, session_id: str, cwd: Path, model: str
+) -> dict[str, object]:
+    role, content = message["role"], message["content"]
+    told_as: Block = {"role": role, "content": content}
+    if role == "assistant":
+        called = any(block["type"] == "tool_use" for block in content)
+        told_as |= {
+            "id": f"msg_{uuid.uuid4().hex}",
+            "type": "message",
+            "model": model,
+            "stop_reason": "tool_use" if called else "end_turn",
+            "stop_sequence": None,
+            "usage": {"input_tokens": 0, "output_tokens": 0},
+        }
+    return {
+        "parentUuid": parent,
+        "isSidechain": False,
+        "type": role,
+        "message": told_as,
+        "uuid": str(uuid.uuid4()),
+        "timestamp": _WHEN,
+        "userType": "external",
+        "cwd": str(cwd),
+        "sessionId": session_id,
+        "version": _VERSION,
+    }
+
+
+def _prefixed(messages: Sequence[Block]) -> list[Block]:
+    """The messages with the tools' names as Claude Code knows them."""
+    return [
+        {**message, "content": [_renamed(block) for block in message["content"]]}
+        for message in messages
+    ]
+
+
+def _renamed(block: Block) -> Block:
+    if block["type"] != "tool_use":
+        return block
+    return {**block, "name": f"{PREFIX}{block['name']}"}

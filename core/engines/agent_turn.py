@@ -1,0 +1,388 @@
+"""One turn on a Claude Code process: what it says becomes our events, each exactly once.
+
+The process says everything up to three times (stream, message, result) and starts its tools
+before its answer is complete. Here the stream alone is shown, an answer becomes a step when
+its stream is complete, a tool runs when that step is committed, and the result only ends the
+turn. A message that was never streamed (the CLI's own repetition of a failed request) is
+taken whole.
+"""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import AsyncGenerator, Sequence
+from contextlib import aclosing
+from dataclasses import dataclass, field, replace
+from typing import Any, Protocol
+
+import structlog
+
+from core.engines.agent_calls import ModelCalls
+from core.engines.agent_said import (
+    Ended,
+    Opened,
+    Retrying,
+    Said,
+    Streamed,
+    ToolResulted,
+    Whole,
+)
+from core.engines.agent_tools import Asked, ToolDesk, bare
+from core.engines.claude_endings import EMPTY_ANSWER, LIMIT, announcement, ending_of
+from core.engines.claude_faults import CRASHED, CallFailed, Fault, fault_of_status
+from core.engines.claude_stream import ClaudeAnswer
+from core.engines.engine import EngineRequest
+from core.engines.gateway import CallFailed as GatewayFailed
+from core.engines.gateway import CallRefused, GatewayEvent
+from core.engines.replies import joined_text, separator_after
+from core.events import (
+    Completed,
+    EngineSession,
+    ModelCallFinished,
+    StopReason,
+    ToolFinished,
+    ToolStarted,
+    TurnEvent,
+)
+from core.metering import QuotaRefusal, Usage
+from core.steps import SteerStep, Step, ToolCall, ToolStep
+from core.tools import ToolResult
+
+Block = dict[str, Any]
+_log = structlog.get_logger()
+
+
+class Child(Protocol):
+    """A process that holds one conversation."""
+
+    async def ask(self, content: Sequence[Block]) -> None:
+        """Give it a user message; in the middle of an answer it joins that answer."""
+
+    def said(self) -> AsyncGenerator[Said, None]:
+        """What it says from now on; ends when the process does. Raises OSError."""
+
+
+@dataclass(frozen=True, slots=True)
+class _Done:
+    """A tool has its result."""
+
+    asked: Asked
+    result: ToolResult
+
+
+@dataclass(frozen=True, slots=True)
+class _Gone:
+    """The process ended by itself."""
+
+
+_Item = Said | Asked | _Done | _Gone | GatewayEvent | BaseException
+
+
+@dataclass(slots=True, kw_only=True)
+class AgentTurn:
+    """One run of one turn."""
+
+    request: EngineRequest
+    child: Child
+    desk: ToolDesk
+    calls: ModelCalls
+    engine: str
+    settled: bool = False
+    """The process has answered to the end: it can take the next message."""
+    _queue: asyncio.Queue[_Item] = field(default_factory=asyncio.Queue)
+    _steps: list[Step] = field(default_factory=list)
+    _answer: ClaudeAnswer | None = None
+    _message_id: str = ""
+    _call_id: str = ""
+    _streamed: set[str] = field(default_factory=set)
+    _whole: list[Whole] = field(default_factory=list)
+    _open: dict[str, ToolCall] = field(default_factory=dict)
+    """Committed calls without a result, by the model's id."""
+    _early: list[Asked] = field(default_factory=list)
+    """Calls that came before their answer was complete."""
+    _turned_down: list[ToolResulted] = field(default_factory=list)
+    """Calls that the process answered by itself before their answer was complete."""
+    _begun: set[str] = field(default_factory=set)
+    _running: set[asyncio.Task[None]] = field(default_factory=set)
+    _fault: Fault | None = None
+    _ending: Completed | None = None
+
+    def tell(self, event: GatewayEvent) -> None:
+        """Hear from the gateway."""
+        self._queue.put_nowait(event)
+
+    async def run(self, prompt: Sequence[Block]) -> AsyncGenerator[TurnEvent, None]:
+        """Ask, and yield what follows, up to ``Completed``. Raises ``EngineFailure``."""
+        self._steps = list(self.request.steps)
+        refusal = await self.calls.admit()
+        if refusal is not None:
+            yield _refused(refusal)
+            return
+        self.desk.take = self._queue.put_nowait
+        reader = asyncio.create_task(self._read())
+        try:
+            await self.child.ask(prompt)
+            while self._ending is None:
+                item = await self._queue.get()
+                async with aclosing(self._take(item)) as events:
+                    async for event in events:
+                        yield event
+                if self._whole and self._early and self._queue.empty():
+                    async with aclosing(self._flush()) as events:
+                        async for event in events:
+                            yield event
+            yield self._ending
+        finally:
+            self.desk.close()
+            tasks = [reader, *self._running]
+            for task in tasks:
+                task.cancel()
+            await asyncio.gather(*tasks, return_exceptions=True)
+
+    async def _read(self) -> None:
+        """Everything the process says, into the one queue that keeps the order."""
+        try:
+            async with aclosing(self.child.said()) as words:
+                async for said in words:
+                    self._queue.put_nowait(said)
+        except Exception as error:  # noqa: BLE001  # whatever broke the pipe ends the turn
+            self._queue.put_nowait(error)
+        else:
+            self._queue.put_nowait(_Gone())
+
+    async def _take(self, item: _Item) -> AsyncGenerator[TurnEvent, None]:  # noqa: C901, PLR0912  # one case a kind
+        match item:
+            case Streamed(event=event):
+                async for shown in self._stream(event):
+                    yield shown
+            case Asked():
+                async for shown in self._ask(item):
+                    yield shown
+            case _Done(asked=asked, result=result):
+                async for shown in self._finish(asked, result):
+                    yield shown
+            case ToolResulted():
+                async for shown in self._resulted(item):
+                    yield shown
+            case Whole():
+                if not item.failed and item.message_id not in self._streamed:
+                    self._whole.append(item)
+            case Ended():
+                async for shown in self._end(item):
+                    yield shown
+            case Retrying(status=status):
+                if not self.calls.explained:
+                    self._fault = fault_of_status(status or 0, None, model=self.request.model)
+                    yield self._take_back(self._fault)
+            case GatewayFailed(fault=fault, final=final):
+                self._fault = fault
+                if final:
+                    raise fault.failure()
+                yield self._take_back(fault)
+            case CallRefused(refusal=refusal):
+                self._ending = _refused(refusal)
+            case Opened(session_id=session_id):
+                yield EngineSession(token=session_id)
+            case _Gone() | BaseException():
+                _log.warning("agent.process_ended", engine=self.engine, error=type(item).__name__)
+                raise (self._fault or CRASHED).failure()
+            case _:
+                pass  # the gateway's news of calls: they are asked for when they are needed
+
+    # -- the answer ---------------------------------------------------------------------
+
+    async def _stream(self, event: Block) -> AsyncGenerator[TurnEvent, None]:
+        kind = event.get("type")
+        if kind == "message_start":
+            async for shown in self._begin(event):
+                yield shown
+        answer = self._answer
+        if answer is None:
+            return
+        try:
+            events = answer.fold(_with_bare_name(event))
+        except CallFailed as failed:
+            self._fault = failed.fault
+            yield self._take_back(failed.fault)
+            return
+        if answer.usage is not None and kind in {"message_start", "message_delta"}:
+            self.calls.spoke(self._message_id, answer.usage)
+        for shown in events:
+            yield shown
+        if answer.ended and answer.stop_reason is not None:
+            async for shown in self._commit(answer):
+                yield shown
+
+    async def _begin(self, event: Block) -> AsyncGenerator[TurnEvent, None]:
+        """Another answer begins. One that did not end before is void: it is given again."""
+        async for shown in self._flush():
+            yield shown
+        if self._answer is not None:
+            yield self._take_back(self._fault or CRASHED)
+        self._message_id = str(event["message"]["id"])
+        self._streamed.add(self._message_id)
+        begun = await self.calls.began(self._message_id)
+        if isinstance(begun, QuotaRefusal):
+            self._ending = _refused(begun)
+            return
+        self._call_id, self._fault = begun, None
+        self._answer = ClaudeAnswer(separator_after(self._steps))
+
+    def _take_back(self, fault: Fault) -> TurnEvent:
+        """Void the answer that was cut off."""
+        shown = self._answer is not None and self._answer.has_text
+        self._answer = None
+        return announcement(fault, self._steps, shown=shown)
+
+    async def _commit(self, answer: ClaudeAnswer) -> AsyncGenerator[TurnEvent, None]:
+        self._answer = None
+        usage = self.calls.ended(self._message_id, answer.usage or Usage())
+        step = answer.step(call_id=self._call_id, engine=self.engine, model=self.request.model)
+        step = replace(step, usage=usage)
+        yield ModelCallFinished(step=step)
+        self._steps.append(step)
+        self._open |= {call.id: call for call in step.tool_calls}
+        early, self._early = self._early, []
+        for asked in early:
+            async for shown in self._ask(asked):
+                yield shown
+        turned_down, self._turned_down = self._turned_down, []
+        for said in turned_down:
+            async for shown in self._resulted(said):
+                yield shown
+
+    async def _flush(self) -> AsyncGenerator[TurnEvent, None]:
+        """Take the answer that was never streamed, now that it is complete."""
+        whole, self._whole = self._whole, []
+        if not whole:
+            return
+        if self._answer is not None:
+            yield self._take_back(self._fault or CRASHED)
+        self._message_id = whole[0].message_id
+        self._streamed.add(self._message_id)
+        begun = await self.calls.began(self._message_id)
+        if isinstance(begun, QuotaRefusal):
+            self._ending = _refused(begun)
+            return
+        self._call_id, self._fault = begun, None
+        answer = ClaudeAnswer(separator_after(self._steps))
+        for event in _as_stream(whole):
+            for shown in answer.fold(_with_bare_name(event)):
+                yield shown
+        async for done in self._commit(answer):
+            yield done
+
+    # -- tools --------------------------------------------------------------------------
+
+    async def _ask(self, asked: Asked) -> AsyncGenerator[TurnEvent, None]:
+        """Run a call whose step is committed; let one wait that is ahead of its step."""
+        call = self._open.get(asked.call.id)
+        if call is None or call.id in self._begun:
+            self._early.append(asked)
+            return
+        self._begun.add(call.id)
+        yield ToolStarted(call_id=call.id, tool=call.name, summary=self.request.tools.summary(call))
+        self._running.add(asyncio.create_task(self._run_tool(call, asked)))
+
+    async def _run_tool(self, call: ToolCall, asked: Asked) -> None:
+        try:
+            result = await self.request.tools.call(call)
+        except Exception as error:  # noqa: BLE001  # fenced, storage: the turn raises it
+            self._queue.put_nowait(error)
+        else:
+            self._queue.put_nowait(_Done(asked, result))
+
+    async def _finish(self, asked: Asked, result: ToolResult) -> AsyncGenerator[TurnEvent, None]:
+        call = self._open.pop(asked.call.id)
+        yield self._told(call, result)
+        if not self._open:
+            texts = await self.request.steering.take()
+            if texts:
+                # Given before the result, it is there when the next model call is made.
+                self._steps += [SteerStep(text=text) for text in texts]
+                await self.child.ask([{"type": "text", "text": text} for text in texts])
+        asked.answer(result)
+
+    def _told(self, call: ToolCall, result: ToolResult) -> ToolFinished:
+        self._steps.append(
+            ToolStep(
+                tool_call_id=call.id,
+                name=call.name,
+                output=result.output,
+                is_error=result.is_error,
+            )
+        )
+        return ToolFinished(
+            call_id=call.id, tool=call.name, ok=not result.is_error, output=result.output
+        )
+
+    async def _resulted(self, said: ToolResulted) -> AsyncGenerator[TurnEvent, None]:
+        """A call that the process answered by itself (no such tool) goes on record as such."""
+        async for shown in self._flush():
+            yield shown
+        if said.tool_call_id in self._begun:
+            return
+        if said.tool_call_id not in self._open:
+            self._turned_down.append(said)  # it may come before the end of its answer
+            return
+        call = self._open.pop(said.tool_call_id)
+        result = await self.request.tools.unrun(call, said.output)
+        summary = self.request.tools.summary(call)
+        yield ToolStarted(call_id=call.id, tool=call.name, summary=summary)
+        yield self._told(call, result)
+
+    # -- the end ------------------------------------------------------------------------
+
+    async def _end(self, ended: Ended) -> AsyncGenerator[TurnEvent, None]:
+        async for shown in self._flush():
+            yield shown
+        self.calls.total(ended.usage)
+        if self._ending is not None:
+            return
+        if ended.kind == "error_max_turns":
+            self.settled = True
+            self._ending = Completed(stop_reason=StopReason.LIMIT, notice=LIMIT)
+            return
+        if ended.failed or ended.kind != "success":
+            fault = self._fault
+            if fault is None and ended.status is not None:
+                fault = fault_of_status(ended.status, None, model=self.request.model)
+            raise (fault or CRASHED).failure()
+        self.settled = True
+        text = joined_text(self._steps).strip()
+        self._ending = ending_of(self._steps) or Completed(notice="" if text else EMPTY_ANSWER)
+
+
+def _refused(refusal: QuotaRefusal) -> Completed:
+    return Completed(stop_reason=StopReason.REFUSED, notice=refusal.sentence)
+
+
+def _with_bare_name(event: Block) -> Block:
+    """The event with a tool's name as we know it."""
+    block = event.get("content_block")
+    if not isinstance(block, dict) or block.get("type") != "tool_use":
+        return event
+    return {**event, "content_block": {**block, "name": bare(str(block["name"]))}}
+
+
+def _as_stream(whole: Sequence[Whole]) -> list[Block]:
+    """A complete answer as the events that would have streamed it."""
+    usage = whole[-1].usage
+    told = {
+        "input_tokens": usage.input_tokens,
+        "output_tokens": usage.output_tokens,
+        "cache_read_input_tokens": usage.cache_read_tokens,
+        "cache_creation_input_tokens": usage.cache_write_5m_tokens + usage.cache_write_1h_tokens,
+        "cache_creation": {"ephemeral_1h_input_tokens": usage.cache_write_1h_tokens},
+    }
+    blocks = [
+        block for part in whole for block in part.blocks if block["type"] in {"text", "tool_use"}
+    ]
+    called = any(block["type"] == "tool_use" for block in blocks)
+    stop = "tool_use" if called else "end_turn"
+    return [
+        {"type": "message_start", "message": {"usage": told}},
+        *({"type": "content_block_start", "content_block": block} for block in blocks),
+        {"type": "message_delta", "delta": {"stop_reason": stop}, "usage": told},
+        {"type": "message_stop"},
+    ]
