@@ -32,7 +32,7 @@ _COLUMNS = (
     "c.billing, c.model, c.allowed_tools, c.denied_tools, c.approval_timeout_s, c.on_timeout,"
     " c.prompt_addition"
 )
-_OTHERS = "(SELECT COUNT(*) FROM (SELECT 1 FROM tenants LIMIT 2) two)"
+_OTHERS = "(SELECT COUNT(*) FROM (SELECT 1 FROM tenants LIMIT 2) tenants)"
 """1 on an installation with one tenant, else 2; never reads a third row."""
 _ON_RECORD = ("billing", "model", "approval_timeout_s", "on_timeout")
 """Fields whose new value is in the audit row; of the others there is the name alone."""

@@ -4,13 +4,17 @@ from __future__ import annotations
 
 import asyncio
 import json
+from dataclasses import dataclass, field
 
+from core.agent_config import AgentConfig
+from core.audit import AuditEntry
+from core.messages import ConversationAddress, Overlap
 from core.risk import Level
-from core.steps import ToolCall
-from core.tenants import Role
-from core.toolrunner import MAX_OUTPUT_CHARS, Approved
+from core.steps import Step, ToolCall, ToolStartedStep
+from core.tenants import Role, User
+from core.toolrunner import MAX_OUTPUT_CHARS, Approved, ToolRunner, TurnTools
 from core.tools import Arguments, Param
-from core.turns import Turn
+from core.turns import Turn, TurnKind
 from tests.fakes.scripted_engine import Move, Say, ScriptedEngine, Signal, Until
 from tests.support.core_kit import House, Probe, Site
 
@@ -285,3 +289,90 @@ async def test_a_record_cut_back_with_its_head_shows_against_an_exported_head(si
         await house.write("DELETE FROM audit_log")
         await house.write("DELETE FROM audit_heads")
         assert set(await audit.compare(exported)) == {tenant}
+
+
+# -- the lists of a team --------------------------------------------------------------------
+
+
+@dataclass
+class Log:
+    """Steps and audit rows in memory."""
+
+    entries: list[AuditEntry] = field(default_factory=list)
+    steps: list[Step] = field(default_factory=list)
+
+    async def record(self, turn: Turn, step: Step, *, audit: AuditEntry | None = None) -> None:
+        """Keep both."""
+        assert turn.tenant_id == "ten_1"
+        self.steps.append(step)
+        self.entries += [] if audit is None else [audit]
+
+
+def _door(config: AgentConfig, *probes: Probe, steps: tuple[Step, ...] = ()) -> TurnTools:
+    """The door of an admin's turn."""
+    user = User(id="usr_1", tenant_id="ten_1", email="a@example.com", name="A", role=Role.ADMIN)
+    turn = Turn(
+        id="trn_1",
+        tenant_id="ten_1",
+        conversation_id="cnv_1",
+        seq=1,
+        epoch=1,
+        attempt=1,
+        failures=0,
+        kind=TurnKind.MESSAGE,
+        event_id="e",
+        user=user,
+        address=ConversationAddress(platform="api", workspace="", channel="c", thread=""),
+        text="go",
+        attachments=(),
+        engine=None,
+        overlap=Overlap.QUEUE,
+        cancelled=False,
+        created_at_ms=0,
+    )
+    runner = ToolRunner({probe.name: probe.tool() for probe in probes}, Log(), Yes())
+    return runner.door(turn, steps, config)
+
+
+async def test_what_a_team_switched_off_is_neither_shown_nor_run() -> None:
+    """A model that asks for it all the same is told who switched it off, and it is on record."""
+    look, tweak = Probe("look", params=(WHERE,)), Probe("tweak", Level.L3, mutates=True)
+    for config in (AgentConfig(denied_tools=("tweak",)), AgentConfig(allowed_tools=("look",))):
+        door = _door(config, look, tweak)
+        assert [spec.name for spec in door.specs()] == ["look"]
+        result = await door.call(ToolCall(id="t1", name="tweak", arguments={"made": "up"}))
+        assert result.is_error
+        assert "Your team's admin switched the tool tweak off" in result.output
+        unknown = await door.call(ToolCall(id="t2", name="wreck"))
+        assert unknown.output == "There is no tool 'wreck'. There are: look."
+        ran = await door.call(ToolCall(id="t3", name="look", arguments={"where": "web"}))
+        assert not ran.is_error
+        log = door.runner.log
+        assert isinstance(log, Log)
+        assert [(entry.action, entry.detail["tool"]) for entry in log.entries] == [
+            ("tool.refused", "tweak"),
+            ("tool.refused", "wreck"),
+            ("tool.ran", "look"),
+        ]
+        assert len(log.steps) == 3
+    assert tweak.runs == []
+    assert len(look.runs) == 2
+
+
+async def test_a_call_that_began_before_the_switch_is_still_unknown() -> None:
+    """W22: to switch a tool off between two attempts must not hide that it may have run."""
+    tweak = Probe("tweak", Level.L1, mutates=True)
+    begun = (ToolStartedStep(tool_call_id="t1", name="tweak"),)
+    door = _door(AgentConfig(denied_tools=("tweak",)), tweak, steps=begun)
+    result = await door.call(ToolCall(id="t1", name="tweak"))
+    assert result.output.startswith("Outcome unknown: tweak was started")
+    assert "switched" in (await door.call(ToolCall(id="t2", name="tweak"))).output
+    assert tweak.runs == []
+
+
+async def test_a_team_may_switch_every_tool_off() -> None:
+    """An empty list of allowed tools leaves none; the door says so."""
+    door = _door(AgentConfig(allowed_tools=()), Probe("look"))
+    assert door.specs() == ()
+    said = (await door.call(ToolCall(id="t1", name="wreck"))).output
+    assert said == "There is no tool 'wreck'. There are: none."

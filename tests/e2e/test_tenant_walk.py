@@ -9,6 +9,7 @@ from collections.abc import Awaitable, Callable
 from dataclasses import dataclass, replace
 
 import storage
+from core.agent_config import ConfigChanges
 from core.buttons import Action, Press
 from core.errors import Fenced, NotFound
 from core.ids import new_id
@@ -22,6 +23,7 @@ from core.tenants import Role, User
 from core.toolrunner import NoApprovals
 from core.turns import Ending, Outcome, Turn, TurnKind
 from storage.access import SqlGate
+from storage.agent_config import SqlAgentConfigs
 from storage.choices import SqlChoices
 from storage.conversations import SqlConversations
 from storage.deliveries import SqlDeliveries
@@ -107,7 +109,7 @@ class Intruder:
         team = SqlTeam(db, b"k" * 32)
         gate, shares, choices = SqlGate(db, KEY), SqlShares(db, KEY), SqlChoices(db, KEY)
         log, streams, inbox = SqlTurnLog(db, b"k", "w"), SqlStreamLog(db), SqlInbox(db)
-        conversation = turn.conversation_id
+        conversation, agents = turn.conversation_id, SqlAgentConfigs(db, KEY, KEY)
         message = self.house.message("hello", mine, conversation=conversation)
         event = StreamEvent(EventId(1, 900), "text_delta", "{}")
         ending = Ending(outcome=Outcome.ANSWERED, reply="forged")
@@ -173,6 +175,12 @@ class Intruder:
             "SqlChoices.set_language": lambda: choices.set_language(turn, "zh"),
             "SqlChoices.set_engine": lambda: choices.set_engine(turn, "theirs"),
             "SqlChoices.unlink": lambda: choices.unlink(replace(turn, address=self.group)),
+            "SqlAgentConfigs.of": lambda: agents.of(mine.tenant_id),
+            "SqlAgentConfigs.read": lambda: agents.read(mine.tenant_id),
+            "SqlAgentConfigs.change": lambda: agents.change(
+                self.victim, mine.tenant_id, ConfigChanges(model="forged", engine="theirs"), 0
+            ),
+            "SqlAgentConfigs.set_model": lambda: agents.set_model(turn, "forged"),
             "SqlIntake.take_in": lambda: SqlIntake(db).take_in(turn, (), "forged"),
             "SqlLeases.hand_back": lambda: SqlLeases(db).hand_back(
                 turn, settlements=(), failed=False, pause_ms=0
@@ -263,6 +271,11 @@ async def test_no_method_reaches_another_tenants_rows(site: Site) -> None:
         )
         people = house.core.storage.people
         await people.save_token(victim, "tok_victim", expires_ms=2**50)
+        chosen = ConfigChanges(model=CANARY, prompt_addition=CANARY)
+        agents = SqlAgentConfigs(
+            house.core.storage.db, KEY, house.core.storage.keys.derive("audit")
+        )
+        await agents.change(victim.id, victim.tenant_id, chosen, 0)
         rows = await house.rows(
             "SELECT lease_epoch FROM conversations WHERE id = :id", id=final.conversation_id
         )

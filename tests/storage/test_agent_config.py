@@ -4,11 +4,13 @@ from __future__ import annotations
 
 import asyncio
 import json
+from collections.abc import AsyncIterator
 from dataclasses import dataclass
 
 import pytest
 import sqlalchemy as sa
 
+import app
 from core.agent_config import (
     DEFAULTS,
     AgentConfig,
@@ -27,6 +29,10 @@ from storage.audit import SqlAudit
 from storage.database import Database, execute
 from storage.people import SqlPeople
 from tests.storage.kit import accept, install, message
+from tests.support.core_fixtures import migrated_postgres, postgres_place, site, sqlite_template
+from tests.support.core_kit import Site
+
+__all__ = ["migrated_postgres", "postgres_place", "site", "sqlite_template"]
 
 KEY, AUDIT_KEY = b"s" * 32, b"a" * 32
 SECRET = "sk-canary-0123456789-LAST"
@@ -66,10 +72,12 @@ class Team:
 
 
 @pytest.fixture
-async def team(db: Database) -> Team:
+async def team(site: Site) -> AsyncIterator[Team]:
     """The first tenant of an installation."""
-    admin = await install(db)
-    return Team(db, SqlAgentConfigs(db, KEY, AUDIT_KEY), admin.tenant_id, admin.id)
+    async with app.open_storage(site.settings()) as storage:
+        admin = await install(storage.db)
+        configs = SqlAgentConfigs(storage.db, KEY, AUDIT_KEY)
+        yield Team(storage.db, configs, admin.tenant_id, admin.id)
 
 
 async def test_a_team_that_chose_nothing_has_the_defaults(team: Team) -> None:

@@ -6,10 +6,12 @@ from pathlib import Path
 
 import sqlalchemy as sa
 
+from core.agent_config import ConfigChanges
 from core.messages import Attachment, Overlap
 from core.sinks import Destination, destination
 from core.streams import START
 from core.turns import Turn
+from storage.agent_config import SqlAgentConfigs
 from storage.conversations import SqlConversations
 from storage.database import DRIVER
 from storage.deliveries import SqlDeliveries
@@ -74,12 +76,22 @@ async def _rare(db: SqliteDatabase, turn: Turn) -> None:
     """What runs once an hour, or when somebody deletes: on the writer thread that all wait for."""
     await SqlOperations(db).housekeep()
     await SqlPeople(db).user_by_email("a@example.org")
+    await _agent(db, turn)
     file = Attachment(name="a", media_type="text/plain", data=b"x")
     other = (await accept(db, message(turn.user, 7, attachments=(file,)))).leased
     assert other is not None
     await answer(db, other)
     await SqlConversations(db).resume_conversation(turn, other.conversation_id)
     assert await SqlConversations(db).delete_conversation(turn, other.conversation_id) is None
+
+
+async def _agent(db: SqliteDatabase, turn: Turn) -> None:
+    """What a team chose for its agent is read at each turn."""
+    configs = SqlAgentConfigs(db, b"k" * 32, b"k" * 32)
+    await configs.set_model(turn, "m")
+    await configs.change(turn.user.id, turn.tenant_id, ConfigChanges(api_key="k", engine="e"), 1)
+    assert (await configs.of(turn.tenant_id)).model == "m"
+    await configs.read(turn.tenant_id)
 
 
 async def test_no_statement_of_a_turn_walks_a_table(tmp_path: Path) -> None:
