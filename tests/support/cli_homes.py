@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 import shutil
 import subprocess
+import time
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
@@ -63,3 +64,18 @@ def run(home: Home, *arguments: str, **more: str) -> subprocess.CompletedProcess
 def users() -> list[int | None]:
     """As ourselves, and as another user if we may."""
     return [None, UID] if ROOT else [None]
+
+
+def alive(pid: int, name: str) -> bool:
+    """Whether the process runs under this name; a zombie does not."""
+    try:
+        fields = Path(f"/proc/{pid}/stat").read_text().rpartition(")")
+    except (FileNotFoundError, ProcessLookupError):
+        return False
+    return fields[0].endswith(name) and fields[2].split()[0] != "Z"
+
+
+def wait_for(pid: int, name: str, expected: bool) -> None:
+    """Wait, at most as long as a test may take."""
+    while alive(pid, name) is not expected:
+        time.sleep(0.01)

@@ -108,11 +108,12 @@ class Cli:
     started: dict[str, Any] = field(default_factory=dict)
     """What it said of itself before the first answer."""
 
-    async def ask(self, text: str) -> str:
-        """One turn; what it says at the end."""
+    async def ask(self, text: str, *, verbatim: bool = True) -> str:
+        """One turn; what it says at the end. Not verbatim: as a careless engine would send it."""
         assert self.process.stdin
         assert self.process.stdout
-        self.process.stdin.write(user_line([{"type": "text", "text": text}]))
+        line = user_line([{"type": "text", "text": text}])
+        self.process.stdin.write(line if verbatim else line.replace(b"client_composed", b"x"))
         async for line in self.process.stdout:
             said = json.loads(line)
             if said.get("subtype") == "init":

@@ -7,7 +7,6 @@ import shutil
 import signal
 import subprocess
 import sys
-import time
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -24,6 +23,7 @@ from tests.support.cli_homes import (
     needs_root,
     run,
     users,
+    wait_for,
 )
 
 
@@ -137,21 +137,6 @@ def parent(place: Path) -> Iterator[subprocess.Popen[str]]:
     ) as it0:
         yield it0
         it0.kill()
-
-
-def alive(pid: int, name: str) -> bool:
-    """Whether the process runs under this name; a zombie does not."""
-    try:
-        fields = Path(f"/proc/{pid}/stat").read_text().rpartition(")")
-    except (FileNotFoundError, ProcessLookupError):
-        return False
-    return fields[0].endswith(name) and fields[2].split()[0] != "Z"
-
-
-def wait_for(pid: int, name: str, expected: bool) -> None:
-    """Wait, at most as long as a test may take."""
-    while alive(pid, name) is not expected:
-        time.sleep(0.01)
 
 
 def test_the_child_dies_with_its_parent(parent: subprocess.Popen[str]) -> None:
