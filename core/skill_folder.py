@@ -76,27 +76,26 @@ def read_folder(directory: Path) -> Folder:
 
 
 def _candidates(root: Path) -> Iterator[Path]:
-    own = _skill_file(root)
-    if own is not None:
-        yield own
+    entries = sorted(root.iterdir())
+    own = [entry for entry in entries if _is_skill_file(entry)]
+    if own:
+        yield own[0]
         return
-    for entry in sorted(root.iterdir()):
+    for entry in entries:
         if entry.name.startswith("."):
             continue
         if entry.is_dir():
-            inner = _skill_file(entry)
-            if inner is not None:
-                yield inner
+            yield from _inside(entry)
         elif entry.suffix.casefold() == ".md":
             yield entry
 
 
-def _skill_file(directory: Path) -> Path | None:
+def _inside(directory: Path) -> list[Path]:
+    """The SKILL.md of a directory, if it has one."""
     try:
-        entries = sorted(directory.iterdir())
+        return [entry for entry in sorted(directory.iterdir()) if _is_skill_file(entry)][:1]
     except OSError:
-        return directory / SKILL_FILE  # nobody lets us look: reading it says why
-    return next((entry for entry in entries if _is_skill_file(entry)), None)
+        return [directory / SKILL_FILE]  # nobody lets us look: reading it says why
 
 
 def _is_skill_file(path: Path) -> bool:
@@ -140,10 +139,13 @@ def _read(path: Path, root: Path) -> bytes:
         if not real.is_relative_to(root):
             raise BadSkill("is a link that leads out of the directory")
         handle = os.open(real, os.O_RDONLY | os.O_NOFOLLOW | os.O_NONBLOCK | os.O_CLOEXEC)
-        with os.fdopen(handle, "rb") as file:
+        try:
             if not stat.S_ISREG(os.fstat(handle).st_mode):
                 raise BadSkill("is not a regular file")
-            return file.read(MAX_FILE_BYTES + 1)
+            with os.fdopen(handle, "rb", closefd=False) as file:
+                return file.read(MAX_FILE_BYTES + 1)
+        finally:
+            os.close(handle)
     except RuntimeError as error:  # Python 3.11: a circle of links
         raise BadSkill("is a link that leads to itself") from error
     except OSError as error:
