@@ -18,6 +18,7 @@ from core.agent_config import (
     OnTimeout,
     StoredConfig,
     UnusableAccount,
+    key_hint,
 )
 from core.audit import AuditEntry
 from core.errors import EngineFailure, NotFound
@@ -64,7 +65,7 @@ def sealed_for(tenant_id: str) -> str:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class _Change:
-    """A change on its way into the database; a key in it is sealed already."""
+    """A change on its way into the database, without the key: sealed, and its hint."""
 
     actor: str
     tenant_id: str
@@ -122,6 +123,8 @@ class SqlAgentConfigs:
         sealed = None
         if isinstance(changes.api_key, str):
             sealed = seal(self._key, changes.api_key, sealed_for(tenant_id))
+            # From here on its hint stands for the key: the database's layers never see it.
+            changes = replace(changes, api_key=key_hint(changes.api_key))
         change = _Change(
             actor=actor,
             tenant_id=tenant_id,
