@@ -21,7 +21,14 @@ from core import telemetry
 from core.engines.breaker import Breaker, Breakers, BreakerState, Cause, Permit
 from core.engines.claude_faults import STALLED
 from core.engines.engine import Credentials, Engine, EngineRequest, Steering
-from core.engines.outages import Blame, blame_of, changed_to, problem_of, taken_back
+from core.engines.outages import (
+    Blame,
+    blame_of,
+    changed_to,
+    given_up,
+    problem_of,
+    taken_back,
+)
 from core.engines.replies import joined_text
 from core.engines.watch import NoSign, Patience, Running, Silence, Watch, WatchedMeter
 from core.errors import EngineFailure
@@ -85,7 +92,7 @@ class FailoverEngine:
             async with aclosing(self._try(engine, run, later)) as events:
                 async for event in events:
                     yield event
-            if run.failure is None:
+            if run.answered:
                 return
         if request.ephemeral:
             self._remember(run)
@@ -102,31 +109,26 @@ class FailoverEngine:
             limited=later > 0 or ephemeral,
         )
         if watch.overdue:  # the engines before it, or the turn's summary, waited that long
-            if run.failure is None:
-                run.fail(STALLED.failure(), problem_of(STALLED.reason, engine.name))
+            run.fail(run.failure or STALLED.failure(), run.problem or given_up(engine.name))
             return
         permit = breaker.admit() if engine.has_model else None
         if isinstance(permit, Cause):
             run.fail(EngineFailure(permit.sentence, reason=permit.reason), permit.problem)
             return
-        call = _Call(breaker=breaker, permit=permit, run=run, engine=engine)
+        call = _Call(breaker=breaker, permit=permit, run=run, engine=engine, later=later)
         call.show()
-        run.failure = None
         try:
             async with Running(engine.run(run.request_for(engine, watch))) as running:
-                while (event := await _next(running, watch)) is not None:
+                while (event := await running.next(watch)) is not None:
                     for told in call.take(event):
                         yield told
+            run.answered = True
+        except NoSign:
+            call.failed(STALLED.failure(), watch.problem or given_up(engine.name))
         except EngineFailure as failure:
-            problem = watch.problem if failure.reason == STALLED.reason else None
-            problem = problem or problem_of(failure.reason, engine.name)
-            call.failed(failure, problem)
+            call.failed(failure, problem_of(failure.reason, engine.name))
             if blame_of(failure.reason) is Blame.MESSAGE:
                 raise
-            run.fail(failure, problem)
-            if later:  # the turn runner counts the one that is raised
-                telemetry.ENGINE_ERRORS.labels(engine.name, failure.reason).inc()
-                _log.warning("engine.failed_over", engine=engine.name, reason=failure.reason)
         finally:
             call.ended()
 
@@ -144,13 +146,6 @@ def account_of(credentials: Credentials) -> str:
     if credentials.api_key is None:
         return str(credentials.billing)
     return hashlib.sha256(credentials.api_key.encode()).hexdigest()
-
-
-async def _next(running: Running, watch: Watch) -> TurnEvent | None:
-    try:
-        return await running.next(watch)
-    except NoSign:
-        raise STALLED.failure() from None
 
 
 @dataclass(frozen=True, slots=True)
@@ -179,9 +174,10 @@ class _Run:
     """Committed, by earlier attempts and by this one."""
     shown: str
     """The answer as the user sees it."""
+    answered: bool = False
     failure: EngineFailure | None = None
     problem: Sentence | None = None
-    """Of the last engine that failed or was left out."""
+    """Of the engine whose failure explains best why another one answers."""
 
     def request_for(self, engine: Engine, watch: Watch) -> EngineRequest:
         """The turn as it stands; a native session belongs to the engine that made it."""
@@ -195,8 +191,9 @@ class _Run:
         )
 
     def fail(self, failure: EngineFailure, problem: Sentence) -> None:
-        """Note why the next engine is asked."""
-        self.failure, self.problem = failure, problem
+        """Note why the next engine is asked. An engine that does not fit explains no outage."""
+        if self.failure is None or blame_of(failure.reason) is not Blame.CHOICE:
+            self.failure, self.problem = failure, problem
 
     def announced(self, engine: Engine) -> list[TurnEvent]:
         """What to tell before an engine's first word."""
@@ -242,6 +239,8 @@ class _Call:
     """None for an engine without a model: it has no provider that could fail."""
     run: _Run
     engine: Engine
+    later: int
+    """How many engines are left to answer."""
 
     def take(self, event: TurnEvent) -> list[TurnEvent]:
         """The event, after what must be told before it."""
@@ -252,10 +251,15 @@ class _Call:
         return [*before, event]
 
     def failed(self, failure: EngineFailure, problem: Sentence) -> None:
-        """Count the failure if the account's other messages would meet it too."""
-        if self.permit is not None and blame_of(failure.reason) is Blame.ACCOUNT:
+        """Note it, and let the circuit learn what the account's other messages would meet too."""
+        self.run.fail(failure, problem)
+        blame = blame_of(failure.reason)
+        if self.permit is not None and blame is Blame.ACCOUNT:
             cause = Cause(reason=failure.reason, sentence=failure.sentence, problem=problem)
             self.breaker.failed(self.permit, cause)
+        if self.later and blame is not Blame.MESSAGE:  # the turn runner counts what is raised
+            telemetry.ENGINE_ERRORS.labels(self.engine.name, failure.reason).inc()
+            _log.warning("engine.failed_over", engine=self.engine.name, reason=failure.reason)
 
     def ended(self) -> None:
         """However it ended: the permit is given back."""

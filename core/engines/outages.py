@@ -21,7 +21,7 @@ class Blame(StrEnum):
     ACCOUNT = "account"
     """Every message of this account meets it: the next engine answers, the breaker counts."""
     CHOICE = "choice"
-    """This message's model or this moment's load: the next engine answers, nothing counts."""
+    """This message's engine or model, or this moment's load: the next answers, nothing counts."""
     MESSAGE = "message"
     """The message itself: no engine can take it, and the user must hear how to change it."""
 
@@ -52,6 +52,7 @@ OUTAGES: Mapping[str, Outage] = {
     "bad_key": _account(sentence("Anthropic refuses the API key")),
     "no_credit": _account(sentence("The Anthropic account has no credit left")),
     "no_login": _account(sentence("The operator's login with Anthropic is missing")),
+    "no_key": _account(sentence("There is no Anthropic API key")),
     # The installation: broken for every message until the operator mends it.
     "wrong_address": _account(sentence("The Anthropic address does not offer the Messages API")),
     "untrusted_certificate": _account(
@@ -64,6 +65,10 @@ OUTAGES: Mapping[str, Outage] = {
     # A slot may be free for the very next message: no reason to leave the engine alone.
     "engine_busy": Outage(
         blame=Blame.CHOICE, problem=sentence("All of the engine's processes are at work")
+    ),
+    # The engine does not fit the account; nobody was asked.
+    "not_with_login": Outage(
+        blame=Blame.CHOICE, problem=sentence("The operator's login does not fit the engine")
     ),
     # A model is chosen per message or tenant: other models of the account work. But one that
     # the provider retired overnight must not keep `disk on web-3` from being answered.
@@ -93,6 +98,11 @@ def problem_of(reason: str, engine: str) -> Sentence:
     if outage is None:
         return sentence("The engine {engine} failed", engine=engine)
     return outage.problem
+
+
+def given_up(engine: str) -> Sentence:
+    """What is wrong when an engine was not waited for any longer; it may not know itself."""
+    return sentence("The engine {engine} got no answer from Anthropic in time", engine=engine)
 
 
 def taken_back(problem: Sentence) -> Sentence:

@@ -60,6 +60,7 @@ class Watch:
         self._held_back = later * silence.patience.share_s
         self._limited = limited
         self._asked = False
+        self._extra_s = 0.0
         self._deadline: float | None = None
         self._scope: asyncio.Timeout | None = None
         self.problem: Sentence | None = None
@@ -76,7 +77,8 @@ class Watch:
         if self._asked:
             return
         self._asked = True
-        self._set(extra_s=max(0, tokens - _QUICK_TOKENS) / _TOKENS_A_SECOND)
+        self._extra_s = max(0, tokens - _QUICK_TOKENS) / _TOKENS_A_SECOND
+        self._set()
 
     def trouble(self) -> None:
         """The engine says that a call failed, and tries again."""
@@ -98,7 +100,7 @@ class Watch:
                 problem = said.values.get("problem") if isinstance(said, Sentence) else None
                 self.problem = problem if isinstance(problem, Sentence) else self.problem
             case EngineSession():
-                pass
+                self._started()
             case _:
                 self.alive()
 
@@ -116,7 +118,12 @@ class Watch:
                 raise NoSign from None
             return events.get_nowait()  # it came with the last tick
 
-    def _set(self, extra_s: float = 0) -> None:
+    def _started(self) -> None:
+        """Its process is up: only now can it ask the provider."""
+        if self._deadline is not None:
+            self._set()
+
+    def _set(self) -> None:
         if not self._limited:
             return
         now, silence = _now(), self._silence
@@ -124,7 +131,7 @@ class Watch:
             silence.began = now
         patience = silence.patience
         latest = silence.began + patience.turn_s - self._held_back
-        self._reschedule(min(now + patience.engine_s, latest) + extra_s)
+        self._reschedule(min(now + patience.engine_s, latest) + self._extra_s)
 
     def _reschedule(self, when: float | None) -> None:
         self._deadline = when

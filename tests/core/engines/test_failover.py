@@ -196,6 +196,28 @@ async def test_when_all_fail_the_last_failure_is_told_and_the_text_stays() -> No
     assert not turn.of(EngineChanged)
 
 
+@pytest.mark.parametrize(
+    ("reasons", "explained"),
+    [
+        (("unreachable", "not_with_login"), "unreachable"),
+        (("engine_busy", "unreachable"), "unreachable"),
+        (("engine_crashed", "unreachable"), "unreachable"),
+        (("engine_busy", "not_with_login"), "engine_busy"),
+    ],
+)
+async def test_the_cause_that_is_told_is_the_outage(
+    reasons: tuple[str, str], explained: str
+) -> None:
+    """That another engine does not fit the account hides not why it was asked at all."""
+    engines = [ScriptedEngine([down(reason)], name=reason) for reason in reasons]
+    turn = await Chain([*engines, offline()]).play()
+    (changed,) = turn.of(EngineChanged)
+    assert changed.reason.startswith(f"{OUTAGES[explained].problem}; ")
+    with pytest.raises(EngineFailure) as failure:
+        await Chain(list(engines)).play()
+    assert failure.value.reason == explained
+
+
 async def test_an_open_circuit_is_not_asked_and_the_cause_is_remembered() -> None:
     """After two failures the next engine answers at once, and still says why."""
     engine = first(down())

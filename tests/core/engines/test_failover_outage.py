@@ -23,7 +23,9 @@ from tests.fakes.scripted_engine import Say, ScriptedEngine, Tell, Until
 
 HURRIED = Patience(engine_s=0.25, turn_s=0.4, share_s=0.15)
 LOOK = ToolCall(id="t1", name="look")
-SILENT = "Anthropic does not answer; the offline engine (offline) answers."
+SILENT = (
+    "The engine first got no answer from Anthropic in time; the offline engine (offline) answers."
+)
 
 
 def never() -> Until:
@@ -161,7 +163,7 @@ async def test_an_outage_that_is_told_is_answered_by_the_runbook(said: str, prob
 @pytest.mark.parametrize(
     ("said", "problem"),
     [
-        ("[[hang]]", "Anthropic does not answer"),
+        ("[[hang]]", "The engine claude_api got no answer from Anthropic in time"),
         ("[[status 429 retry-after=15]]", "Anthropic is busy"),
     ],
 )
@@ -179,7 +181,9 @@ async def test_a_black_hole_is_an_outage() -> None:
     server = await asyncio.start_server(lambda _, writer: held.append(writer), "127.0.0.1", 0)
     url = f"http://127.0.0.1:{server.sockets[0].getsockname()[1]}"
     try:
-        await check_outage(url, "", "Anthropic does not answer", HURRIED)
+        await check_outage(
+            url, "", "The engine claude_api got no answer from Anthropic in time", HURRIED
+        )
     finally:
         for writer in held:
             writer.close()

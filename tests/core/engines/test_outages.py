@@ -35,7 +35,7 @@ def test_every_reason_of_the_claude_engines_was_decided() -> None:
     ("blame", "expected"),
     [
         (Blame.MESSAGE, {"too_large", "rejected"}),
-        (Blame.CHOICE, {"unknown_model", "forbidden", "engine_busy"}),
+        (Blame.CHOICE, {"unknown_model", "forbidden", "engine_busy", "not_with_login"}),
     ],
 )
 def test_few_reasons_are_not_the_accounts(blame: Blame, expected: set[str]) -> None:

@@ -85,6 +85,20 @@ async def test_the_time_of_a_call_begins_with_the_call() -> None:
     assert left(watch, silence) == 820
 
 
+async def test_the_time_of_a_process_begins_when_it_is_up() -> None:
+    """An engine that reserves before it starts its process gets the time for the start."""
+    silence = Silence(PATIENCE)
+    watch = Watch(silence, later=0, limited=True)
+    watch.asked(100_000)
+    assert silence.began is not None
+    silence.began -= 200
+    watch.noticed(EngineSession(token="s"))
+    assert left(watch, silence) == 803
+    silence.began -= 200
+    watch.noticed(EngineSession(token="s"))
+    assert left(watch, silence) == 853
+
+
 async def test_a_long_prompt_takes_time_to_read() -> None:
     """100,000 tokens get three seconds more."""
     silence = Silence(PATIENCE)
