@@ -11,6 +11,7 @@ import pytest
 import sqlalchemy as sa
 
 from checks import check, model_warnings
+from core.keys import load_or_make
 from settings import Settings
 from storage.database import Database, execute
 from storage.inspection import ChosenModel, ModelUse
@@ -120,3 +121,14 @@ async def test_an_installation_that_is_not_made_yet_has_only_its_settings(tmp_pa
     assert await check(Settings.from_environment(given, None), out) == 0
     assert "WARNING IT0_MODEL: The model claude-2.1 ended" in out.getvalue()
     assert not data.exists()
+
+
+async def test_a_database_without_tables_is_no_fault(tmp_path: Path) -> None:
+    """There are no models in it to look at; the first start makes the tables."""
+    (tmp_path / "it0.db").touch()
+    load_or_make(tmp_path)
+    out = io.StringIO()
+    settings = Settings.from_environment({"IT0_DATA_DIR": str(tmp_path)}, None)
+    assert await check(settings, out) == 0
+    assert "Storage  not made yet" in out.getvalue()
+    assert "WARNING" not in out.getvalue()

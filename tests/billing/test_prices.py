@@ -1,7 +1,7 @@
 from __future__ import annotations
 
 from dataclasses import fields, replace
-from datetime import UTC, datetime
+from datetime import UTC, date, datetime
 from decimal import Decimal
 
 import pytest
@@ -16,6 +16,7 @@ from billing.prices import (
     cost_of,
     prompt_tokens,
     tariff_of,
+    tariffs,
 )
 from billing.prices_table import PRICES, Bucket
 from core.metering import Usage
@@ -216,3 +217,16 @@ def test_usage_that_nobody_had_is_unknown(bucket: str) -> None:
         assert cost_of("claude-opus-5", usage, NOW) == Unknown(reason="impossible_usage")
     most = Usage(output_tokens=MAX_PICO // 25_000_000)
     assert 0 < pico("claude-opus-5", most) <= MAX_PICO
+
+
+def test_a_change_of_short_prompts_leaves_long_ones_alone(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    """The band counts before the day: a newer price of shorter prompts is not that of long ones."""
+    row = next(row for row in PRICES if row.model == "claude-haiku-5-5")
+    newer = replace(row, effective_from=date(2026, 11, 1), usd_per_mtok=Decimal("0.09"))
+    monkeypatch.setattr("billing.prices._table", lambda: tariffs((*PRICES, newer)))
+    short, long = Usage(input_tokens=EDGE), Usage(input_tokens=EDGE + 1)
+    assert priced("claude-haiku-5-5", short).price_id == "claude-haiku-5-5/2026-11-01/0+"
+    assert pico("claude-haiku-5-5", short) == EDGE * 90_000
+    assert pico("claude-haiku-5-5", long) == (EDGE + 1) * 500_000

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 from datetime import UTC, datetime
 
 import pytest
@@ -15,8 +16,9 @@ from core.turns import Turn
 from storage.database import Database, execute
 from storage.inspection import ChosenModel, model_use
 from storage.metering import RecordingMeter, UnpricedCalls, settle, settle_lost, unpriced
+from storage.postgres import PostgresDatabase
 from tests.storage.kit import install
-from tests.storage.racing import leased, rows
+from tests.storage.racing import blocked, in_flight, leased, rows
 
 USAGE = Usage(
     input_tokens=3,
@@ -100,6 +102,18 @@ async def test_the_first_settlement_counts(db: Database) -> None:
     await settled(db, call, Usage(input_tokens=10**6))
     await settled(db, "turn_x.1.1")
     assert await bill(db, call) == ("settled", SONNET, NOW_ID)
+
+
+@pytest.mark.postgres
+async def test_of_two_settlements_at_once_one_counts(pg: PostgresDatabase) -> None:
+    """The one that waited for the other's commit finds the call settled, and changes nothing."""
+    call = await reserve(pg, await leased(pg, await install(pg)), "claude-sonnet-5-5")
+    async with in_flight(pg) as conn:
+        await conn.run_sync(settle, Settlement(call_id=call, usage=USAGE))
+        late = asyncio.create_task(settled(pg, call, Usage(input_tokens=10**6)))
+        await blocked(pg)
+    await late
+    assert await bill(pg, call) == ("settled", SONNET, NOW_ID)
 
 
 async def test_a_call_is_priced_as_on_its_day(db: Database) -> None:
