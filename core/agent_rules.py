@@ -9,7 +9,6 @@ from datetime import UTC, datetime
 from core import models
 from core.agent_config import (
     KEEP,
-    AgentConfig,
     Billing,
     ConfigChanges,
     ModelNotes,
@@ -42,6 +41,8 @@ SEVERAL_TEAMS = Rejected(
         "several. Use an API key of your team's own (own_key)."
     ),
 )
+_WITHOUT_LOGIN = frozenset({"claude_api"})
+"""Engines that speak to the provider themselves: a login is for its own client alone."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -78,9 +79,18 @@ class AgentRules:
             case _:
                 return None
 
-    def warnings(self, config: AgentConfig) -> tuple[Sentence, ...]:
+    def warnings(self, stored: StoredConfig) -> tuple[Sentence, ...]:
         """What is allowed, and may yet be a mistake."""
         found: list[Sentence] = []
+        config, engine = stored.config, stored.engine or self.engines.default
+        if config.billing is Billing.SUBSCRIPTION and engine in _WITHOUT_LOGIN:
+            found.append(
+                sentence(
+                    "The engine {engine} cannot use the operator's login (billing mode "
+                    "subscription): choose another engine.",
+                    engine=engine,
+                )
+            )
         if config.model is not None and (note := self.models.warning(config.model)) is not None:
             found.append(note)
         found += self._unknown("allowed_tools", config.allowed_tools or ())

@@ -232,7 +232,7 @@ class AgentConfigRoutes:
             default_engine=engines.default,
             engines=list(engines.engines),
             tools=sorted(self._rules.tools),
-            warnings=[str(warning) for warning in self._rules.warnings(config)],
+            warnings=[str(warning) for warning in self._rules.warnings(stored)],
         )
         return web.json_response(text=answer.model_dump_json())
 

@@ -88,16 +88,29 @@ def test_mistakes_that_may_be_none_are_warned_of() -> None:
     config = AgentConfig(
         model="claude-sonnet-4-5", allowed_tools=("look", "lok"), denied_tools=("restart", "rm")
     )
-    said = [str(warning) for warning in rules().warnings(config)]
+    said = [str(warning) for warning in rules().warnings(StoredConfig(config=config))]
     ends = "The model claude-sonnet-4-5 ends on 2026-11-30."
     assert said == [
         f"{ends} Set your team's model to claude-sonnet-5-5 before.",
         "There is no tool 'lok' here (allowed_tools).",
         "There is no tool 'rm' here (denied_tools).",
     ]
-    unknown = rules().warnings(AgentConfig(model="gpt-oss"))
+    unknown = rules().warnings(StoredConfig(config=AgentConfig(model="gpt-oss")))
     assert "does not know the model gpt-oss" in str(unknown[0])
-    assert rules().warnings(AgentConfig(model="claude-opus-5-5", denied_tools=("look",))) == ()
+    fine = AgentConfig(model="claude-opus-5-5", denied_tools=("look",))
+    assert rules().warnings(StoredConfig(config=fine)) == ()
+
+
+@pytest.mark.parametrize(
+    ("engine", "warned"), [("claude_api", 1), ("scripted", 0), (None, 0), ("gone", 0)]
+)
+def test_an_engine_that_cannot_use_the_login_is_pointed_out(
+    engine: str | None, warned: int
+) -> None:
+    """With the operator's login alone; an account with a key serves every engine."""
+    for billing, expected in ((Billing.SUBSCRIPTION, warned), (Billing.OWN_KEY, 0)):
+        stored = StoredConfig(config=AgentConfig(billing=billing), engine=engine)
+        assert len(rules().warnings(stored)) == expected
 
 
 def test_names_of_models_are_those_of_the_settings() -> None:
