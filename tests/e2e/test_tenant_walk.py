@@ -17,6 +17,7 @@ from core.messages import Attachment, ConversationAddress, InboundMessage, Overl
 from core.metering import CallRequest
 from core.replies import Part
 from core.sinks import Destination
+from core.skills import Skill, SkillLibrary
 from core.steps import SteerStep, ToolCall
 from core.streams import START, EventId, StreamEvent
 from core.tenants import Role, User
@@ -33,6 +34,7 @@ from storage.leases import SqlLeases
 from storage.metering import RecordingMeter
 from storage.people import SqlPeople
 from storage.shares import SqlShares
+from storage.skills import SqlSkills
 from storage.streams import SqlStreamLog
 from storage.tables import metadata
 from storage.team import SqlTeam
@@ -42,6 +44,7 @@ from tests.support.core_kit import House, Probe, Site
 
 CANARY = "xcanaryx"
 KEY = b"k" * 32
+SKILL = Skill(name="theirs", description="forged", body="forged")
 
 # Methods that serve the installation or a worker, with the reason that they name no tenant.
 OF_THE_INSTALLATION = {
@@ -110,6 +113,7 @@ class Intruder:
         gate, shares, choices = SqlGate(db, KEY), SqlShares(db, KEY), SqlChoices(db, KEY)
         log, streams, inbox = SqlTurnLog(db, b"k", "w"), SqlStreamLog(db), SqlInbox(db)
         conversation, agents = turn.conversation_id, SqlAgentConfigs(db, KEY, KEY)
+        skills = SqlSkills(db, KEY, SkillLibrary(), tools={})
         message = self.house.message("hello", mine, conversation=conversation)
         event = StreamEvent(EventId(1, 900), "text_delta", "{}")
         ending = Ending(outcome=Outcome.ANSWERED, reply="forged")
@@ -169,6 +173,12 @@ class Intruder:
             "SqlShares.shared_with": lambda: shares.shared_with(
                 mine.tenant_id, turn.user.id, limit=10
             ),
+            "SqlSkills.of": lambda: skills.of(mine.tenant_id),
+            "SqlSkills.put": lambda: skills.put(mine.tenant_id, [SKILL], actor=mine.id),
+            "SqlSkills.switch": lambda: skills.switch(
+                mine.tenant_id, "theirs", enabled=False, actor=mine.id
+            ),
+            "SqlSkills.remove": lambda: skills.remove(mine.tenant_id, "theirs", actor=mine.id),
             "SqlChoices.standing": lambda: choices.standing(turn),
             "SqlChoices.memberships": lambda: choices.memberships(turn),
             "SqlChoices.choose_team": lambda: choices.choose_team(turn, self.victim_tenant),
@@ -269,6 +279,8 @@ async def test_no_method_reaches_another_tenants_rows(site: Site) -> None:
             t=victim.tenant_id,
             u=victim.id,
         )
+        their_skill = Skill(name="theirs", description=CANARY, body=CANARY)
+        await house.core.shelf.put(victim.tenant_id, [their_skill], actor=victim.id)
         people = house.core.storage.people
         await people.save_token(victim, "tok_victim", expires_ms=2**50)
         chosen = ConfigChanges(model=CANARY, prompt_addition=CANARY)
