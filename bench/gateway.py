@@ -121,8 +121,8 @@ def main() -> int:
     """Measure with each number of clients."""
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("--clients", type=int, nargs="+", default=[1, 10, 50])
-    parser.add_argument("--rounds", type=int, default=6)
-    parser.add_argument("--requests", type=int, default=100, help="in a round, of all clients")
+    parser.add_argument("--rounds", type=int, default=5)
+    parser.add_argument("--requests", type=int, default=60, help="in a round, of all clients")
     parser.add_argument("--rate", type=float, default=40, help="requests a second, of all clients")
     parser.add_argument("--words", type=int, default=20, help="deltas of each answer")
     parser.add_argument("--chunk-ms", type=float, default=2)

@@ -104,6 +104,14 @@ class Route:
         if turn is not None:
             await turn.stop()
 
+    @property
+    def error(self) -> Exception | None:
+        """What the meter of the running turn, or of the last one, raised: raise it as it is.
+
+        ``CallFailed`` was told as well, with the reason ``not_admitted``.
+        """
+        return self._last.error if self._last is not None else None
+
     def close(self) -> None:
         """Make the secret void."""
         self._gateway.forget(self)

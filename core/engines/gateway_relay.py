@@ -64,7 +64,7 @@ class Relay:
             asked = await _asked(request, turn)
             wanted = min(asked.max_tokens, turn.given.max_output_tokens)
         except BadBody as error:
-            return error_answer(HTTPStatus.BAD_REQUEST, "invalid_request_error", str(error))
+            return _bad(turn, error)
         key = self._key_of(turn)
         exchange = _Exchange(request, asked, turn.retries(self._patience))
         while True:
@@ -82,7 +82,7 @@ class Relay:
         try:
             asked = await _asked(request, turn)
         except BadBody as error:
-            return error_answer(HTTPStatus.BAD_REQUEST, "invalid_request_error", str(error))
+            return _bad(turn, error)
         key = self._key_of(turn)
         if key is None or turn.ending is not None:
             return _over(turn)
@@ -106,12 +106,16 @@ class Relay:
     async def _call(self, exchange: _Exchange, turn: RunningTurn, key: str, wanted: int) -> float:
         """One admitted call; seconds to wait before the next one, if there is one."""
         asked, given = exchange.asked, turn.given
-        grant = await given.meter.reserve(
-            engine=given.engine,
-            model=given.model,
-            estimated_input=asked.estimated_input,
-            max_output=wanted,
-        )
+        try:
+            grant = await given.meter.reserve(
+                engine=given.engine,
+                model=given.model,
+                estimated_input=asked.estimated_input,
+                max_output=wanted,
+            )
+        except Exception as error:  # noqa: BLE001  # the engine raises it, in the turn's task
+            turn.abandon(error)
+            return 0.0
         if isinstance(grant, QuotaRefusal):
             turn.refuse(grant)
             return 0.0
@@ -132,7 +136,7 @@ class Relay:
         sent = _outgoing(exchange.request, asked, asked.within(limit), key, limit=limit)
         async with self._upstream.open(sent) as response:
             if not asked.streams:
-                raw = await self._upstream.read_all(response, limit=_MAX_ANSWER)
+                raw = await self._upstream.read_all(response, limit=_MAX_ANSWER, whole_tokens=limit)
                 call.read_json(raw)
                 exchange.answer = web.Response(body=raw, content_type="application/json")
                 return
@@ -248,6 +252,11 @@ def _outgoing(
         api_key=key,
         whole_tokens=0 if asked.streams else limit,
     )
+
+
+def _bad(turn: RunningTurn, error: BadBody) -> web.Response:
+    _log.warning("gateway_request_refused", engine=turn.given.engine, why=str(error))
+    return error_answer(HTTPStatus.BAD_REQUEST, "invalid_request_error", str(error))
 
 
 def _over(turn: RunningTurn) -> web.Response:

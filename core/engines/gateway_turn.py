@@ -12,6 +12,16 @@ from dataclasses import dataclass, field
 from core.engines.claude_endings import Patience, Retries
 from core.engines.claude_faults import Fault
 from core.metering import CallMeter, QuotaRefusal, Usage
+from core.words import sentence
+
+_NOT_ADMITTED = Fault(
+    reason="not_admitted",
+    sentence=sentence(
+        "The call to the model could not be recorded, so it was not made. Send the message "
+        "again in a few minutes."
+    ),
+    spent=False,
+)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -89,6 +99,8 @@ class RunningTurn:
     """Requests in flight."""
     ending: Fault | QuotaRefusal | None = None
     """Why no further call is made."""
+    error: Exception | None = None
+    """What the meter raised, if that is why."""
     _broken: list[Retries] = field(default_factory=list)
 
     def refuse(self, refusal: QuotaRefusal) -> None:
@@ -120,6 +132,11 @@ class RunningTurn:
         if self.ending is None:
             self.ending = fault
         self.given.tell(CallFailed(fault=fault, final=True))
+
+    def abandon(self, error: Exception) -> None:
+        """No further call: the meter itself failed."""
+        self.error = self.error or error
+        self.give_up(_NOT_ADMITTED)
 
     async def stop(self) -> None:
         """End what is in flight and wait until it is metered."""

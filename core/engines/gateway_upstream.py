@@ -94,10 +94,10 @@ class Upstream:
         finally:
             response.close()
 
-    async def read(self, response: aiohttp.ClientResponse) -> bytes:
+    async def read(self, response: aiohttp.ClientResponse, *, whole_tokens: int = 0) -> bytes:
         """The next bytes of an answer, empty at its end. Raises ``CallFailed``."""
         try:
-            async with asyncio.timeout(self._stall_s):
+            async with asyncio.timeout(self._stall_s + whole_tokens / _SLOWEST_OUTPUT_TOKENS_S):
                 return await response.content.readany()
         except TimeoutError as error:
             raise CallFailed(STALLED) from error
@@ -107,10 +107,12 @@ class Upstream:
         except (aiohttp.ClientError, OSError) as error:
             raise CallFailed(DROPPED) from error
 
-    async def read_all(self, response: aiohttp.ClientResponse, *, limit: int) -> bytes:
+    async def read_all(
+        self, response: aiohttp.ClientResponse, *, limit: int, whole_tokens: int = 0
+    ) -> bytes:
         """A whole answer. Raises ``CallFailed``, also when it has more than ``limit`` bytes."""
         raw = bytearray()
-        while chunk := await self.read(response):
+        while chunk := await self.read(response, whole_tokens=whole_tokens):
             raw += chunk
             if len(raw) > limit:
                 raise CallFailed(MALFORMED)

@@ -39,6 +39,14 @@ async def test_the_provider_gets_the_key_and_the_child_only_its_secret() -> None
     assert KEY not in repr(child.told)
 
 
+async def test_connections_to_the_provider_are_used_again() -> None:
+    """One handshake serves many calls, of all children."""
+    async with FakeAnthropic() as fake, child_to(fake.url) as child:
+        for _ in range(3):
+            assert (await child.ask("[[text 5]] [[chunk 1]]")).ended
+        assert len({seen.peer for seen in fake.seen}) == 1
+
+
 async def test_a_tenants_own_key_goes_before_the_installations() -> None:
     """A turn on the tenant's account is paid by the tenant."""
     async with FakeAnthropic() as fake, gateway_to(fake.url) as gateway, child_of(gateway) as child:

@@ -9,7 +9,8 @@ import pytest
 from aiohttp import web
 
 from core.engines.gateway import CallBegan, CallFailed, CallFinished, CallRefused
-from core.metering import Usage
+from core.errors import StorageUnreachable
+from core.metering import Grant, QuotaRefusal, Usage
 from tests.contracts.engine_kit import RecordingMeter
 from tests.core.engines.gateway_kit import (
     KEY,
@@ -212,6 +213,34 @@ async def test_a_refusal_ends_the_turn_without_asking_the_meter_again() -> None:
     assert b"monthly" not in answers[0].raw
     refusals = [event for event in child.told if isinstance(event, CallRefused)]
     assert [event.refusal.sentence for event in refusals] == ["The monthly limit is reached."]
+
+
+class BrokenMeter(RecordingMeter):
+    """A meter whose database is gone."""
+
+    async def reserve(
+        self, *, engine: str, model: str, estimated_input: int, max_output: int
+    ) -> Grant | QuotaRefusal:
+        """Fail."""
+        self.reserved[f"call-{len(self.reserved)}"] = estimated_input
+        raise StorageUnreachable("gone")
+
+
+async def test_a_failing_meter_ends_the_turn_and_the_engine_gets_its_error() -> None:
+    """No call is made unrecorded; the engine raises what the meter raised (a lost lease, say)."""
+    meter = BrokenMeter()
+    async with FakeAnthropic() as fake, gateway_to(fake.url) as gateway, child_of(gateway) as child:
+        child.begin(meter=meter)
+        answers = [await child.ask("hello") for _ in range(2)]
+        assert fake.count == 0
+        await child.route.end()
+        raised = child.route.error
+        child.begin()
+        assert child.route.error is None
+    assert isinstance(raised, StorageUnreachable)
+    assert [answer.status for answer in answers] == [500, 500]
+    assert child.faults == [("not_admitted", True)]
+    assert len(meter.reserved) == 1
 
 
 async def test_no_more_requests_than_allowed_are_in_flight() -> None:
