@@ -37,9 +37,10 @@ class SystemPrompt:
     message: the same beginning each time is what the provider's prompt cache goes by.
     """
 
-    def __init__(self, skills: SkillShelf) -> None:
-        """The shelf has each team's skills."""
+    def __init__(self, skills: SkillShelf, *, readable: bool = False) -> None:
+        """The shelf has each team's skills; ``readable``: the tool ``read_skill`` is there."""
         self._skills = skills
+        self._readable = readable
 
     async def __call__(self, turn: Turn, addition: str = "") -> str:
         """The prompt for the turn's user; ``addition`` is what the team's admins added.
@@ -48,6 +49,7 @@ class SystemPrompt:
         """
         name = " ".join(turn.user.name.split())[:100]
         rules = _RULES.format(name=name, role=turn.user.role)
-        skills = skills_section(await self._skills.of(turn.tenant_id), SKILLS_CHARS)
+        library = await self._skills.of(turn.tenant_id)
+        skills = skills_section(library, SKILLS_CHARS, readable=self._readable)
         added = f"{_ADDITION}\n\n{quoted(addition.strip())}" if addition.strip() else ""
         return "\n\n".join(part for part in (rules, skills, added) if part)

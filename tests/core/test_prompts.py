@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import pytest
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from core.messages import ConversationAddress, Overlap
@@ -75,6 +75,15 @@ def test_a_teams_skills_have_room_before_the_others() -> None:
     assert not all(each.body in section for each in INSTALLED.skills)
 
 
+def test_texts_without_room_are_pointed_to() -> None:
+    """Only when there is a tool that reads them, and only when one is left out."""
+    long = SkillLibrary(skills=(skill("a", body="b" * 3_000), skill("c", body="d" * 30)))
+    assert "read_skill" in skills_section(long, 2_000, readable=True)
+    assert "read_skill" not in skills_section(long, 2_000)
+    assert "read_skill" not in skills_section(long, 9_000, readable=True)
+    assert len(skills_section(long, 2_000, readable=True)) <= 2_000
+
+
 async def test_the_prompt_is_the_same_for_every_message() -> None:
     """Else the provider's prompt cache would never be hit."""
     prompt = SystemPrompt(FixedShelf(INSTALLED.for_team([skill("b"), skill("a")], {})))
@@ -111,6 +120,7 @@ async def test_a_team_cannot_pose_as_the_rules(end: str) -> None:
     assert all(line.startswith((">", ours)) for line in forgeries)
 
 
+@settings(max_examples=40)
 @given(st.lists(st.tuples(st.text(), st.text(max_size=300)), max_size=8), st.integers(0, 3_000))
 def test_whatever_a_team_writes_is_marked(written: list[tuple[str, str]], budget: int) -> None:
     """Every line of the team's part but its heading begins with the mark, inside the budget."""
