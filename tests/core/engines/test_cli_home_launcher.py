@@ -108,6 +108,15 @@ def test_a_dropped_child_reads_no_secret(place: Path) -> None:
 
 
 @needs_root
+def test_a_home_that_was_closed_later(place: Path) -> None:
+    """A child that cannot come to its directory by its path is not started."""
+    home = homes_in(place, uid=UID).of("ten_a", "conv_a")
+    place.chmod(0o700)
+    done = run(home)
+    assert (done.returncode, "PermissionError" in done.stderr) == (126, True)
+
+
+@needs_root
 def test_a_cli_that_the_uid_cannot_reach(place: Path) -> None:
     """A program under a closed directory, as a virtual environment of root is, still starts."""
     closed = place / "venv"
