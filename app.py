@@ -12,28 +12,28 @@ from contextlib import AsyncExitStack, asynccontextmanager, suppress
 from dataclasses import dataclass, field, replace
 from enum import StrEnum
 from functools import partial
-from pathlib import Path
 
 import structlog
 from aiohttp import web
 
-from assembly import command_ports, make_engines, make_tools
+from assembly import Added, Team, command_ports, make_team
+from bots.web.agent_config import AgentConfigRoutes
 from bots.web.auth import Authenticator, identity_proof
 from bots.web.health import HealthRoutes
 from bots.web.people import PeopleRoutes
 from bots.web.server import build, listening
+from bots.web.skills import SkillRoutes
 from bots.web.team import TeamRoutes
 from bots.web.turns import TurnRoutes
 from core import telemetry
+from core.briefing import Briefing
 from core.clock import SystemClock
 from core.commands import make_commands
 from core.conversations import Conversations
 from core.delivery import Deliverer
-from core.engine_choice import Engines
 from core.engines.engine import Engine
 from core.inbox import Inbox
 from core.intake import FileSource, Intake, NoTranscriber, Transcriber
-from core.keys import Keys, WrongKey, load_or_make
 from core.prompts import SystemPrompt
 from core.replies import HOLD_MS
 from core.scheduling import Pace, Scheduler
@@ -47,24 +47,32 @@ from core.turn import TurnRunner
 from platforms import Platforms, open_platforms
 from settings import Settings
 from storage.access import SqlGate
-from storage.audit import SqlAudit
 from storage.conversations import SqlConversations
 from storage.database import Database
 from storage.deliveries import SqlDeliveries
 from storage.inbox import SqlInbox
-from storage.installation import SqlInstallation
 from storage.intake import SqlIntake
 from storage.leases import SqlLeases
-from storage.lock import DataDirectoryLock
 from storage.metering import RecordingMeter
-from storage.migrate import migrate_postgres, migrate_sqlite, require_head
 from storage.operations import SqlOperations
-from storage.people import SqlPeople
-from storage.skills import SqlSkills
-from storage.sqlite import SqliteDatabase
 from storage.streams import SqlStreamLog
 from storage.team import SqlTeam
 from storage.turnlog import SqlTurnLog
+from stores import Storage, open_storage
+
+__all__ = [
+    "VERSION",
+    "Core",
+    "Parts",
+    "Role",
+    "Running",
+    "Storage",
+    "build_web",
+    "open_core",
+    "open_storage",
+    "running",
+    "serve",
+]
 
 _log = structlog.get_logger()
 VERSION = "0.1.0"
@@ -103,18 +111,6 @@ class Parts:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Storage:
-    """An open, migrated database with the right key."""
-
-    db: Database
-    keys: Keys
-    people: SqlPeople
-    operations: SqlOperations
-    audit: SqlAudit
-    lock: DataDirectoryLock | None
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
 class Core:
     """A running core: accepts messages, runs turns, serves streams."""
 
@@ -124,59 +120,7 @@ class Core:
     scheduler: Scheduler
     streams: Streams
     conversations: SqlConversations
-    engines: Engines
-    skills: SkillLibrary
-    """The installation's own."""
-    shelf: SqlSkills
-    """Each team's."""
-
-
-@asynccontextmanager
-async def open_storage(settings: Settings, *, migrate: bool = True) -> AsyncGenerator[Storage]:
-    """Lock, migrate and open the database. Raises ``It0Error`` with a sentence."""
-    async with AsyncExitStack() as stack:
-        lock: DataDirectoryLock | None = None
-        path = settings.database_path
-        if path is not None:
-            lock = DataDirectoryLock(settings.data_dir)
-            stack.callback(lock.release)
-        secret = settings.secret_key or load_or_make(settings.data_dir)
-        db = await _open_database(settings, path, migrate=migrate)
-        stack.push_async_callback(db.close)
-        keys = Keys(secret)
-        if not await SqlInstallation(db).key_matches(keys.fingerprint()):
-            raise WrongKey(
-                "IT0_SECRET_KEY (or secret.key in the data directory) is not the key this "
-                "database was made with. Put the old key back; without it the stored secrets "
-                "and the audit log cannot be read."
-            )
-        yield Storage(
-            db=db,
-            keys=keys,
-            people=SqlPeople(db),
-            operations=SqlOperations(db),
-            audit=SqlAudit(db, keys.derive("audit")),
-            lock=lock,
-        )
-
-
-async def _open_database(settings: Settings, path: Path | None, *, migrate: bool) -> Database:
-    clock = SystemClock()
-    if path is not None:
-        await asyncio.to_thread(migrate_sqlite, path)
-        return SqliteDatabase(path, clock)
-    from storage.postgres import PostgresDatabase  # noqa: PLC0415  # 10 MB only when it is used
-
-    postgres = PostgresDatabase(str(settings.database_url))
-    try:
-        if migrate:
-            await migrate_postgres(postgres)
-        else:
-            await postgres.read(require_head)
-    except BaseException:
-        await postgres.close()
-        raise
-    return postgres
+    team: Team
 
 
 @asynccontextmanager
@@ -223,27 +167,31 @@ async def _build(
     )
     log = SqlTurnLog(db, storage.keys.derive("audit"), scheduler.worker)
     streams = Streams(SqlStreamLog(db))
-    tools = make_tools(settings, storage.people, parts.tools)
-    shelf = SqlSkills(db, storage.keys.derive("audit"), skills, tools=tools)
-    engines = make_engines(settings, shelf, storage.people, parts.engines, stack)
+    team = make_team(settings, storage, skills, Added(parts.engines, parts.tools), stack)
+    conversing = Conversations(conversations)
+    toolrunner = ToolRunner(team.tools, log, parts.gate)
     scheduler.runner = TurnRunner(
         log=log,
         delivery=deliveries,
         parts=deliveries,
-        conversations=Conversations(conversations),
+        conversations=conversing,
         intake=Intake(sources=parts.sources, log=SqlIntake(db), transcriber=parts.transcriber),
-        engines=engines,
-        commands=make_commands(
-            command_ports(db, storage.keys.derive("audit"), storage.people, skills, engines)
+        briefing=Briefing(
+            log=log,
+            conversations=conversing,
+            agents=team.agents,
+            engines=team.engines,
+            tools=toolrunner,
+            system_prompt=SystemPrompt(team.skills),
+            max_output_tokens=settings.tuning.max_output_tokens,
         ),
-        tools=ToolRunner(tools, log, parts.gate),
+        commands=make_commands(command_ports(storage, team)),
+        tools=toolrunner,
         meter=RecordingMeter(db),
         streams=streams,
         sinks=sinks,
         hold=lambda to: deliveries.renew(to, scheduler.worker, HOLD_MS),
         clock=SystemClock(),
-        system_prompt=SystemPrompt(shelf),
-        max_output_tokens=settings.tuning.max_output_tokens,
         still_leased=scheduler.still_leased,
     )
     return Core(
@@ -253,9 +201,7 @@ async def _build(
         scheduler=scheduler,
         streams=streams,
         conversations=conversations,
-        engines=engines,
-        skills=skills,
-        shelf=shelf,
+        team=team,
     )
 
 
@@ -301,6 +247,8 @@ def build_web(core: Core, hooks: Sequence[web.RouteDef] = ()) -> web.Application
             *TurnRoutes(core.inbox, core.streams, auth).routes(),
             *TeamRoutes(core.conversations, people, auth).routes(),
             *PeopleRoutes(people, team, team, gate, auth).routes(),
+            *AgentConfigRoutes(core.team.agents, core.team.rules, auth).routes(),
+            *SkillRoutes(core.team.skills, auth).routes(),
             *HealthRoutes(core.storage.operations, core.scheduler, identity).routes(),
         ],
         hooks=hooks,
@@ -382,6 +330,8 @@ async def serve(
         loop.add_signal_handler(number, stopped.set)
     async with running(settings, role, parts) as process:
         await ready(process)
-        _log.info("ready", role=str(role), url=process.url, engine=process.core.engines.default)
+        _log.info(
+            "ready", role=str(role), url=process.url, engine=process.core.team.engines.default
+        )
         await stopped.wait()
         _log.info("stopping")

@@ -2,14 +2,25 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+import time
+from collections.abc import Mapping, Sequence
 from contextlib import AsyncExitStack
+from dataclasses import dataclass
 from pathlib import Path
 
+from core.agent_rules import AgentRules, KnownModels
 from core.clock import SystemClock
 from core.commands import CommandPorts, ServerNames
 from core.engine_choice import Engines
+from core.engines.agent_pool import PoolLimits
+from core.engines.breaker import BreakerConfig, Breakers
+from core.engines.claude_agent_sdk import claude_agent_sdk
+from core.engines.claude_api import ClaudeApiConfig, ClaudeApiEngine
+from core.engines.claude_code_cli import claude_code_cli
+from core.engines.cli_home import Homes, HomesConfig
 from core.engines.engine import Engine
+from core.engines.failover import FailoverEngine
+from core.engines.gateway import Gateway, GatewayConfig
 from core.engines.runbook import RunbookEngine
 from core.engines.runbook_words import WhyOffline
 from core.fleet.inventory import Inventory
@@ -20,11 +31,13 @@ from core.skills import SkillLibrary, SkillShelf
 from core.tools import Tool
 from settings import Settings
 from storage.access import SqlGate
+from storage.agent_config import SqlAgentConfigs
 from storage.choices import SqlChoices
 from storage.conversations import SqlConversations
-from storage.database import Database
 from storage.people import SqlPeople
 from storage.shares import SqlShares
+from storage.skills import SqlSkills
+from stores import Storage
 
 
 def make_engines(
@@ -34,26 +47,50 @@ def make_engines(
     added: Mapping[str, Engine],
     stack: AsyncExitStack,
 ) -> Engines:
-    """The configured engines, those that were added, and the default."""
-    key = settings.anthropic.api_key
-    why = WhyOffline.NO_KEY if key is None else WhyOffline.CHOSEN
+    """Every engine, those that were added, and the default.
+
+    An engine that the installation has no account for is there all the same: a team may bring
+    its own key. Each has others behind it: first the plain API, then the offline engine.
+    """
+    key, login = settings.anthropic.api_key, settings.agents.login
+    why = WhyOffline.NO_KEY if key is None and login is None else WhyOffline.CHOSEN
     runbook = RunbookEngine(skills=skills, inventory=inventory, why=why)
-    engines: dict[str, Engine] = {"runbook": runbook}
-    if key is not None:
-        engines["claude_api"] = _claude(settings, stack)
+    engines: dict[str, Engine] = {
+        "claude_api": _claude(settings, stack),
+        **_agents(settings, stack),
+        "runbook": runbook,
+    }
+    keyless = set() if key is not None else {"claude_api"}
+    if key is None and login is None:
+        keyless |= {"claude_agent_sdk", "claude_code_cli"}
     engines.update(added)
-    return Engines(engines=engines, default=settings.default_engine, model=settings.model)
+    return Engines(
+        engines=engines,
+        default=settings.default_engine,
+        model=settings.model,
+        guarded=_guarded(
+            engines, behind=("runbook",) if key is None else ("claude_api", "runbook")
+        ),
+        own_key_only=frozenset(keyless - added.keys()),
+    )
+
+
+def _guarded(engines: Mapping[str, Engine], *, behind: Sequence[str]) -> dict[str, Engine]:
+    """Each engine with a model, and behind it those that answer when it cannot."""
+    breakers = Breakers(BreakerConfig(), time.monotonic)
+    return {
+        name: FailoverEngine(
+            [engine, *(engines[other] for other in behind if other != name)], breakers=breakers
+        )
+        for name, engine in engines.items()
+        if engine.has_model
+    }
 
 
 def _claude(settings: Settings, stack: AsyncExitStack) -> Engine:
-    from core.engines.claude_api import (  # noqa: PLC0415  # only where it is configured
-        ClaudeApiConfig,
-        ClaudeApiEngine,
-    )
-
     engine = ClaudeApiEngine(
         ClaudeApiConfig(
-            api_key=settings.anthropic.api_key or "",
+            api_key=settings.anthropic.api_key,
             base_url=settings.anthropic.base_url,
             ca_file=settings.anthropic.ca_file,
             stall_timeout_s=settings.tuning.model_timeout_s,
@@ -61,6 +98,29 @@ def _claude(settings: Settings, stack: AsyncExitStack) -> Engine:
     )
     stack.push_async_callback(engine.aclose)
     return engine
+
+
+def _agents(settings: Settings, stack: AsyncExitStack) -> dict[str, Engine]:
+    """The engines on Claude Code: their processes, and the gateway between them and the key."""
+    agents = settings.agents
+    homes = Homes(HomesConfig(root=agents.directory, uid=agents.uid))
+    gateway = Gateway(
+        GatewayConfig(
+            api_key=settings.anthropic.api_key,
+            base_url=settings.anthropic.base_url,
+            ca_file=settings.anthropic.ca_file,
+            stall_timeout_s=settings.tuning.model_timeout_s,
+        )
+    )
+    limits = PoolLimits(most=agents.processes, idle_s=agents.idle_s)
+    made = (
+        claude_agent_sdk(homes, gateway, limits=limits, login=agents.login),
+        claude_code_cli(homes, gateway, limits=limits, login=agents.login),
+    )
+    stack.push_async_callback(gateway.aclose)
+    for engine in made:
+        stack.push_async_callback(engine.aclose)
+    return {engine.name: engine for engine in made}
 
 
 def make_tools(settings: Settings, people: SqlPeople, added: tuple[Tool, ...]) -> dict[str, Tool]:
@@ -85,10 +145,57 @@ def server_names(people: SqlPeople) -> ServerNames:
     return names
 
 
-def command_ports(
-    db: Database, audit_key: bytes, people: SqlPeople, skills: SkillLibrary, engines: Engines
-) -> CommandPorts:
+@dataclass(frozen=True, slots=True)
+class Added:
+    """What an installation adds to the engines and tools that every one has."""
+
+    engines: Mapping[str, Engine]
+    tools: tuple[Tool, ...]
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Team:
+    """What the teams of this installation chose, and what they may choose from."""
+
+    installed: SkillLibrary
+    """The skills that every team begins with."""
+    skills: SqlSkills
+    agents: SqlAgentConfigs
+    engines: Engines
+    tools: Mapping[str, Tool]
+    rules: AgentRules
+
+
+def make_team(
+    settings: Settings,
+    storage: Storage,
+    installed: SkillLibrary,
+    added: Added,
+    stack: AsyncExitStack,
+) -> Team:
+    """Engines, tools and skills, and where each team's own choices are kept."""
+    audit_key = storage.keys.derive("audit")
+    all_tools = make_tools(settings, storage.people, added.tools)
+    skills = SqlSkills(storage.db, audit_key, installed, tools=all_tools)
+    engines = make_engines(settings, skills, storage.people, added.engines, stack)
+    return Team(
+        installed=installed,
+        skills=skills,
+        agents=SqlAgentConfigs(storage.db, storage.keys.derive("secrets"), audit_key),
+        engines=engines,
+        tools=all_tools,
+        rules=AgentRules(
+            engines=engines,
+            tools=tuple(all_tools),
+            operator_login=settings.agents.login is not None,
+            models=KnownModels(SystemClock()),
+        ),
+    )
+
+
+def command_ports(storage: Storage, team: Team) -> CommandPorts:
     """What the chat commands work with."""
+    db, audit_key = storage.db, storage.keys.derive("audit")
     choices = SqlChoices(db, audit_key)
     return CommandPorts(
         desk=SqlConversations(db),
@@ -96,8 +203,10 @@ def command_ports(
         codes=SqlGate(db, audit_key),
         memberships=choices,
         preferences=choices,
-        servers=server_names(people),
-        skills=skills,
-        engines=engines,
+        servers=server_names(storage.people),
+        skills=team.skills,
+        engines=team.engines,
+        team_models=team.agents,
+        model_notes=KnownModels(SystemClock()),
         clock=SystemClock(),
     )

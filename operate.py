@@ -263,7 +263,7 @@ def _rows(manifest: Manifest) -> str:
 async def ready_banner(process: app.Running, role: app.Role) -> str:
     """What ``it0 up`` prints when it is ready."""
     settings = process.core.settings
-    engine = process.core.engines.default
+    engine = process.core.team.engines.default
     place = settings.database_path or "PostgreSQL"
     lines = [f"IT0 is ready (process {os.getpid()}).", ""]
     if process.url is not None:
@@ -281,6 +281,6 @@ async def ready_banner(process: app.Running, role: app.Role) -> str:
     missing = missing_lines(settings)
     if missing:
         lines += ["", "Not configured (`it0 check` says more):", *missing]
-    problems = [f"  {problem}" for problem in process.core.skills.problems]
+    problems = [f"  {problem}" for problem in process.core.team.installed.problems]
     first = await first_link_code(process, role)
     return "\n".join([*lines, *problems, *(["", first] if first else []), "", "Stop with Ctrl-C."])

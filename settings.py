@@ -17,11 +17,19 @@ from urllib.parse import SplitResult, parse_qsl, quote, urlencode, urlsplit
 
 from core.emails import EMAIL
 from environment import Reader, split_url
+from settings_parts import (
+    AgentSettings,
+    SlackSettings,
+    TelegramSettings,
+    read_agents,
+    read_slack,
+    read_telegram,
+)
 from variables import VARIABLES
 
 LogFormat = Literal["auto", "console", "json"]
 
-ENGINES = ("claude_api", "runbook")
+ENGINES = ("claude_api", "claude_agent_sdk", "claude_code_cli", "runbook")
 _LOG_FORMATS = ("auto", "console", "json")
 _MIN_SECRET_CHARS = 32
 _MAX_PORT = 65535
@@ -78,35 +86,6 @@ class AnthropicSettings:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class SlackSettings:
-    """How Slack is reached; ``configured`` when there is a way in."""
-
-    bot_token: str | None = field(repr=False)
-    app_token: str | None = field(repr=False)
-    signing_secret: str | None = field(repr=False)
-    client_id: str | None
-    client_secret: str | None = field(repr=False)
-    api_url: str | None
-
-    @property
-    def configured(self) -> bool:
-        """Whether there is a token, or a way to get one, and a way for events to come in."""
-        return bool(self.bot_token or self.client_id) and bool(
-            self.app_token or self.signing_secret
-        )
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class TelegramSettings:
-    """How Telegram is reached; off without a token."""
-
-    token: str | None = field(repr=False)
-    webhook_secret: str | None = field(repr=False)
-    api_url: str | None
-    file_url: str | None
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
 class TuningSettings:
     """Limits of one process; the defaults suit a small server."""
 
@@ -145,6 +124,7 @@ class Settings:
     anthropic: AnthropicSettings
     slack: SlackSettings
     telegram: TelegramSettings
+    agents: AgentSettings
     admin_email: str
     tuning: TuningSettings
     warnings: tuple[str, ...]
@@ -156,8 +136,9 @@ class Settings:
     def from_environment(cls, environ: Mapping[str, str], dotenv_path: Path | None = None) -> Self:
         """Read and check everything. Raises SettingsError with all problems at once."""
         reader = _Reader(VARIABLES, environ, dotenv_path)
+        data_dir = reader.data_dir()
         settings = cls(
-            data_dir=reader.data_dir(),
+            data_dir=data_dir,
             database_url=reader.database_url(),
             redis_url=reader.url("IT0_REDIS_URL", ("redis", "rediss"), credentials=True),
             http=HttpSettings(
@@ -174,8 +155,9 @@ class Settings:
                 base_url=reader.base_url(),
                 ca_file=reader.ca_file(),
             ),
-            slack=reader.slack(),
-            telegram=reader.telegram(),
+            slack=read_slack(reader),
+            telegram=read_telegram(reader),
+            agents=read_agents(reader, data_dir),
             admin_email=reader.text(
                 "IT0_ADMIN_EMAIL", "admin@localhost", EMAIL, "an address such as me@example.com"
             ).casefold(),
@@ -199,7 +181,11 @@ class Settings:
     @property
     def default_engine(self) -> str:
         """The engine for messages and tenants that name none."""
-        return self.engine or ("claude_api" if self.anthropic.api_key else "runbook")
+        if self.engine is not None:
+            return self.engine
+        if self.anthropic.api_key is not None:
+            return "claude_api"
+        return "claude_agent_sdk" if self.agents.login is not None else "runbook"
 
     def describe(self) -> tuple[Described, ...]:
         """Every variable in a fixed order: set or not, and what it is for."""
@@ -261,10 +247,17 @@ class _Reader(Reader):
 
     def engine(self) -> str | None:
         value = self.choice("IT0_ENGINE", ENGINES)
-        if value == "claude_api" and self.value("ANTHROPIC_API_KEY") is None:
+        key = self.value("ANTHROPIC_API_KEY")
+        login = self.value("CLAUDE_CODE_OAUTH_TOKEN")
+        if value == "claude_api" and key is None:
             self.problems.append(
                 "IT0_ENGINE is claude_api, which needs ANTHROPIC_API_KEY. Set the key, or unset"
                 " IT0_ENGINE to let the offline engine answer."
+            )
+        elif value not in {None, "runbook"} and key is None and login is None:
+            self.problems.append(
+                f"IT0_ENGINE is {value}, which needs ANTHROPIC_API_KEY or CLAUDE_CODE_OAUTH_TOKEN."
+                " Set one of them, or unset IT0_ENGINE to let the offline engine answer."
             )
         return value
 
@@ -298,55 +291,6 @@ class _Reader(Reader):
         if b"-----BEGIN CERTIFICATE-----" not in content:
             self.refuse(name, "a PEM file with at least one certificate; this one has none")
         return path
-
-    def slack(self) -> SlackSettings:
-        for name, prefix in (("SLACK_BOT_TOKEN", "xoxb-"), ("SLACK_APP_TOKEN", "xapp-")):
-            if not (self.value(name) or prefix).startswith(prefix):
-                self.refuse(name, f"a token that begins with {prefix}")
-        slack = SlackSettings(
-            bot_token=self.value("SLACK_BOT_TOKEN"),
-            app_token=self.value("SLACK_APP_TOKEN"),
-            signing_secret=self.value("SLACK_SIGNING_SECRET"),
-            client_id=self.value("SLACK_CLIENT_ID"),
-            client_secret=self.value("SLACK_CLIENT_SECRET"),
-            api_url=self.url("IT0_SLACK_API_URL", ("https", "http")),
-        )
-        if bool(slack.client_id) != bool(slack.client_secret):
-            self.problems.append("SLACK_CLIENT_ID and SLACK_CLIENT_SECRET are needed together.")
-        given = [slack.bot_token, slack.app_token, slack.signing_secret, slack.client_id]
-        if any(given) and not slack.configured:
-            self.problems.append(
-                "Slack is configured by half. It needs SLACK_BOT_TOKEN (or SLACK_CLIENT_ID and"
-                " SLACK_CLIENT_SECRET), and SLACK_APP_TOKEN (Socket Mode) or SLACK_SIGNING_SECRET."
-            )
-        public = self.value("IT0_PUBLIC_URL") or ""
-        if (slack.client_id or (slack.signing_secret and not slack.app_token)) and not public:
-            self.warnings.append(
-                "Slack cannot reach this installation: set IT0_PUBLIC_URL (https), or use Socket"
-                " Mode (SLACK_APP_TOKEN)."
-            )
-        return slack
-
-    def telegram(self) -> TelegramSettings:
-        token = self.value("TELEGRAM_BOT_TOKEN")
-        if token is not None and not re.fullmatch(r"[0-9]+:[A-Za-z0-9_-]+", token):
-            self.refuse("TELEGRAM_BOT_TOKEN", "123456:ABC..., as @BotFather gives it")
-        secret = self.value("TELEGRAM_WEBHOOK_SECRET")
-        if secret is not None and not re.fullmatch(r"[A-Za-z0-9_-]{1,256}", secret):
-            accepted = "1 to 256 characters of A-Z, a-z, 0-9, _ and - (Bot API, setWebhook)"
-            self.refuse("TELEGRAM_WEBHOOK_SECRET", accepted)
-        if secret and token is None:
-            self.warnings.append("TELEGRAM_WEBHOOK_SECRET is set without TELEGRAM_BOT_TOKEN.")
-        elif secret and not (self.value("IT0_PUBLIC_URL") or "").startswith("https://"):
-            self.warnings.append(
-                "TELEGRAM_WEBHOOK_SECRET needs an https IT0_PUBLIC_URL; until then IT0 polls."
-            )
-        return TelegramSettings(
-            token=token,
-            webhook_secret=secret,
-            api_url=self.url("IT0_TELEGRAM_API_URL", ("https", "http")),
-            file_url=self.url("IT0_TELEGRAM_FILE_URL", ("https", "http")),
-        )
 
     def tuning(self) -> TuningSettings:
         return TuningSettings(

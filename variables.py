@@ -33,7 +33,8 @@ VARIABLES: tuple[Variable, ...] = (
     ),
     Variable(
         name="IT0_ENGINE",
-        purpose="claude_api or runbook; when unset claude_api with an API key, else runbook",
+        purpose="claude_api, claude_agent_sdk, claude_code_cli or runbook; when unset claude_api"
+        " with an API key, claude_agent_sdk with a login, else runbook",
     ),
     Variable(name="IT0_MODEL", purpose="the model; claude-sonnet-5-5 when unset"),
     Variable(
@@ -52,6 +53,31 @@ VARIABLES: tuple[Variable, ...] = (
     Variable(
         name="IT0_ANTHROPIC_CA_FILE",
         purpose="PEM file of a private CA for that address; the system's CAs when unset",
+    ),
+    Variable(
+        name="CLAUDE_CODE_OAUTH_TOKEN",
+        purpose="the operator's own login (`claude setup-token`), for claude_agent_sdk and"
+        " claude_code_cli when IT0 serves a single team",
+        secret=True,
+    ),
+    Variable(
+        name="IT0_AGENT_DIR",
+        purpose="where the processes of those two engines live; agents/ in the data directory"
+        " when unset, as root /var/lib/it0-agents",
+    ),
+    Variable(
+        name="IT0_AGENT_UID",
+        purpose="the user id that they run as when IT0 runs as root, 1 to 4294967294;"
+        " default 64042",
+    ),
+    Variable(
+        name="IT0_AGENT_PROCESSES",
+        purpose="most of these processes at once, 1 to 200; each holds about 200 MB; default 8",
+    ),
+    Variable(
+        name="IT0_AGENT_IDLE_S",
+        purpose="seconds until a process that waits for its conversation is ended, 5 to 86400;"
+        " default 300",
     ),
     Variable(
         name="SLACK_BOT_TOKEN",

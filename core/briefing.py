@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Awaitable, Callable
 from dataclasses import dataclass
 
-from core.agent_config import AgentConfigs, Billing
+from core.agent_config import AgentConfig, AgentConfigs, Billing, UnusableAccount
 from core.conversations import Conversations
 from core.engine_choice import Engines
 from core.engines.engine import Credentials, Engine, EngineRequest
@@ -28,6 +28,14 @@ class TurnSteering:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
+class Chosen:
+    """Who answers a turn, and what the team wants of them."""
+
+    engine: Engine
+    config: AgentConfig
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
 class Briefing:
     """Makes the request of a turn from everything that is known for it."""
 
@@ -40,12 +48,30 @@ class Briefing:
     """For a turn, with what its team adds."""
     max_output_tokens: int
 
-    async def request(self, turn: Turn, engine: Engine, meter: TurnMeter) -> EngineRequest:
+    async def choose(self, turn: Turn) -> Chosen | str:
+        """Who answers, or a sentence that says why nobody can.
+
+        Raises ``StorageFailure``, and ``UnusableAccount`` unless the engine needs no account.
+        """
+        unusable: UnusableAccount | None = None
+        try:
+            config = await self.agents.of(turn.tenant_id)
+        except UnusableAccount as failure:
+            unusable, config = failure, failure.config
+        own = config.billing is Billing.OWN_KEY
+        engine = self.engines.choose(turn.engine, named=turn.engine_named, own_key=own)
+        if isinstance(engine, str):
+            return engine
+        if unusable is not None and engine.has_model:
+            raise unusable
+        return Chosen(engine=engine, config=config)
+
+    async def request(self, turn: Turn, chosen: Chosen, meter: TurnMeter) -> EngineRequest:
         """Recall the conversation, shorten it if it must be, and put it all together.
 
-        Raises ``StorageFailure``, and ``EngineFailure`` when the team's key cannot be read.
+        Raises ``StorageFailure``.
         """
-        config = await self.agents.of(turn.tenant_id)
+        engine, config = chosen.engine, chosen.config
         model = turn.model or config.model or self.engines.model
         own = config.billing is Billing.OWN_KEY
         meter.own_key = own

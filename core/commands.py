@@ -10,13 +10,15 @@ import difflib
 from collections.abc import Mapping
 from dataclasses import dataclass
 
+from core.agent_config import ModelNotes
 from core.clock import Clock
 from core.commands_conversations import ConversationCommands, ConversationInfo, Desk, Shares
+from core.commands_engine import EngineCommand, TeamModels
 from core.commands_people import Codes, Memberships, PeopleCommands
+from core.commands_skills import SkillCommands, SkillDesk
 from core.commands_team import Preferences, ServerNames, TeamCommands
 from core.commands_text import Handler, refused
 from core.engine_choice import Engines
-from core.skills import SkillLibrary
 from core.turns import Ending, Turn
 from core.words import Words, sentence
 
@@ -56,8 +58,10 @@ HELP: Mapping[str, str] = {
     ),
     "stop": sentence("stop what I am doing in this conversation"),
     "servers": sentence("list the servers that I can look at"),
-    "skills": sentence("list the routines that I know"),
-    "engine": sentence("show what answers; `/engine NAME`: change it for the team (admins)"),
+    "skills": sentence(
+        "the routines that I know; `/skills on NAME`, `/skills off NAME`: switch one (admins)"
+    ),
+    "engine": sentence("show what answers; `/engine NAME MODEL`: change it for the team (admins)"),
     "whoami": sentence("show who you are to me, and what you may do"),
     "language": sentence("`/language en` or `/language zh`: choose the language of my words"),
     "link": sentence("a code that links your other platforms; `/link CODE`: use one"),
@@ -132,8 +136,10 @@ class CommandPorts:
     memberships: Memberships
     preferences: Preferences
     servers: ServerNames
-    skills: SkillLibrary
+    skills: SkillDesk
     engines: Engines
+    team_models: TeamModels
+    model_notes: ModelNotes
     clock: Clock
 
 
@@ -141,7 +147,8 @@ def make_commands(ports: CommandPorts) -> Commands:
     """Every command, on these ports."""
     conversations = ConversationCommands(ports.desk, ports.shares, ports.clock)
     people = PeopleCommands(ports.codes, ports.memberships, ports.preferences)
-    team = TeamCommands(
-        HELP, ports.memberships, ports.preferences, ports.servers, ports.skills, ports.engines
-    )
-    return Commands({**conversations.handlers(), **people.handlers(), **team.handlers()})
+    team = TeamCommands(HELP, ports.servers)
+    engine = EngineCommand(ports.engines, ports.preferences, ports.team_models, ports.model_notes)
+    skills = SkillCommands(ports.skills)
+    topics = (conversations, people, team, engine, skills)
+    return Commands({word: it for topic in topics for word, it in topic.handlers().items()})

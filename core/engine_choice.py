@@ -9,7 +9,13 @@ from core.engines.engine import Engine
 from core.words import Sentence, sentence
 
 HOW_TO_GET: Mapping[str, Sentence] = {
-    "claude_api": sentence("set ANTHROPIC_API_KEY and restart IT0")
+    "claude_api": sentence("set ANTHROPIC_API_KEY and restart IT0"),
+    "claude_agent_sdk": sentence(
+        "set ANTHROPIC_API_KEY (or CLAUDE_CODE_OAUTH_TOKEN for a single team) and restart IT0"
+    ),
+    "claude_code_cli": sentence(
+        "set ANTHROPIC_API_KEY (or CLAUDE_CODE_OAUTH_TOKEN for a single team) and restart IT0"
+    ),
 }
 """What an engine that is not configured needs."""
 
@@ -23,18 +29,28 @@ class Engines:
     model: str
     guarded: Mapping[str, Engine] = field(default_factory=dict)
     """The same by name, each with others behind it that answer when it cannot."""
+    own_key_only: frozenset[str] = frozenset()
+    """Engines that the installation has no account for: they answer teams with their own key."""
 
-    def choose(self, name: str | None, *, named: bool = False) -> Engine | str:
+    @property
+    def configured(self) -> tuple[str, ...]:
+        """The engines that answer everybody."""
+        return tuple(name for name in self.engines if name not in self.own_key_only)
+
+    def choose(
+        self, name: str | None, *, named: bool = False, own_key: bool = False
+    ) -> Engine | str:
         """The engine, or a sentence that says why there is none of that name.
 
         One that the message itself named answers alone; any other has others behind it.
+        ``own_key``: the team pays the provider itself.
         """
         wanted = name or self.default
-        engine = self.engines.get(wanted) if named else self.guarded.get(wanted)
+        engine = None if named else self.guarded.get(wanted)
         engine = engine or self.engines.get(wanted)
-        if engine is not None:
+        if engine is not None and (own_key or wanted not in self.own_key_only):
             return engine
-        configured = ", ".join(self.engines)
+        configured = ", ".join(self.configured)
         if wanted in HOW_TO_GET:
             return sentence(
                 "The engine {engine} is not configured: {how}. Configured: {configured}.",

@@ -18,14 +18,13 @@ from dataclasses import dataclass, field
 import structlog
 
 from core import telemetry
-from core.briefing import Briefing
+from core.briefing import Briefing, Chosen
 from core.clock import Clock
 from core.commands import Commands
 from core.control import Control, Stop
 from core.conversations import Conversations
 from core.endings import EMPTY, STOPPED, STOPPED_EARLY, given_up, presentable, refused
-from core.engine_choice import Engines
-from core.engines.engine import Engine, EngineRequest
+from core.engines.engine import EngineRequest
 from core.engines.replies import joined_text
 from core.errors import EngineFailure, Fenced, StorageFailure
 from core.events import (
@@ -96,7 +95,6 @@ class TurnRunner:
     parts: PartLog
     conversations: Conversations
     intake: Intake
-    engines: Engines
     briefing: Briefing
     commands: Commands
     tools: ToolRunner
@@ -176,15 +174,18 @@ class TurnRunner:
             return given_up(turn, await self._shown_before(turn))
         if turn.kind is TurnKind.COMMAND:
             return await self.commands.run(turn)
-        engine = self.engines.choose(turn.engine, named=turn.engine_named)
-        if isinstance(engine, str):
-            return Ending(outcome=Outcome.REFUSED, reply=engine, failure="engine_unavailable")
+        try:
+            chosen = await self.briefing.choose(turn)
+        except EngineFailure as failure:
+            return Ending(outcome=Outcome.FAILED, reply=failure.sentence, failure=failure.reason)
+        if isinstance(chosen, str):
+            return Ending(outcome=Outcome.REFUSED, reply=chosen, failure="engine_unavailable")
         if turn.files:
             brought = await self.intake.bring(turn)
             if isinstance(brought, Rejected):
                 return refused(brought)
             run.turn = brought
-        return await self._answer_with(engine, run)
+        return await self._answer_with(chosen, run)
 
     async def _shown_before(self, turn: Turn) -> str:
         """What earlier attempts committed of the answer."""
@@ -198,11 +199,12 @@ class TurnRunner:
             _log.exception("turn.unreadable")
             return ""
 
-    async def _answer_with(self, engine: Engine, run: _Run) -> Ending:
+    async def _answer_with(self, chosen: Chosen, run: _Run) -> Ending:
+        engine = chosen.engine
         run.engine = engine.name
         self._announce(run)
         try:
-            request = await self.briefing.request(run.turn, engine, run.meter)
+            request = await self.briefing.request(run.turn, chosen, run.meter)
             self._restore(run, request)
             async with aclosing(engine.run(request)) as events:
                 async for event in events:

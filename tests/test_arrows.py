@@ -28,7 +28,9 @@ OURS = frozenset(
         "platforms",
         "reach",
         "settings",
+        "settings_parts",
         "storage",
+        "stores",
         "variables",
     }
 )
@@ -55,6 +57,8 @@ THIRD_PARTY: dict[str, set[str]] = {
     "reach": {"aiohttp"},
     "environment": {"dotenv"},
     "settings": set(),
+    "settings_parts": set(),
+    "stores": set(),
     "variables": set(),
 }
 OWN: dict[str, set[str]] = {
@@ -62,15 +66,17 @@ OWN: dict[str, set[str]] = {
     "billing": {"billing", "core"},
     "bots": {"bots", "core"},
     "storage": {"storage", "billing", "core"},
-    "app": {"app", "assembly", "bots", "core", "platforms", "settings", "storage"},
-    "assembly": {"core", "settings", "storage"},
+    "app": {"app", "assembly", "bots", "core", "platforms", "settings", "storage", "stores"},
+    "assembly": {"core", "settings", "storage", "stores"},
     "platforms": {"bots", "core", "settings", "storage"},
     "checks": {"bots", "core", "platforms", "reach", "settings", "storage"},
     "cli": {"app", "bots", "checks", "core", "operate", "settings"},
     "operate": {"app", "bots", "checks", "core", "reach", "settings", "storage"},
     "reach": {"app", "bots", "core", "settings", "storage"},
     "environment": set(),
-    "settings": {"core", "environment", "variables"},
+    "settings": {"core", "environment", "settings_parts", "variables"},
+    "settings_parts": {"environment"},
+    "stores": {"core", "settings", "storage"},
     "variables": {"environment"},
 }
 

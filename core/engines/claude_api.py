@@ -14,9 +14,10 @@ from dataclasses import dataclass
 
 import structlog
 
+from core.agent_config import Billing
 from core.engines.claude_client import ClaudeApiConfig, ClaudeClient
 from core.engines.claude_endings import Retries, announcement, ending_of
-from core.engines.claude_faults import CallFailed
+from core.engines.claude_faults import NOT_WITH_LOGIN, CallFailed
 from core.engines.claude_messages import ENGINE, Transcript
 from core.engines.claude_stream import ClaudeAnswer
 from core.engines.engine import EngineRequest
@@ -53,6 +54,8 @@ class ClaudeApiEngine:
 
     async def run(self, request: EngineRequest) -> AsyncGenerator[TurnEvent, None]:
         """Answer the turn."""
+        if request.credentials.billing is Billing.SUBSCRIPTION:
+            raise NOT_WITH_LOGIN.failure()
         turn = _Turn(request=request, steps=list(request.steps))
         if turn.steps:  # an earlier attempt was cut off: first what it left open
             async with aclosing(self._settle(turn)) as events:
@@ -121,7 +124,10 @@ class ClaudeApiEngine:
         noted: Usage | None = None
         try:
             async with self._client.open(
-                body, model=request.model, size=transcript.bytes
+                body,
+                model=request.model,
+                size=transcript.bytes,
+                api_key=request.credentials.api_key,
             ) as chunks:
                 async for chunk in chunks:
                     events = answer.feed(chunk)

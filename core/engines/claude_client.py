@@ -15,7 +15,7 @@ import threading
 import time
 from collections.abc import AsyncGenerator, AsyncIterator
 from contextlib import aclosing, asynccontextmanager
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -23,6 +23,7 @@ from core.engines.claude_faults import (
     BAD_CA_FILE,
     DROPPED,
     MALFORMED,
+    NO_KEY,
     STALLED,
     UNREACHABLE,
     UNTRUSTED,
@@ -45,7 +46,8 @@ _MAX_CONNECTIONS = 1_000
 class ClaudeApiConfig:
     """How to reach the Messages API, and how patient to be. All times are in seconds."""
 
-    api_key: str
+    api_key: str | None = field(default=None, repr=False)
+    """The installation's; None when each tenant brings its own."""
     base_url: str | None = None
     ca_file: Path | None = None
     """Certificates to trust in addition to the usual ones; verification is never off."""
@@ -87,16 +89,16 @@ class ClaudeClient:
 
     @asynccontextmanager
     async def open(
-        self, body: dict[str, object], *, model: str, size: int
+        self, body: dict[str, object], *, model: str, size: int, api_key: str | None = None
     ) -> AsyncGenerator[AsyncIterator[bytes]]:
         """Post a body and give the answer's bytes as they come; leaving closes the stream.
 
-        ``size`` is about how many bytes the body has: a slow line gets time to send them.
+        ``api_key`` is the tenant's own, None for the installation's. ``size`` is about how many bytes the body has: a slow line gets time to send them.
         Raises ``CallFailed``, also out of the iterator.
         """
         if self._sdk is None:
             await asyncio.to_thread(self.warm)
-        response = await self._post(body, model, size)
+        response = await self._post(body, model, size, api_key)
         try:
             kind = response.response.headers.get("content-type", "")
             if not kind.startswith("text/event-stream"):
@@ -107,15 +109,14 @@ class ClaudeClient:
             await response.close()
 
     async def _post(
-        self, body: dict[str, object], model: str, size: int
+        self, body: dict[str, object], model: str, size: int, api_key: str | None
     ) -> anthropic.AsyncStream[object]:
         import anthropic  # noqa: PLC0415  # late on purpose, see the module's docstring
 
-        assert self._sdk is not None  # noqa: S101  # open() built it
         patience = self._config.stall_timeout_s + size / _SLOWEST_UPLOAD_BYTES_S
         try:
             async with asyncio.timeout(patience):
-                return await self._sdk.post(
+                return await self._account(api_key).post(
                     "/v1/messages",
                     cast_to=object,
                     body=body,
@@ -131,6 +132,15 @@ class ClaudeClient:
         except anthropic.APIError as error:
             raise CallFailed(MALFORMED) from error
 
+    def _account(self, api_key: str | None) -> anthropic.AsyncAnthropic:
+        """The client with the tenant's own key, on the same connections. Raises ``CallFailed``."""
+        assert self._sdk is not None  # noqa: S101  # open() built it
+        if api_key is not None:
+            return self._sdk.copy(api_key=api_key)
+        if self._config.api_key is None:
+            raise CallFailed(NO_KEY)
+        return self._sdk
+
     def _build(self) -> anthropic.AsyncAnthropic:
         import anthropic  # noqa: PLC0415  # late on purpose, see the module's docstring
         import httpx2  # noqa: PLC0415  # comes with the SDK
@@ -144,7 +154,7 @@ class ClaudeClient:
         if config.ca_file is not None:
             verify = trust(config.ca_file)
         return anthropic.AsyncAnthropic(
-            api_key=config.api_key,
+            api_key=config.api_key or "none",
             base_url=config.base_url or _DEFAULT_URL,
             timeout=timeout,
             max_retries=0,

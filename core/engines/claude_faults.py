@@ -150,6 +150,23 @@ UNUSABLE = Fault(
     ),
     spent=False,
 )
+NO_KEY = Fault(
+    reason="no_key",
+    sentence=sentence(
+        "There is no Anthropic API key for this team. The operator sets ANTHROPIC_API_KEY, or an "
+        "admin gives the team its own key in /api/v1/agent-config. To look at the servers "
+        "without a model, choose the engine runbook."
+    ),
+    spent=False,
+)
+NOT_WITH_LOGIN = Fault(
+    reason="not_with_login",
+    sentence=sentence(
+        "This team is billed by the operator's own login, which the engine claude_api cannot "
+        "use. Choose claude_agent_sdk or claude_code_cli (`/engine`)."
+    ),
+    spent=False,
+)
 NO_LOGIN = Fault(
     reason="no_login",
     sentence=sentence(

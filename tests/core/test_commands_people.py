@@ -198,7 +198,7 @@ async def test_the_skills_are_listed(site: Site) -> None:
     """Each with its line, without a model."""
     async with site.open(sinks=chats()) as house:
         reply = (await house.ask("/skills")).reply
-        for skill in house.core.skills.skills:
+        for skill in house.core.team.installed.skills:
             assert f"- **{skill.name}**: " in reply
         assert house.engine.requests == []
 

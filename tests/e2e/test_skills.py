@@ -25,7 +25,7 @@ async def test_a_teams_skill_is_in_its_own_prompt_and_runbook_alone(site: Site) 
     async with site.open(tools=[probe.tool()]) as house:
         other = await house.tenant("other")
         made = routine("cellar", "cellar", "look")
-        kept = await house.core.shelf.put(house.admin.tenant_id, [made], actor=house.admin.id)
+        kept = await house.core.team.skills.put(house.admin.tenant_id, [made], actor=house.admin.id)
         assert isinstance(kept, tuple)
         await house.ask("hello")
         await house.ask("hello", other)
@@ -39,7 +39,7 @@ async def test_a_teams_skill_is_in_its_own_prompt_and_runbook_alone(site: Site) 
         said = await house.ask("cellar?", other, engine="runbook")
         assert "the cellar is dry" not in said.reply
         assert [tenant for tenant, _ in probe.runs] == [house.admin.tenant_id]
-        await house.core.shelf.switch(
+        await house.core.team.skills.switch(
             house.admin.tenant_id, "cellar", enabled=False, actor=house.admin.id
         )
         await house.ask("hello")
@@ -56,7 +56,7 @@ async def test_a_skill_gives_nobody_a_right(site: Site) -> None:
     async with site.open(tools=[risky.tool(), small.tool()]) as house:
         viewer = await house.user(house.admin.tenant_id, "v@example.com", Role.VIEWER)
         made = [routine("flood", "flood cellar", "flood"), routine("tidy", "tidy cellar", "tidy")]
-        await house.core.shelf.put(house.admin.tenant_id, made, actor=house.admin.id)
+        await house.core.team.skills.put(house.admin.tenant_id, made, actor=house.admin.id)
         await house.ask("flood the cellar", engine="runbook")
         await house.ask("tidy the cellar", viewer, engine="runbook")
         assert (risky.runs, small.runs) == ([], [])

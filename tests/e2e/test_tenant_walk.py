@@ -280,7 +280,7 @@ async def test_no_method_reaches_another_tenants_rows(site: Site) -> None:
             u=victim.id,
         )
         their_skill = Skill(name="theirs", description=CANARY, body=CANARY)
-        await house.core.shelf.put(victim.tenant_id, [their_skill], actor=victim.id)
+        await house.core.team.skills.put(victim.tenant_id, [their_skill], actor=victim.id)
         people = house.core.storage.people
         await people.save_token(victim, "tok_victim", expires_ms=2**50)
         chosen = ConfigChanges(model=CANARY, prompt_addition=CANARY)

@@ -62,7 +62,7 @@ async def serving(site: Site) -> AsyncIterator[Server]:
     async with site.open() as house:
         storage = house.core.storage
         auth = Authenticator(key=storage.keys.derive("tokens"), store=storage.people)
-        application = build(SkillRoutes(house.core.shelf, auth).routes(), version="1")
+        application = build(SkillRoutes(house.core.team.skills, auth).routes(), version="1")
         async with (
             listening(application, "127.0.0.1", 0) as url,
             aiohttp.ClientSession() as session,
