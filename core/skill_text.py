@@ -64,8 +64,11 @@ def make_skill(front: Mapping[str, object], body: str, *, default_name: str) -> 
         known = ", ".join(sorted(KEYS))
         raise BadSkill(f"has an unknown key {unknown[0]!r}; known are {known}", key=unknown[0])
     examples = _strings(front.get("triggers", []), "triggers")
+    name = _line(front.get("name", default_name), "name")
+    if len(name) > MAX_NAME_CHARS:
+        raise BadSkill(f"has a name of more than {MAX_NAME_CHARS} characters", key="name")
     return Skill(
-        name=_line(front.get("name", default_name), "name", MAX_NAME_CHARS),
+        name=name,
         description=_line(front.get("description", ""), "description", MAX_DESCRIPTION_CHARS),
         body=body.strip(),
         triggers=tuple(_trigger(example) for example in examples),
