@@ -62,13 +62,11 @@ class AgentRules:
         Only what changes is judged: what stopped being right meanwhile keeps nobody from
         changing the rest.
         """
-        if isinstance(changes.engine, str):
-            chosen = self.engines.choose(changes.engine)
-            if isinstance(chosen, str):
-                return Rejected(code="unknown_engine", sentence=chosen)
+        after = changes.applied_to(stored)
+        if isinstance(changes.engine, str) and (missing := self._missing(after)) is not None:
+            return Rejected(code="unknown_engine", sentence=missing)
         if changes.billing is KEEP and changes.api_key is KEEP:
             return None
-        after = changes.applied_to(stored)
         match after.config.billing:
             case Billing.OWN_KEY if not after.has_api_key:
                 return NEEDS_KEY
@@ -79,9 +77,10 @@ class AgentRules:
             case _:
                 return None
 
-    def warnings(self, stored: StoredConfig) -> tuple[Sentence, ...]:
+    def warnings(self, stored: StoredConfig) -> tuple[str, ...]:
         """What is allowed, and may yet be a mistake."""
-        found: list[Sentence] = []
+        missing = self._missing(stored)
+        found: list[str] = [] if missing is None else [missing]
         config, engine = stored.config, stored.engine or self.engines.default
         if config.billing is Billing.SUBSCRIPTION and engine in _WITHOUT_LOGIN:
             found.append(
@@ -96,6 +95,12 @@ class AgentRules:
         found += self._unknown("allowed_tools", config.allowed_tools or ())
         found += self._unknown("denied_tools", config.denied_tools)
         return tuple(found)
+
+    def _missing(self, config: StoredConfig) -> str | None:
+        """Why the team's engine cannot answer it; None when it can."""
+        own_key = config.config.billing is Billing.OWN_KEY
+        chosen = self.engines.choose(config.engine, own_key=own_key)
+        return chosen if isinstance(chosen, str) else None
 
     def _unknown(self, where: str, names: Sequence[str]) -> list[Sentence]:
         return [

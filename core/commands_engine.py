@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import Protocol
 
-from core.agent_config import MODEL_NAME, ModelNotes, StoredConfig
+from core.agent_config import MODEL_NAME, Billing, ModelNotes, StoredConfig
 from core.commands_text import Handler, answered, code, escape, refused
 from core.engine_choice import HOW_TO_GET, Engines
 from core.tenants import Role
@@ -84,7 +84,8 @@ class EngineCommand:
         self, turn: Turn, words: Words, *, engine: str | None = None, model: str | None = None
     ) -> Ending:
         """Check both before either is changed; a re-run after a crash changes nothing more."""
-        problem = self._problem(words, engine, model)
+        stored = await self._configs.read(turn.tenant_id)
+        problem = self._problem(words, stored, engine, model)
         if problem is not None:
             return refused(problem)
         said: list[str] = []
@@ -96,9 +97,11 @@ class EngineCommand:
             said.extend(self._says_model(words, model))
         return answered("\n\n".join(said))
 
-    def _problem(self, words: Words, engine: str | None, model: str | None) -> str | None:
+    def _problem(
+        self, words: Words, stored: StoredConfig, engine: str | None, model: str | None
+    ) -> str | None:
         if engine is not None and engine != DEFAULT:
-            chosen = self._engines.choose(engine)
+            chosen = self._engines.choose(engine, own_key=_own_key(stored))
             if isinstance(chosen, str):
                 return escape(words.of(chosen))
         if model is not None and MODEL_NAME.fullmatch(model) is None:
@@ -130,13 +133,14 @@ class EngineCommand:
 
     async def _now(self, turn: Turn, words: Words) -> str:
         stored = await self._configs.read(turn.tenant_id)
-        parts = (self._engine_now(turn, stored, words), self._listed(words), words.of(_USAGE))
+        listed = self._listed(words, own_key=_own_key(stored))
+        parts = (self._engine_now(turn, stored, words), listed, words.of(_USAGE))
         return "\n\n".join(parts)
 
     def _engine_now(self, turn: Turn, stored: StoredConfig, words: Words) -> str:
         """What a message sent like this one would be answered by."""
         wanted = turn.engine if turn.engine_named else stored.engine
-        engine = self._engines.choose(wanted, named=turn.engine_named)
+        engine = self._engines.choose(wanted, named=turn.engine_named, own_key=_own_key(stored))
         if isinstance(engine, str):
             return escape(words.of(engine))
         why = _BY_MESSAGE if turn.engine_named else _chooser(stored.engine)
@@ -151,17 +155,20 @@ class EngineCommand:
         note = self._models.warning(model)
         return said if note is None else f"{said}\n\n{escape(words.of(note))}"
 
-    def _listed(self, words: Words) -> str:
-        names = ", ".join(f"`{name}`" for name in self._engines.engines)
-        said = words("Engines here: {names}.", names=names)
+    def _listed(self, words: Words, *, own_key: bool) -> str:
+        """Engines that the team may choose, then what the others need."""
+        here = self._engines.engines if own_key else self._engines.configured
+        said = words("Engines here: {names}.", names=", ".join(f"`{name}`" for name in here))
         missing = [
-            f"- `{name}`: {words.of(how)}"
-            for name, how in HOW_TO_GET.items()
-            if name not in self._engines.engines
+            f"- `{name}`: {words.of(how)}" for name, how in HOW_TO_GET.items() if name not in here
         ]
         if not missing:
             return said
         return "\n".join([said, "", words("Not configured:"), *missing])
+
+
+def _own_key(stored: StoredConfig) -> bool:
+    return stored.config.billing is Billing.OWN_KEY
 
 
 def _chooser(choice: str | None) -> Sentence:

@@ -213,6 +213,7 @@ class AgentConfigRoutes:
 
     def _answer(self, stored: StoredConfig) -> web.Response:
         config, engines = stored.config, self._rules.engines
+        own_key = config.billing is Billing.OWN_KEY
         at = datetime.fromtimestamp(stored.updated_at_ms / 1000, UTC) if stored.version else None
         answer = AgentConfigAnswer(
             version=stored.version,
@@ -230,7 +231,7 @@ class AgentConfigRoutes:
             updated_by=stored.updated_by or None,
             default_model=engines.model,
             default_engine=engines.default,
-            engines=list(engines.engines),
+            engines=list(engines.engines if own_key else engines.configured),
             tools=sorted(self._rules.tools),
             warnings=[str(warning) for warning in self._rules.warnings(stored)],
         )

@@ -36,7 +36,10 @@ class At:
 def rules(*, login: bool = True) -> AgentRules:
     """Those of an installation with one engine and two tools."""
     engines = Engines(
-        engines={"scripted": ScriptedEngine([])}, default="scripted", model="claude-sonnet-5-5"
+        engines={"scripted": ScriptedEngine([]), "costly": ScriptedEngine([], name="costly")},
+        default="scripted",
+        model="claude-sonnet-5-5",
+        own_key_only=frozenset({"costly"}),
     )
     return AgentRules(
         engines=engines,
@@ -63,6 +66,9 @@ CASES: tuple[tuple[StoredConfig, ConfigChanges, bool, str | None], ...] = (
     (ALONE, ConfigChanges(engine="scripted"), True, None),
     (ALONE, ConfigChanges(engine=None), True, None),
     (ALONE, ConfigChanges(engine="claude_api"), True, "unknown_engine"),
+    (ALONE, ConfigChanges(engine="costly"), True, "unknown_engine"),
+    (OWN, ConfigChanges(engine="costly"), True, None),
+    (OWN, ConfigChanges(engine="costly", billing=Billing.INSTALLATION), True, "unknown_engine"),
     (ALONE, ConfigChanges(engine="x\n**y**"), True, "unknown_engine"),
 )
 
@@ -110,7 +116,25 @@ def test_an_engine_that_cannot_use_the_login_is_pointed_out(
     """With the operator's login alone; an account with a key serves every engine."""
     for billing, expected in ((Billing.SUBSCRIPTION, warned), (Billing.OWN_KEY, 0)):
         stored = StoredConfig(config=AgentConfig(billing=billing), engine=engine)
-        assert len(rules().warnings(stored)) == expected
+        said = [text for text in rules().warnings(stored) if "operator's login" in text]
+        assert len(said) == expected
+
+
+@pytest.mark.parametrize(
+    ("engine", "billing", "warned"),
+    [
+        ("gone", Billing.OWN_KEY, True),
+        ("costly", Billing.INSTALLATION, True),
+        ("costly", Billing.OWN_KEY, False),
+        (None, Billing.INSTALLATION, False),
+    ],
+)
+def test_an_engine_that_cannot_answer_any_more_is_pointed_out(
+    engine: str | None, billing: Billing, warned: bool
+) -> None:
+    """It was chosen before it was taken away, or before the account was changed."""
+    stored = StoredConfig(config=AgentConfig(billing=billing), engine=engine)
+    assert any("Configured: scripted" in text for text in rules().warnings(stored)) == warned
 
 
 def test_names_of_models_are_those_of_the_settings() -> None:

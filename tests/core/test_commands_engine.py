@@ -6,7 +6,7 @@ from dataclasses import dataclass, field, replace
 
 import pytest
 
-from core.agent_config import AgentConfig, StoredConfig
+from core.agent_config import AgentConfig, Billing, StoredConfig
 from core.agent_rules import KnownModels
 from core.clock import SystemClock
 from core.commands_engine import EngineCommand
@@ -20,9 +20,11 @@ ENGINES = Engines(
     engines={
         "runbook": ScriptedEngine([], name="runbook", has_model=False),
         "scripted": ScriptedEngine([]),
+        "costly": ScriptedEngine([], name="costly"),
     },
     default="scripted",
     model="claude-sonnet-5-5",
+    own_key_only=frozenset({"costly"}),
 )
 
 
@@ -102,6 +104,19 @@ async def test_it_lists_the_engines_and_how_to_get_the_others() -> None:
     for name, how in HOW_TO_GET.items():
         assert f"- `{name}`: {how}" in said
     assert "`/engine NAME MODEL`" in said
+
+
+async def test_an_engine_without_an_account_serves_teams_with_their_own_key() -> None:
+    """The installation cannot pay for it: others neither see it here nor get it."""
+    team = Team()
+    assert "costly" not in (await team.ask()).reply
+    assert (await team.ask("costly")).outcome is Outcome.REFUSED
+    own = AgentConfig(billing=Billing.OWN_KEY)
+    rich = Team(StoredConfig(config=own, api_key_hint="LAST"))
+    assert "Engines here: `runbook`, `scripted`, `costly`." in (await rich.ask()).reply
+    assert (await rich.ask("costly")).outcome is Outcome.ANSWERED
+    assert "- Engine: **costly** (your team's choice)" in (await rich.ask()).reply
+    assert team.changes == []
 
 
 async def test_a_choice_that_is_gone_is_explained() -> None:
