@@ -20,6 +20,7 @@ from typing import Protocol, TypeVar
 
 from core.engines.claude_agent_sdk import claude_agent_sdk
 from core.engines.claude_api import ClaudeApiConfig, ClaudeApiEngine
+from core.engines.claude_code_cli import claude_code_cli
 from core.engines.cli_home import Homes, HomesConfig
 from core.engines.engine import Engine, EngineRequest
 from core.engines.gateway import Gateway, GatewayConfig
@@ -172,6 +173,24 @@ class ClaudeAgentSdkKit:
                 await engine.aclose()
 
 
+class ClaudeCodeCliKit:
+    """The bare CLI, one process a turn, through the gateway, against the fake."""
+
+    name = "claude_code_cli"
+    has_model = True
+    prompts = ClaudeAgentSdkKit.prompts
+
+    @asynccontextmanager
+    async def start(self) -> AsyncIterator[Engine]:
+        """Start the fake provider, the gateway and the engine; processes come with turns."""
+        async with agent_parts() as (homes, gateway):
+            engine = claude_code_cli(homes, gateway)
+            try:
+                yield engine
+            finally:
+                await engine.aclose()
+
+
 @asynccontextmanager
 async def agent_parts() -> AsyncIterator[tuple[Homes, Gateway]]:
     """What the engines on Claude Code stand on, before a fake provider."""
@@ -218,7 +237,13 @@ def claude_config(url: str, **changes: object) -> ClaudeApiConfig:
     return ClaudeApiConfig(**{**defaults, **changes})  # type: ignore[arg-type]
 
 
-KITS: tuple[EngineKit, ...] = (ScriptedKit(), ClaudeApiKit(), ClaudeAgentSdkKit(), RunbookKit())
+KITS: tuple[EngineKit, ...] = (
+    ScriptedKit(),
+    ClaudeApiKit(),
+    ClaudeAgentSdkKit(),
+    ClaudeCodeCliKit(),
+    RunbookKit(),
+)
 
 SPECS = (
     ToolSpec(name="look", description="Look at a server.", params=()),
