@@ -16,7 +16,6 @@ from urllib.parse import urlsplit
 from urllib.request import getproxies, proxy_bypass
 
 import aiohttp
-from yarl import URL
 
 from core.engines.claude_client import fault_of_connection, retry_after_s, trust
 from core.engines.claude_faults import (
@@ -125,7 +124,7 @@ class Upstream:
         try:
             async with asyncio.timeout(patience_s):
                 return await self._session.post(
-                    URL(self._base + sent.path, encoded=True),
+                    self._base + sent.path,
                     data=sent.body,
                     headers={**sent.headers, "x-api-key": sent.api_key},
                     allow_redirects=False,
