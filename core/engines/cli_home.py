@@ -240,7 +240,8 @@ class Homes:
 
     def forget(self, tenant_id: str, conversation_id: str) -> None:
         """Erase everything of a conversation. End its process first. Raises OSError."""
-        self._erase(_tenant(tenant_id), _conversation(conversation_id))
+        with self._lock:
+            self._erase(_tenant(tenant_id), _conversation(conversation_id))
 
     def forget_tenant(self, tenant_id: str) -> None:
         """Erase everything of a tenant. End its processes first. Raises OSError."""
@@ -254,12 +255,11 @@ class Homes:
         """
         swept = 0
         for tenant_id, conversation_id in self._all():
-            if keep(tenant_id, conversation_id) and not self._idle(
-                tenant_id, conversation_id, idle_s
-            ):
-                continue
+            kept = keep(tenant_id, conversation_id)
             try:
-                swept += self._erase(tenant_id, conversation_id)
+                with self._lock:  # what ``of`` touches now is not idle
+                    if not kept or self._idle(tenant_id, conversation_id, idle_s):
+                        swept += self._erase(tenant_id, conversation_id)
             except (OSError, RecursionError):
                 _log.warning("cli_home_not_erased", conversation=conversation_id, exc_info=True)
         return swept
@@ -272,7 +272,7 @@ class Homes:
                 yield tenant
 
     def _erase(self, tenant_id: str, conversation_id: str) -> bool:
-        with self._lock, files.opened(str(self._root)) as root:
+        with files.opened(str(self._root)) as root:
             try:
                 with files.opened(tenant_id, within=root) as tenant:
                     gone = files.erase(conversation_id, within=tenant)
@@ -285,12 +285,11 @@ class Homes:
     def _all(self) -> list[tuple[str, str]]:
         found: list[tuple[str, str]] = []
         for tenant in sorted(self._root.iterdir()):
-            if _TENANT.fullmatch(tenant.name) and tenant.is_dir():
-                found += [
-                    (tenant.name, place.name)
-                    for place in sorted(tenant.iterdir())
-                    if _CONVERSATION.fullmatch(place.name)
-                ]
+            if not _TENANT.fullmatch(tenant.name):
+                continue
+            with suppress(OSError):  # gone meanwhile, or not a directory
+                names = [place.name for place in sorted(tenant.iterdir())]
+                found += [(tenant.name, name) for name in names if _CONVERSATION.fullmatch(name)]
         return found
 
     def _idle(self, tenant_id: str, conversation_id: str, idle_s: float) -> bool:
