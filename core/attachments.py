@@ -9,13 +9,12 @@ largest image, and a decoder cannot be interrupted: servers await ``check_in_bac
 
 from __future__ import annotations
 
-import io
 import re
 import unicodedata
 from typing import TYPE_CHECKING
 
 from core.errors import BadAttachment
-from core.image_work import is_laborious
+from core.image_clean import clean_image
 from core.messages import MAX_ATTACHMENT_BYTES, MAX_ATTACHMENTS, Attachment, clean_text
 from core.threads import DaemonThreads
 from core.words import Sentence, sentence
@@ -23,17 +22,7 @@ from core.words import Sentence, sentence
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
-    from PIL.ImageFile import ImageFile
-
-MAX_IMAGE_SIDE = 8000
-"""Pixels; what the model provider takes."""
-MAX_IMAGE_PIXELS = 40_000_000
 MAX_NAME_CHARS = 100
-
-_CHECKED_ANIMATION_PIXELS = 100_000_000
-"""Later frames of an animation are decoded up to this many pixels, then trusted."""
-_CHECKED_FRAMES = 50
-"""And up to this many frames: a frame costs time however small it is."""
 
 _ACCEPTED = sentence("IT0 takes png, jpeg, gif and webp images, PDF and text")
 
@@ -43,8 +32,6 @@ _IMAGES = {
     b"GIF87a": "image/gif",
     b"GIF89a": "image/gif",
 }
-_JPEGS = ("JPEG", "MPO")
-"""As Pillow names the format: MPO is several JPEGs in one file."""
 _SUFFIXES = {
     "image/png": (".png",),
     "image/jpeg": (".jpg", ".jpeg", ".jpe", ".jfif"),
@@ -90,7 +77,9 @@ async def check_in_background(items: Sequence[Attachment]) -> tuple[Attachment, 
 
 
 def check_attachments(items: Sequence[Attachment]) -> tuple[Attachment, ...]:
-    """Return the files with their real type, a safe name and, for text, UTF-8 content.
+    """Return the files with their real type, a safe name and cleaned content.
+
+    Text is UTF-8, an image is upright, not larger than is sent, and only picture.
 
     Raises BadAttachment with one sentence that names the file.
     """
@@ -136,7 +125,8 @@ def _check(item: Attachment, index: int) -> Attachment:
         raise BadAttachment(sentence("{name} is empty.", name=name))
     media_type = _image_type(data)
     if media_type:
-        _check_image(name, data)
+        image = clean_image(name, media_type, data)
+        media_type, data = image.media_type, image.data
     elif _PDF_HEADER.match(data):
         media_type = "application/pdf"
         _check_pdf(name, data)
@@ -150,75 +140,6 @@ def _image_type(data: bytes) -> str | None:
     if data[:4] == b"RIFF" and data[8:12] == b"WEBP":
         return "image/webp"
     return next((kind for magic, kind in _IMAGES.items() if data.startswith(magic)), None)
-
-
-def _check_image(name: str, data: bytes) -> None:
-    """Decode the whole image, after its make and its dimensions were found to be reasonable."""
-    from PIL import Image  # noqa: PLC0415  # heavy: only when there is an image
-
-    if is_laborious(data):
-        raise BadAttachment(
-            sentence("{name} is an unusually made image; save it again as a plain one.", name=name)
-        )
-    try:
-        with _open(data) as image:
-            _check_size(name, image)
-            image.verify()
-        with _open(data) as image:
-            _decode(image)
-    except BadAttachment:
-        raise
-    except (Image.DecompressionBombError, Image.DecompressionBombWarning, MemoryError) as error:
-        raise BadAttachment(_too_many_pixels(name)) from error
-    except Exception as error:  # a decoder of hostile data may raise anything
-        message = sentence("{name} is a damaged or incomplete image; send it again.", name=name)
-        raise BadAttachment(message) from error
-
-
-def _open(data: bytes) -> ImageFile:
-    from PIL import Image  # noqa: PLC0415  # heavy: only when there is an image
-
-    return Image.open(io.BytesIO(data), formats=("PNG", "JPEG", "GIF", "WEBP"))
-
-
-def _check_size(name: str, image: ImageFile) -> None:
-    width, height = image.size
-    if max(width, height) > MAX_IMAGE_SIDE or width * height > MAX_IMAGE_PIXELS:
-        size = sentence("{width} x {height} pixels", width=width, height=height)
-        raise BadAttachment(_too_many_pixels(name, size))
-
-
-def _too_many_pixels(name: str, size: Sentence | None = None) -> Sentence:
-    return sentence(
-        "{name} has {size}; at most {side} on a side and {most} million in all are taken. Make it "
-        "smaller.",
-        name=name,
-        size=size or sentence("too many pixels"),
-        side=MAX_IMAGE_SIDE,
-        most=MAX_IMAGE_PIXELS // 1_000_000,
-    )
-
-
-def _decode(image: ImageFile) -> None:
-    if image.format in _JPEGS:
-        image.draft(image.mode, (image.width // 8, image.height // 8))  # all data, less memory
-    image.load()
-    if image.format != "MPO":
-        pixels = max(1, image.width * image.height)
-        _decode_frames(image, min(_CHECKED_FRAMES, _CHECKED_ANIMATION_PIXELS // pixels))
-
-
-def _decode_frames(image: ImageFile, limit: int) -> None:
-    """Decode the later frames; to ask a gif how many it has would read them all."""
-    is_gif = image.format == "GIF"
-    for frame in range(1, limit if is_gif else min(limit, getattr(image, "n_frames", 1))):
-        try:
-            image.seek(frame)
-        except EOFError:
-            if is_gif:
-                return
-            raise
-        image.load()
 
 
 def _check_pdf(name: str, data: bytes) -> None:

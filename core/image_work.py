@@ -18,7 +18,8 @@ MAX_SEGMENTS = 1_000
 MAX_CHUNKS = 20_000
 """Of a PNG; 10 MB in the usual pieces of 8 KB are some 1,300."""
 
-_MARKER = re.compile(rb"\xff+([^\x00\xff])")
+_MARKER = re.compile(rb"\xff([^\x00\xff])")
+"""The last of the fill bytes and what it marks; with ``\xff+`` a run of them took forever."""
 _START_OF_SCAN, _END_OF_IMAGE = 0xDA, 0xD9
 _FIRST_WITH_BODY = 0xC0
 _BARE = frozenset(range(0xD0, 0xD9))
