@@ -78,7 +78,7 @@ def result_of(lines: list[dict[str, Any]]) -> dict[str, Any]:
 
 async def test_the_cli_answers_through_the_gateway(tmp_path: Path) -> None:
     """One model call, found by its message id, metered as the provider told it."""
-    async with FakeAnthropic() as fake, child_to(fake.url, stall_timeout_s=10) as child:
+    async with FakeAnthropic() as fake, child_to(fake.url) as child:
         lines = await run_cli(child, tmp_path, "hello")
         (seen,) = fake.seen
     assert result_of(lines)["result"] == "You said: hello"
@@ -108,7 +108,7 @@ async def test_the_cli_gives_up_at_once_when_the_meter_refuses(tmp_path: Path) -
 @pytest.mark.parametrize("status", [400, 401, 404, 413, 429, 500, 529])
 async def test_the_cli_adds_no_tries_to_ours(tmp_path: Path, status: int) -> None:
     """The gateway retries as it likes; what it gives up, the CLI gives up too."""
-    async with FakeAnthropic() as fake, child_to(fake.url, stall_timeout_s=10) as child:
+    async with FakeAnthropic() as fake, child_to(fake.url) as child:
         lines = await run_cli(child, tmp_path, f"[[status {status}]]")
         assert fake.count == (3 if status in (429, 500, 529) else 1)
     assert result_of(lines)["is_error"]
@@ -121,7 +121,10 @@ async def test_the_cli_adds_no_tries_to_ours(tmp_path: Path, status: int) -> Non
 async def test_the_cli_starts_a_broken_answer_again(tmp_path: Path, fault: str) -> None:
     """Every break looks like a lost connection to it; the second stream is whole and metered."""
     text = f"[[{fault} 2]] [[times 1]] hello"
-    async with FakeAnthropic() as fake, child_to(fake.url, stall_timeout_s=1) as child:
+    async with (
+        FakeAnthropic() as fake,
+        child_to(fake.url, stall_timeout_s=2 if fault == "stall" else 10) as child,
+    ):
         lines = await run_cli(child, tmp_path, text)
         broken, whole = fake.seen
     assert result_of(lines)["result"] == whole.text
@@ -146,7 +149,7 @@ async def test_an_answer_that_breaks_each_time_is_given_up_by_both(tmp_path: Pat
 @pytest.mark.slow
 async def test_without_retries_of_its_own_the_cli_asks_without_a_stream(tmp_path: Path) -> None:
     """That second request is metered as exactly as a stream."""
-    async with FakeAnthropic() as fake, child_to(fake.url, stall_timeout_s=10) as child:
+    async with FakeAnthropic() as fake, child_to(fake.url) as child:
         lines = await run_cli(
             child, tmp_path, "[[drop 2]] [[times 1]] hello", CLAUDE_CODE_MAX_RETRIES="0"
         )
@@ -160,7 +163,7 @@ async def test_without_retries_of_its_own_the_cli_asks_without_a_stream(tmp_path
 @pytest.mark.slow
 async def test_a_killed_cli_is_metered_as_far_as_it_came(tmp_path: Path) -> None:
     """The provider's work ends with the process, and what it did is known."""
-    async with FakeAnthropic() as fake, child_to(fake.url, stall_timeout_s=10) as child:
+    async with FakeAnthropic() as fake, child_to(fake.url) as child:
         running = asyncio.create_task(run_cli(child, tmp_path, "[[text 900]] [[chunk 10]]"))
         await until(lambda: child.meter.seen, within_s=30)
         running.cancel()

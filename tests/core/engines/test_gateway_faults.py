@@ -73,7 +73,8 @@ async def test_what_no_retry_helps_is_final_for_the_turn(status: int, reason: st
 )
 async def test_tries_before_the_first_byte_are_bounded(fault: str, reason: str) -> None:
     """Three tries, each reserved and told; then the child gets an error that ends it."""
-    async with FakeAnthropic() as fake, child_to(fake.url, stall_timeout_s=0.1) as child:
+    stall_s = 0.1 if reason == "stalled" else 10
+    async with FakeAnthropic() as fake, child_to(fake.url, stall_timeout_s=stall_s) as child:
         answer = await child.ask(fault)
         assert (await child.ask("hello")).status == answer.status
         assert fake.count == 3
@@ -154,7 +155,8 @@ async def test_a_retry_after_within_the_cap_is_the_pause() -> None:
 )
 async def test_a_broken_answer_is_cut_and_may_start_again_twice(fault: str, reason: str) -> None:
     """The child must not take a part for the whole; the third break is final for the turn."""
-    async with FakeAnthropic() as fake, child_to(fake.url) as child:
+    stall_s = 0.6 if reason == "stalled" else 10
+    async with FakeAnthropic() as fake, child_to(fake.url, stall_timeout_s=stall_s) as child:
         answers = [await child.ask(fault) for _ in range(4)]
         assert fake.count == 3
     assert [answer.cut for answer in answers] == [True, True, True, False]

@@ -109,7 +109,7 @@ async def test_ending_a_turn_meters_and_cuts_what_is_in_flight() -> None:
 
 async def test_ending_a_turn_does_not_wait_for_a_silent_provider() -> None:
     """A request without an answer is given up; its input stays as it was estimated."""
-    async with FakeAnthropic() as fake, child_to(fake.url, stall_timeout_s=60) as child:
+    async with FakeAnthropic() as fake, child_to(fake.url) as child:
         asking = asyncio.create_task(child.ask("[[hang]]"))
         await until(lambda: fake.count)
         await child.route.end()
