@@ -1,7 +1,7 @@
 """Where a Claude Code process finds our tools: a loopback address that speaks MCP over HTTP.
 
 The protocol is served by the ``mcp`` library's own server; here its messages are carried
-over the *streamable HTTP* transport of the Model Context Protocol (revision 2025-11-25,
+over the *streamable HTTP* transport of the Model Context Protocol (revision 2026-07-28,
 section "Streamable HTTP"): a request is a POST, its answer an event stream that is kept open
 for as long as a tool takes (an approval may take many minutes). Each process gets an address
 and a secret of its own and can reach nothing but its own server.
@@ -183,7 +183,8 @@ class McpRoute:
 
     def admits(self, authorization: str) -> bool:
         """Whether this is the secret; compared in constant time."""
-        return hmac.compare_digest(authorization.encode(), self.authorization.encode())
+        shown = authorization.encode(errors="surrogateescape")
+        return hmac.compare_digest(shown, self.authorization.encode())
 
     async def close(self) -> None:
         """Cancel what waits, and make address and secret void."""
