@@ -3,7 +3,7 @@
 What a file is, its content says, never its name or the type that somebody claims. Images
 are decoded whole, so a truncated one is found here and not by the model provider.
 
-``check_attachments`` is plain CPU work on values, at most some 200 MB and seconds for the
+``check_attachments`` is plain CPU work on values, at most some 250 MB and seconds for the
 largest image, and a decoder cannot be interrupted: servers await ``check_in_background``.
 """
 

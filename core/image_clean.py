@@ -28,6 +28,8 @@ if TYPE_CHECKING:
 MAX_IMAGE_SIDE = 8000
 """Pixels; what the model provider takes."""
 MAX_IMAGE_PIXELS = 40_000_000
+MAX_WEBP_PIXELS = 16_000_000
+"""Its decoder holds the picture four times: 250 MB; 40 million would take 600."""
 
 SENT_SIDE = 2000
 """Pixels of the longer side as it is sent. A request with more than 20 images, which a long
@@ -86,19 +88,22 @@ def _open(data: bytes) -> ImageFile:
 
 def _check_size(name: str, image: ImageFile) -> None:
     width, height = image.size
-    if max(width, height) > MAX_IMAGE_SIDE or width * height > MAX_IMAGE_PIXELS:
+    most = MAX_WEBP_PIXELS if image.format == "WEBP" else MAX_IMAGE_PIXELS
+    if max(width, height) > MAX_IMAGE_SIDE or width * height > most:
         size = sentence("{width} x {height} pixels", width=width, height=height)
-        raise BadAttachment(_too_many_pixels(name, size))
+        raise BadAttachment(_too_many_pixels(name, size, most))
 
 
-def _too_many_pixels(name: str, size: Sentence | None = None) -> Sentence:
+def _too_many_pixels(
+    name: str, size: Sentence | None = None, most: int = MAX_IMAGE_PIXELS
+) -> Sentence:
     return sentence(
         "{name} has {size}; at most {side} on a side and {most} million in all are taken. Make it "
         "smaller.",
         name=name,
         size=size or sentence("too many pixels"),
         side=MAX_IMAGE_SIDE,
-        most=MAX_IMAGE_PIXELS // 1_000_000,
+        most=most // 1_000_000,
     )
 
 

@@ -76,17 +76,49 @@ def drop(conn: sa.Connection, tenant_id: str, conversation_id: str, *, own: str)
     ).all()
     execute(conn, f"DELETE FROM {_OF_CONVERSATION}", cid=conversation_id, own=own)
     for sha256 in sorted(text(row[0]) for row in rows):
-        # Locked first: whoever is storing the same bytes has committed when the delete looks.
-        execute(
-            conn,
-            "SELECT 1 FROM attachments WHERE tenant_id = :tenant AND sha256 = :sha{row}",
-            tenant=tenant_id,
-            sha=sha256,
-        ).all()
-        execute(
-            conn,
-            "DELETE FROM attachments WHERE tenant_id = :tenant AND sha256 = :sha AND NOT EXISTS"
-            " (SELECT 1 FROM turn_files WHERE tenant_id = :tenant AND sha256 = :sha)",
-            tenant=tenant_id,
-            sha=sha256,
-        )
+        _drop_unneeded(conn, tenant_id, sha256)
+
+
+def collect(conn: sa.Connection, most: int) -> int:
+    """Drop files that no turn needs any more; returns how many, at most ``most``, were handled.
+
+    For the housekeeping. An erasure drops what it can at once; what it leaves are the files of
+    the turn that asked for it, which was still running.
+    """
+    let_go = execute(
+        conn,
+        "DELETE FROM turn_files WHERE turn_id IN (SELECT t.id FROM turn_files f"
+        " JOIN turns t ON t.id = f.turn_id JOIN conversations c ON c.id = t.conversation_id"
+        " WHERE c.deleted_at IS NOT NULL AND t.status = 'done' ORDER BY t.id LIMIT :n)"
+        " RETURNING turn_id",
+        n=most,
+    ).all()
+    unneeded = execute(
+        conn,
+        "SELECT tenant_id, sha256 FROM attachments a WHERE NOT EXISTS (SELECT 1 FROM turn_files f"
+        " WHERE f.tenant_id = a.tenant_id AND f.sha256 = a.sha256)"
+        " ORDER BY tenant_id, sha256 LIMIT :n",
+        n=most,
+    ).all()
+    dropped = sum(_drop_unneeded(conn, text(row[0]), text(row[1])) for row in unneeded)
+    return max(dropped, len(let_go))
+
+
+def _drop_unneeded(conn: sa.Connection, tenant_id: str, sha256: str) -> bool:
+    """Drop the file if no turn needs it; whether it did."""
+    # Locked first: whoever is storing the same bytes has committed when the delete looks.
+    execute(
+        conn,
+        "SELECT 1 FROM attachments WHERE tenant_id = :tenant AND sha256 = :sha{row}",
+        tenant=tenant_id,
+        sha=sha256,
+    ).all()
+    dropped = execute(
+        conn,
+        "DELETE FROM attachments WHERE tenant_id = :tenant AND sha256 = :sha AND NOT EXISTS"
+        " (SELECT 1 FROM turn_files WHERE tenant_id = :tenant AND sha256 = :sha)"
+        " RETURNING sha256",
+        tenant=tenant_id,
+        sha=sha256,
+    ).all()
+    return bool(dropped)

@@ -17,6 +17,7 @@ from core.errors import BadAttachment
 from core.image_clean import (
     MAX_IMAGE_PIXELS,
     MAX_SENT_BYTES,
+    MAX_WEBP_PIXELS,
     SENT_SIDE,
     CleanImage,
     clean_image,
@@ -261,3 +262,15 @@ def test_the_largest_image_is_taken() -> None:
     assert opened(cleaned(saved(Image.new("1", (wide, high)), "PNG"))).size == (SENT_SIDE, 1250)
     with pytest.raises(BadAttachment, match=r"^a has 8000 x 5001 pixels"):
         clean_image("a", "image/png", saved(Image.new("1", (wide, high + 1)), "PNG"))
+
+
+def test_a_webp_may_have_fewer_pixels() -> None:
+    """Its decoder takes several times the memory; the sentence says the smaller number."""
+    wide, high = 6400, MAX_WEBP_PIXELS // 6400
+    for rows, taken in ((high, True), (high + 1, False)):
+        data = saved(Image.new("RGB", (wide, rows)), "WEBP", lossless=True, method=0, quality=0)
+        if taken:
+            assert opened(clean_image("a", "image/webp", data)).size == (SENT_SIDE, 781)
+        else:
+            with pytest.raises(BadAttachment, match="and 16 million in all are taken"):
+                clean_image("a", "image/webp", data)
