@@ -97,19 +97,6 @@ class DefaultAgentConfigs:
         return DEFAULTS
 
 
-async def config_of(configs: AgentConfigs, tenant_id: str, *, has_model: bool) -> AgentConfig:
-    """The configuration for an engine; one without a model needs no account.
-
-    Raises as ``AgentConfigs.of``.
-    """
-    try:
-        return await configs.of(tenant_id)
-    except UnusableAccount as unusable:
-        if has_model:
-            raise
-        return unusable.config
-
-
 # -- what is stored, and how it changes -----------------------------------------------------
 
 

@@ -14,7 +14,6 @@ from core.agent_config import (
     ConfigChanges,
     DefaultAgentConfigs,
     StoredConfig,
-    config_of,
 )
 from core.agent_rules import AgentRules, KnownModels
 from core.engine_choice import Engines
@@ -144,5 +143,4 @@ def test_names_of_models_are_those_of_the_settings() -> None:
 
 async def test_without_a_store_everybody_has_the_defaults() -> None:
     """Nothing is denied, the installation pays."""
-    config = await config_of(DefaultAgentConfigs(), "ten_1", has_model=True)
-    assert config == AgentConfig()
+    assert await DefaultAgentConfigs().of("ten_1") == AgentConfig()

@@ -20,7 +20,6 @@ from core.agent_config import (
     OnTimeout,
     StoredConfig,
     UnusableAccount,
-    config_of,
 )
 from core.errors import EngineFailure, NotFound
 from core.sealing import seal
@@ -180,14 +179,13 @@ async def test_a_key_opens_for_its_tenant_and_purpose_alone(team: Team) -> None:
     assert (await team.configs.of(team.tenant)).api_key == SECRET
 
 
-async def test_an_engine_without_a_model_needs_no_account(team: Team) -> None:
-    """With an unusable account it still runs, under the team's own lists; others do not."""
+async def test_the_rest_of_a_configuration_survives_its_account(team: Team) -> None:
+    """For an engine that needs no account: the team's lists hold, and no key is in it."""
     await team.change(billing=Billing.OWN_KEY, denied_tools=("restart",))
-    config = await config_of(team.configs, team.tenant, has_model=False)
-    assert config.denied_tools == ("restart",)
-    assert config.api_key is None
-    with pytest.raises(UnusableAccount):
-        await config_of(team.configs, team.tenant, has_model=True)
+    with pytest.raises(UnusableAccount) as raised:
+        await team.configs.of(team.tenant)
+    assert raised.value.config.denied_tools == ("restart",)
+    assert raised.value.config.api_key is None
 
 
 async def test_the_operators_login_serves_one_team_alone(team: Team) -> None:
@@ -209,8 +207,9 @@ async def test_a_row_that_cannot_be_understood_is_a_clear_failure(team: Team) ->
     for damage in ("billing = 'barter'", "denied_tools = '[\"rest'", "on_timeout = ''"):
         await team.write(f"UPDATE agent_configs SET {damage}")
         with pytest.raises(EngineFailure) as raised:
-            await config_of(team.configs, team.tenant, has_model=False)
+            await team.configs.of(team.tenant)
         assert raised.value.reason == "agent_config_unreadable"
+        assert not isinstance(raised.value, UnusableAccount)
 
 
 async def test_a_lost_update_is_refused(team: Team) -> None:
