@@ -1,7 +1,7 @@
 """The gateway in its own process, with a meter that does nothing or one that writes to SQLite.
 
 Asked ``{"meter": "none" | "sqlite", "clients": N}``, it begins a turn on N routes and says
-where they are; asked ``{}``, it ends them and says how long each ``reserve`` took.
+where they are; asked ``{}``, it ends them and says how long each ``reserve`` of each route took.
 """
 
 from __future__ import annotations
@@ -51,7 +51,7 @@ class Timed:
     """A meter, and how long it took to admit each call, in milliseconds."""
 
     meter: CallMeter
-    took: list[float]
+    took: list[float] = field(default_factory=list)
 
     async def reserve(
         self, *, engine: str, model: str, estimated_input: int, max_output: int
@@ -81,22 +81,22 @@ async def _main(url: str, data_dir: str) -> None:
     gateway = Gateway(GatewayConfig(api_key="sk-bench", base_url=url))
     await gateway.start()
     routes = [gateway.open() for _ in range(MOST_CLIENTS)]
-    took: list[float] = []
+    running: list[Timed] = []
     async with _turns(Path(data_dir) / "bench.db") as (db, turns):
         meters = {
-            "none": [Timed(NoMeter(), took) for _ in turns],
-            "sqlite": [Timed(TurnMeter(RecordingMeter(db), turn), took) for turn in turns],
+            "none": [Timed(NoMeter()) for _ in turns],
+            "sqlite": [Timed(TurnMeter(RecordingMeter(db), turn)) for turn in turns],
         }
         print("ready", flush=True)
         while line := await asyncio.to_thread(sys.stdin.readline):
             question = json.loads(line)
             if not question:
                 await asyncio.gather(*(route.end() for route in routes))
-                print(json.dumps(took), flush=True)
-                took.clear()
+                print(json.dumps([meter.took for meter in running]), flush=True)
                 continue
-            chosen = list(zip(routes, meters[question["meter"]], strict=True))
-            for route, meter in chosen[: question["clients"]]:
+            running = meters[question["meter"]][: question["clients"]]
+            for route, meter in zip(routes, running, strict=False):
+                meter.took = []
                 _begin(route, meter)
             secrets = [route.secret for route in routes[: question["clients"]]]
             print(json.dumps({"url": routes[0].url, "secrets": secrets}), flush=True)

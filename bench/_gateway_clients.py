@@ -58,8 +58,7 @@ async def _main() -> None:
     while line := await asyncio.to_thread(sys.stdin.readline):
         question = json.loads(line)
         asked = (_client(question, secret) for secret in question["secrets"])
-        done = [timing for timings in await asyncio.gather(*asked) for timing in timings]
-        print(json.dumps(done), flush=True)
+        print(json.dumps(await asyncio.gather(*asked)), flush=True)
 
 
 if __name__ == "__main__":

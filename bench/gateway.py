@@ -31,6 +31,9 @@ class Measured:
     end: list[float] = field(default_factory=list)
     reserve: list[float] = field(default_factory=list)
     """What the meter took of it."""
+    rest: list[float] = field(default_factory=list)
+    """To the first visible text, without what the meter took of that very request."""
+    rest_end: list[float] = field(default_factory=list)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -73,10 +76,14 @@ class Stage:
                 "body_bytes": shape.body_bytes,
             }
         )
-        into.first += [first for first, _ in done]
-        into.end += [end for _, end in done]
-        if name in METERS:
-            into.reserve += self._gateway.ask({})
+        took = self._gateway.ask({}) if name in METERS else [[0.0] * each] * count
+        for timings, reserves in zip(done, took, strict=True):
+            for (first, end), reserve in zip(timings, reserves, strict=True):
+                into.first.append(first)
+                into.end.append(end)
+                into.reserve.append(reserve)
+                into.rest.append(first - reserve)
+                into.rest_end.append(end - reserve)
 
 
 def measure(stage: Stage, count: int, shape: Shape) -> dict[str, Measured]:
@@ -101,8 +108,8 @@ def table(found: dict[str, Measured], count: int) -> Report:
     for what, pick in (("to first visible text", "first"), ("to the end", "end")):
         for label, share in (("median", 0.5), ("p95", 0.95)):
             figures = [quantile(_of(found[name], pick), share) for name in found]
-            admitted = quantile(found[METERED].reserve, share)
-            added = (figures[1] - figures[0], figures[2] - figures[0] - admitted)
+            rest = found[METERED].rest if pick == "first" else found[METERED].rest_end
+            added = (figures[1] - figures[0], quantile(rest, share) - figures[0])
             cells = [f"{figure:.2f}" for figure in figures] + [f"{more:+.2f}" for more in added]
             judged = pick == "first" and label == "median"
             value = max(added) if judged else None
