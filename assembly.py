@@ -64,23 +64,23 @@ def make_engines(
     if key is None and login is None:
         keyless |= {"claude_agent_sdk", "claude_code_cli"}
     engines.update(added)
+    offline = RunbookEngine(skills=skills, inventory=inventory, why=WhyOffline.OUTAGE)
+    plain = () if key is None else (engines["claude_api"],)
     return Engines(
         engines=engines,
         default=settings.default_engine,
         model=settings.model,
-        guarded=_guarded(
-            engines, behind=("runbook",) if key is None else ("claude_api", "runbook")
-        ),
+        guarded=_guarded(engines, behind=(*plain, offline)),
         own_key_only=frozenset(keyless - added.keys()),
     )
 
 
-def _guarded(engines: Mapping[str, Engine], *, behind: Sequence[str]) -> dict[str, Engine]:
+def _guarded(engines: Mapping[str, Engine], *, behind: Sequence[Engine]) -> dict[str, Engine]:
     """Each engine with a model, and behind it those that answer when it cannot."""
     breakers = Breakers(BreakerConfig(), time.monotonic)
     return {
         name: FailoverEngine(
-            [engine, *(engines[other] for other in behind if other != name)], breakers=breakers
+            [engine, *(other for other in behind if other is not engine)], breakers=breakers
         )
         for name, engine in engines.items()
         if engine.has_model

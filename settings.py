@@ -8,13 +8,13 @@ is never repeated. Nobody but ``app`` and ``cli`` may import it.
 from __future__ import annotations
 
 import ipaddress
-import re
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import ClassVar, Literal, Self, cast
 from urllib.parse import SplitResult, parse_qsl, quote, urlencode, urlsplit
 
+from core.agent_config import MODEL_NAME
 from core.emails import EMAIL
 from environment import Reader, split_url
 from settings_parts import (
@@ -148,7 +148,7 @@ class Settings:
             ),
             secret_key=reader.secret_key(),
             engine=reader.engine(),
-            model=reader.text("IT0_MODEL", "claude-sonnet-5-5", _MODEL, "a model's name"),
+            model=reader.text("IT0_MODEL", "claude-sonnet-5-5", MODEL_NAME, "a model's name"),
             log_format=reader.log_format(),
             anthropic=AnthropicSettings(
                 api_key=reader.api_key(),
@@ -198,9 +198,6 @@ class Settings:
             )
             for variable in VARIABLES
         )
-
-
-_MODEL = re.compile(r"[A-Za-z0-9][A-Za-z0-9._:/@\[\]-]{0,127}")
 
 
 class _Reader(Reader):

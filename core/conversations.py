@@ -44,6 +44,8 @@ FILE_CHARS = 6_000
 """What an earlier file weighs at most, in characters: about the tokens of an image."""
 
 _log = structlog.get_logger()
+NO_CREDENTIALS = Credentials()
+"""The installation pays."""
 
 _SUMMARISE = (
     "Summarise the conversation so far for yourself, so that you can go on without the "
@@ -113,7 +115,7 @@ class Conversations:
         engine: Engine,
         model: str,
         meter: TurnMeter,
-        credentials: Credentials,
+        credentials: Credentials = NO_CREDENTIALS,
     ) -> Memory:
         """Summarise the older turns when the memory is too long for the engine."""
         if memory.older:

@@ -39,7 +39,7 @@ _CORE = {"structlog", "markdown_it", "cryptography", "PIL", "yaml", "prometheus_
 
 THIRD_PARTY: dict[str, set[str]] = {
     "core": _CORE | {"wcwidth"},
-    "core.engines": _CORE | {"anthropic", "httpx2", "claude_agent_sdk", "mcp", "aiohttp"},
+    "core.engines": _CORE | {"anthropic", "httpx2", "claude_agent_sdk", "mcp", "aiohttp", "yarl"},
     "billing": set(),
     "bots": {"structlog", "markdown_it"},
     "bots.console": {"structlog", "markdown_it", "prompt_toolkit", "rich", "wcwidth", "aiohttp"},

@@ -59,6 +59,11 @@ def test_every_value_reaches_its_place(tmp_path: Path) -> None:
         ANTHROPIC_API_KEY="sk-ant-1",
         ANTHROPIC_BASE_URL="https://gateway.example.com",
         IT0_ANTHROPIC_CA_FILE=str(ca_file),
+        CLAUDE_CODE_OAUTH_TOKEN="sk-ant-oat-1",
+        IT0_AGENT_DIR=str(tmp_path / "processes"),
+        IT0_AGENT_UID="70000",
+        IT0_AGENT_PROCESSES="3",
+        IT0_AGENT_IDLE_S="60",
         SLACK_BOT_TOKEN="xoxb-1",
         SLACK_APP_TOKEN="xapp-1",
         SLACK_SIGNING_SECRET="signing",
@@ -88,6 +93,10 @@ def test_every_value_reaches_its_place(tmp_path: Path) -> None:
     assert settings.anthropic.api_key == "sk-ant-1"
     assert settings.anthropic.base_url == "https://gateway.example.com"
     assert settings.anthropic.ca_file == ca_file
+    agents = settings.agents
+    assert agents.directory == tmp_path / "processes"
+    assert agents.uid == (70000 if os.geteuid() == 0 else None)
+    assert (agents.processes, agents.idle_s, agents.login) == (3, 60, "sk-ant-oat-1")
     slack = settings.slack
     assert (slack.bot_token, slack.app_token, slack.signing_secret) == (
         "xoxb-1",
@@ -158,7 +167,8 @@ def test_all_problems_are_reported_at_once() -> None:
         IT0_HTTP_PORT="80a0", IT0_LOG_FORMAT="xml", IT0_TURN_SLOTS="1001", IT0_ENGINE="gpt"
     )
     assert sorted(found) == [
-        "IT0_ENGINE is 'gpt', which cannot be used. Accepted: claude_api or runbook.",
+        "IT0_ENGINE is 'gpt', which cannot be used. Accepted: claude_api, claude_agent_sdk,"
+        " claude_code_cli or runbook.",
         "IT0_HTTP_PORT is '80a0', which cannot be used. Accepted: a whole number from 0 to 65535.",
         "IT0_LOG_FORMAT is 'xml', which cannot be used. Accepted: auto, console or json.",
         "IT0_TURN_SLOTS is '1001', which cannot be used. Accepted: a whole number from 1 to 1000.",

@@ -7,6 +7,7 @@ from typing import Annotated, Literal, Self
 
 from pydantic import AfterValidator, BaseModel, ConfigDict, Field, model_validator
 
+from core.agent_config import MODEL_NAME
 from core.emails import SENTENCE, email_of
 from core.messages import Overlap
 from core.tenants import Role
@@ -32,7 +33,7 @@ class TurnBody(_Body):
     text: str = ""
     conversation_id: Annotated[str, Field(min_length=1, max_length=64)] | None = None
     engine: Annotated[str, Field(min_length=1, max_length=64)] | None = None
-    model: Annotated[str, Field(pattern=MODEL_NAME)] | None = None
+    model: Annotated[str, Field(pattern=rf"^(?:{MODEL_NAME.pattern})$")] | None = None
     overlap: Overlap = Overlap.QUEUE
     attachments: Annotated[list[AttachmentBody], Field(max_length=50)] = []
 

@@ -12,6 +12,7 @@ from pathlib import Path
 from tempfile import TemporaryDirectory
 
 import pytest
+from _pytest.mark import ParameterSet
 
 from core.engines.cli_home import Home, Homes, HomesConfig
 
@@ -61,9 +62,10 @@ def run(home: Home, *arguments: str, **more: str) -> subprocess.CompletedProcess
     )
 
 
-def users() -> list[int | None]:
+def users() -> list[ParameterSet]:
     """As ourselves, and as another user if we may."""
-    return [None, UID] if ROOT else [None]
+    as_ourselves = pytest.param(None, id="ourselves")
+    return [as_ourselves, pytest.param(UID, id="dropped")] if ROOT else [as_ourselves]
 
 
 def alive(pid: int, name: str) -> bool:

@@ -219,7 +219,7 @@ def test_a_root_of_somebody_else(place: Path) -> None:
         homes_in(place, uid=UID)
 
 
-@pytest.mark.parametrize("uid", [0, -1] if ROOT else [UID])
+@pytest.mark.parametrize("uid", [0, -1] if ROOT else [pytest.param(UID, id="not root")])
 def test_a_uid_that_cannot_be(place: Path, uid: int) -> None:
     """Root is nobody to drop to, and only root can drop."""
     with pytest.raises(EngineFailure, match="only if IT0 runs as root"):
