@@ -181,7 +181,12 @@ def make_team(
     return Team(
         installed=installed,
         skills=skills,
-        agents=SqlAgentConfigs(storage.db, storage.keys.derive("secrets"), audit_key),
+        agents=SqlAgentConfigs(
+            storage.db,
+            storage.keys.derive("agent_configs"),
+            audit_key,
+            login_only=settings.anthropic.api_key is None and settings.agents.login is not None,
+        ),
         engines=engines,
         tools=all_tools,
         rules=AgentRules(

@@ -79,18 +79,27 @@ class _Change:
 class SqlAgentConfigs:
     """Implements ``core.agent_config.AgentConfigs``, and what changes the configuration."""
 
-    def __init__(self, db: Database, key: bytes, audit_key: bytes) -> None:
-        """``key`` seals the API keys (``Keys.derive("agent_configs")``)."""
+    def __init__(
+        self, db: Database, key: bytes, audit_key: bytes, *, login_only: bool = False
+    ) -> None:
+        """``key`` seals the API keys (``Keys.derive("agent_configs")``).
+
+        ``login_only``: the installation has no key but the operator's login, which then is
+        what a team without a choice uses.
+        """
+        self._login_only = login_only
         self._db = db
         self._key = key
         self._audit_key = audit_key
 
     async def of(self, tenant_id: str) -> AgentConfig:
         """See the port."""
-        row = await self._db.read(_chosen, tenant_id)
-        if row is None:
-            return DEFAULTS
-        sealed, tenants, config = optional_text(row[0]), integer(row[1]), _readable(row[2:])
+        row, tenants = await self._db.read(_chosen, tenant_id)
+        sealed, config = None, DEFAULTS
+        if row is not None:
+            sealed, config = optional_text(row[0]), _readable(row[1:])
+        if self._login_only and config.billing is Billing.INSTALLATION:
+            config = replace(config, billing=Billing.SUBSCRIPTION)
         match config.billing:
             case Billing.OWN_KEY:
                 return replace(config, api_key=self._opened(tenant_id, sealed, config))
@@ -145,14 +154,14 @@ class SqlAgentConfigs:
         await self._db.transaction(_change, self._audit_key, change)
 
 
-def _chosen(conn: sa.Connection, tenant_id: str) -> Sequence[object] | None:
-    """Read at each turn: the tenants are counted for the subscription alone."""
-    return execute(
+def _chosen(conn: sa.Connection, tenant_id: str) -> tuple[Sequence[object] | None, int]:
+    """Read at each turn: the row, if there is one, and whether there are other tenants."""
+    row = execute(
         conn,
-        f"SELECT c.api_key, CASE WHEN c.billing = 'subscription' THEN {_OTHERS} ELSE 0 END,"
-        f" {_COLUMNS} FROM agent_configs c WHERE c.tenant_id = :tenant",
+        f"SELECT c.api_key, {_COLUMNS} FROM agent_configs c WHERE c.tenant_id = :tenant",
         tenant=tenant_id,
     ).first()
+    return row, integer(execute(conn, f"SELECT {_OTHERS}").one()[0])
 
 
 def _stored(conn: sa.Connection, tenant_id: str, *, locked: bool = False) -> StoredConfig:

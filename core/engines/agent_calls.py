@@ -20,6 +20,10 @@ class ModelCalls(Protocol):
     def explained(self) -> bool:
         """Whether failures are told of by the gateway; else the process's word is taken."""
 
+    @property
+    def error(self) -> Exception | None:
+        """What kept a call from being admitted, when it was no refusal (storage, the lease)."""
+
     async def admit(self) -> QuotaRefusal | None:
         """Before the process is given anything to do."""
 
@@ -42,6 +46,11 @@ class RoutedCalls:
 
     route: Route
     explained: bool = True
+
+    @property
+    def error(self) -> Exception | None:
+        """The gateway caught it: the request had to be answered."""
+        return self.route.error
 
     async def admit(self) -> QuotaRefusal | None:
         """Each request is admitted when it comes."""
@@ -79,6 +88,8 @@ class ReportedCalls:
     estimated_input: int
     max_output: int
     explained: bool = False
+    error: Exception | None = None
+    """Never: what the meter raises is raised where it is asked."""
     _held: Grant | None = None
     _ids: dict[str, str] = field(default_factory=dict)
     _known: Usage = field(default_factory=Usage)

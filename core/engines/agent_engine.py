@@ -208,17 +208,10 @@ class AgentEngine:
     async def _start(self, request: EngineRequest) -> tuple[_Member, Sequence[Block]]:
         await self._prepare()
         home = await asyncio.to_thread(self._homes.of, request.tenant_id, request.conversation_id)
-        session = request.session
-        native = (
-            session is not None
-            and session.engine == self.name
-            and request.attempt == 1
-            and not (request.steps or request.ephemeral)
-            and await asyncio.to_thread(home.transcript(session.token).is_file)
-        )
-        if native and session is not None:
+        token = await self._native(request, home)
+        if token:
             try:
-                return await self._launch(request, home, session.token, resume=True), asked(request)
+                return await self._launch(request, home, token, resume=True), asked(request)
             except EngineFailure:
                 _log.warning("agent.session_gone", engine=self.name)
         session_id = str(uuid.uuid4())
@@ -229,6 +222,19 @@ class AgentEngine:
             )
         member = await self._launch(request, home, session_id, resume=bool(conversation.past))
         return member, conversation.prompt
+
+    async def _native(self, request: EngineRequest, home: Home) -> str:
+        """The session that can be taken up again, as it holds just what was before; or empty."""
+        session = request.session
+        if session is None or session.engine != self.name or request.attempt != 1:
+            return ""
+        if request.steps or request.ephemeral:
+            return ""
+        try:
+            path = home.transcript(session.token)
+        except ValueError:  # not the id of a session: the row is damaged
+            return ""
+        return session.token if await asyncio.to_thread(path.is_file) else ""
 
     async def _prepare(self) -> None:
         """Once: the directories, the launcher, and a look whether the CLI starts."""

@@ -177,7 +177,7 @@ class AgentTurn:
             case GatewayFailed(fault=fault, final=final):
                 self._fault = fault
                 if final:
-                    raise fault.failure()
+                    raise self.calls.error or fault.failure()
                 yield self._take_back(fault)
             case CallRefused(refusal=refusal):
                 self._ending = _refused(refusal)

@@ -176,7 +176,11 @@ class CliProcess:
         if not self.alive:
             raise BrokenPipeError("the CLI has ended")
         self.child.stdin.write(line)
-        await self.child.stdin.drain()
+        try:
+            await self.child.stdin.drain()
+        except OSError:
+            self._over = True
+            raise
 
     async def _line(self) -> dict[str, Any] | None:
         """The next message; None at the end. Raises OSError for a line that is too long."""
@@ -315,6 +319,6 @@ _APPROVE_TOOL: dict[str, object] = {
 def _verdict(desk: ToolDesk, asked: dict[str, Any]) -> dict[str, Any]:
     """Allow exactly the turn's own tools, with the input as it is."""
     known = {f"{PREFIX}{spec.name}" for spec in desk.specs}
-    if desk.take is not None and asked.get("tool_name") in known:
+    if desk.take is not None and str(asked.get("tool_name")) in known:
         return {"behavior": "allow", "updatedInput": asked.get("input") or {}}
     return {"behavior": "deny", "message": "This tool is not available here."}

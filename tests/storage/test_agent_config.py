@@ -285,3 +285,13 @@ async def test_a_command_sets_the_model_once(team: Team) -> None:
     rows = await team.rows("SELECT turn_id, detail FROM audit_log ORDER BY seq")
     assert {row[0] for row in rows} == {turn.id}
     assert [json.loads(str(row[1]))["model"] for row in rows] == ["claude-opus-5-5", "default"]
+
+
+async def test_without_a_key_the_operators_login_is_what_a_team_uses(site: Site) -> None:
+    """A single team needs no choice; with a second one nobody is billed by the login."""
+    async with site.open() as house:
+        configs = SqlAgentConfigs(house.core.storage.db, KEY, b"a" * 32, login_only=True)
+        assert (await configs.of(house.admin.tenant_id)).billing is Billing.SUBSCRIPTION
+        await house.tenant("Second")
+        with pytest.raises(UnusableAccount):
+            await configs.of(house.admin.tenant_id)
