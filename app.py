@@ -182,7 +182,7 @@ async def _build(
             agents=team.agents,
             engines=team.engines,
             tools=toolrunner,
-            system_prompt=SystemPrompt(team.skills),
+            system_prompt=SystemPrompt(team.skills, readable=True),
             max_output_tokens=settings.tuning.max_output_tokens,
         ),
         commands=make_commands(command_ports(storage, team)),

@@ -27,6 +27,8 @@ from core.fleet.inventory import Inventory
 from core.fleet.local import LocalConnector, LocalHost
 from core.fleet.tools import fleet_tools
 from core.protected import ProtectedPaths
+from core.skill_prompt import READ_SKILL
+from core.skill_tool import skill_tool
 from core.skills import SkillLibrary, SkillShelf
 from core.tools import Tool
 from settings import Settings
@@ -177,6 +179,7 @@ def make_team(
     audit_key = storage.keys.derive("audit")
     all_tools = make_tools(settings, storage.people, added.tools)
     skills = SqlSkills(storage.db, audit_key, installed, tools=all_tools)
+    all_tools[READ_SKILL] = skill_tool(skills)
     engines = make_engines(settings, skills, storage.people, added.engines, stack)
     return Team(
         installed=installed,

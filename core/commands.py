@@ -59,9 +59,11 @@ HELP: Mapping[str, str] = {
     "stop": sentence("stop what I am doing in this conversation"),
     "servers": sentence("list the servers that I can look at"),
     "skills": sentence(
-        "the routines that I know; `/skills on NAME`, `/skills off NAME`: switch one (admins)"
+        "list the routines that I know; `/skills on NAME`, `/skills off NAME`: switch one (admins)"
     ),
-    "engine": sentence("show what answers; `/engine NAME MODEL`: change it for the team (admins)"),
+    "engine": sentence(
+        "show what answers; `/engine NAME` or `/engine model MODEL`: change it for the team (admins)"
+    ),
     "whoami": sentence("show who you are to me, and what you may do"),
     "language": sentence("`/language en` or `/language zh`: choose the language of my words"),
     "link": sentence("a code that links your other platforms; `/link CODE`: use one"),
