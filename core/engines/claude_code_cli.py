@@ -40,6 +40,7 @@ APPROVE = "approve"
 _LINE_LIMIT = 64 * 1024 * 1024
 """Bytes of one line of the CLI; a message may carry what a tool returned."""
 _TERM_S = 3.0
+_KILL_S = 5.0
 _STDERR_KEPT = 16_384
 _STDERR_LOGGED = 300
 _OUR_MODE = "--permission-mode=default"
@@ -104,7 +105,7 @@ class CliProcess:
     child: asyncio.subprocess.Process
     route: McpRoute
     papers: _Papers
-    secrets: tuple[str, ...] = field(repr=False)
+    hidden: tuple[str, ...] = field(repr=False)
     """What must not be logged."""
     _over: bool = False
     _complaints: bytes = b""
@@ -151,6 +152,8 @@ class CliProcess:
             await self._end()
         except Exception:  # noqa: BLE001  # nothing of it is needed any more
             _log.warning("agent.close_failed", engine=ENGINE, exc_info=True)
+        await asyncio.wait((self._draining,), timeout=_KILL_S)
+        self._draining.cancel()
         await asyncio.gather(self._draining, return_exceptions=True)
         if by_itself:
             _log.warning("agent.cli_ended", code=self.child.returncode, stderr=self._told())
@@ -163,9 +166,10 @@ class CliProcess:
         with suppress(TimeoutError):
             async with asyncio.timeout(_TERM_S):
                 await self.child.wait()
-        self._signal(signal.SIGKILL)
-        await self.child.wait()
         self._over = True
+        self._signal(signal.SIGKILL)  # also for what its leader left behind
+        async with asyncio.timeout(_KILL_S):
+            await self.child.wait()
 
     def _signal(self, number: signal.Signals) -> None:
         with suppress(ProcessLookupError):
@@ -206,7 +210,7 @@ class CliProcess:
     def _told(self) -> str:
         """What it complained about last, without secrets."""
         told = self._complaints.decode(errors="replace")
-        for secret in self.secrets:
+        for secret in self.hidden:
             told = told.replace(secret, "***")
         return told[-_STDERR_LOGGED:].strip()
 

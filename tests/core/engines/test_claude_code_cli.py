@@ -19,15 +19,16 @@ from core.engines.claude_code_cli import claude_code_cli
 from core.engines.claude_faults import CRASHED, UNUSABLE
 from core.engines.cli_home import Homes, HomesConfig
 from core.engines.engine import NativeSession
-from core.engines.gateway import Gateway, GatewayConfig
+from core.engines.gateway import Gateway
 from core.errors import EngineFailure
 from core.events import Completed, EngineSession, Notice, TextDelta, ToolFinished
 from core.messages import Attachment
 from core.steps import Exchange, ModelStep
 from core.tools import ToolResult
 from tests.contracts.engine_kit import FILES, PNG, Turn
-from tests.core.engines.gateway_kit import until
+from tests.core.engines.gateway_kit import KEY, config_of, until
 from tests.fakes.anthropic import FakeAnthropic
+from tests.support.cli_homes import UID, a_place, alive, needs_root
 
 SLOW = "[[text 10000]] [[chunk 10]]"
 
@@ -73,9 +74,7 @@ def endings(log: structlog.testing.CapturingLogger) -> list[dict[str, Any]]:
 async def site(tmp_path: Path) -> AsyncIterator[Site]:
     """A provider, a gateway, and homes of its own."""
     async with FakeAnthropic() as fake:
-        gateway = Gateway(
-            GatewayConfig(api_key="sk-test", base_url=fake.url, stall_timeout_s=5, backoff_s=0.01)
-        )
+        gateway = Gateway(config_of(fake.url, stall_timeout_s=5))
         engine = claude_code_cli(Homes(HomesConfig(root=tmp_path / "agents")), gateway)
         yield Site(fake, engine, tmp_path / "agents")
         await engine.aclose()
@@ -94,6 +93,16 @@ def running() -> list[int]:
         if rest.split()[1] == str(os.getpid()) and "claude" in name:
             found.append(int(stat.parent.name))
     return found
+
+
+def instead_of_the_cli(site: Site, script: str) -> None:
+    """Have the engine start a few lines of shell."""
+    homes = site.engine._homes
+    homes.prepare()
+    site.engine._prepared = True
+    homes.launcher.unlink()
+    homes.launcher.write_text(f"#!/bin/sh\n{script}\n")
+    homes.launcher.chmod(0o700)
 
 
 def shown(pid: int, name: str) -> str:
@@ -225,7 +234,7 @@ async def test_no_secret_is_in_the_arguments(site: Site) -> None:
     assert all(len(secret) > 7 for secret in hidden)
     assert not [secret for secret in hidden if secret in arguments]
     assert modes == {0o600}
-    assert "sk-test" not in environment
+    assert KEY not in environment
     assert "IT0_PARENT" not in given
 
 
@@ -264,19 +273,73 @@ async def test_a_cli_that_does_not_start_is_told_as_such(
     site: Site, log: structlog.testing.CapturingLogger
 ) -> None:
     """Its last words are for the log; the user gets a sentence, and no secret is anywhere."""
+    instead_of_the_cli(site, "echo $ANTHROPIC_API_KEY is bad >&2; exit 3")
     turn = Turn()
-    await tokens(turn, site, "hello")
-    site.engine._homes.launcher.unlink()
-    site.engine._homes.launcher.write_text(
-        "#!/bin/sh\necho $ANTHROPIC_API_KEY is bad >&2\nexit 3\n"
-    )
-    site.engine._homes.launcher.chmod(0o700)
     with pytest.raises(EngineFailure) as failed:
         await turn.play(site.engine, turn.request("hello"))
     assert failed.value.reason == UNUSABLE.reason
     assert endings(log) == [{"code": 3, "stderr": "*** is bad"}]
     assert site.engine.live == 0
     assert not site.papers()
+
+
+async def test_a_process_that_does_not_listen_is_killed(
+    site: Site, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """And everything that it started with it."""
+    monkeypatch.setattr("core.engines.claude_code_cli._TERM_S", 0.05)
+    answer = '{"type": "control_response", "response": {"subtype": "success"}}'
+    pids = site.root.parent / "pids"
+    instead_of_the_cli(
+        site, f"trap '' TERM; sleep 999 & echo $$ $! > {pids}; read hello; echo '{answer}'; wait"
+    )
+    turn = Turn()
+    playing = asyncio.create_task(turn.play(site.engine, turn.request("hello")))
+    await until(lambda: pids.exists() and len(pids.read_text().split()) == 2)
+    leader, child = map(int, pids.read_text().split())
+    assert alive(leader, "")
+    playing.cancel()
+    await asyncio.wait([playing])
+    await until(lambda: not alive(leader, "") and not alive(child, ""))
+    assert site.engine.live == 0
+
+
+async def test_a_message_is_taken_word_by_word(site: Site, tmp_path: Path) -> None:
+    """Neither a command at its start nor the name of a file in it does anything."""
+    secret = tmp_path / "secret.txt"
+    secret.write_text("the treasure")
+    turn = Turn()
+    await tokens(turn, site, f"/clear and read @{secret}")
+    assert f"/clear and read @{secret}" in site.sent()
+    assert "the treasure" not in json.dumps(site.fake.seen[-1].body)
+
+
+@needs_root
+async def test_it_works_as_a_user_of_its_own() -> None:
+    """The process and the files that it is given are that user's, and the tools are reached."""
+    async with FakeAnthropic() as fake:
+        gateway = Gateway(config_of(fake.url, stall_timeout_s=5))
+        with a_place() as place:
+            engine = claude_code_cli(Homes(HomesConfig(root=place / "cli", uid=UID)), gateway)
+            site = Site(fake, engine, place / "cli")
+            turn = Turn()
+            owners: set[int] = set()
+            request = turn.request("[[tool mcp__it0__look {}]] [[then]] [[text 50]] [[chunk 10]]")
+            async with aclosing(engine.run(request)) as events:
+                async for event in events:
+                    turn.take_in(event)
+                    if isinstance(event, TextDelta):
+                        owners |= {path.stat().st_uid for path in site.papers()}
+                        owners |= {
+                            int(shown(pid, "status").split("Uid:")[1].split()[0])
+                            for pid in running()
+                        }
+            await engine.aclose()
+            await gateway.aclose()
+            assert not site.papers()
+    assert turn.ran == {"look": 1}
+    assert owners == {UID}
+    assert not running()
 
 
 async def test_two_conversations_have_a_process_each(site: Site) -> None:
