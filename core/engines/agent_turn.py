@@ -13,27 +13,19 @@ import asyncio
 from collections.abc import AsyncGenerator, Sequence
 from contextlib import aclosing
 from dataclasses import dataclass, field, replace
-from typing import Any, Protocol
+from typing import Any, Protocol, assert_never
 
 import structlog
 
 from core.engines.agent_calls import ModelCalls
-from core.engines.agent_said import (
-    Ended,
-    Opened,
-    Retrying,
-    Said,
-    Streamed,
-    ToolResulted,
-    Whole,
-)
+from core.engines.agent_said import Ended, Opened, Retrying, Said, Streamed, ToolResulted, Whole
 from core.engines.agent_tools import Asked, ToolDesk, bare
 from core.engines.claude_endings import EMPTY_ANSWER, LIMIT, announcement, ending_of
 from core.engines.claude_faults import CRASHED, CallFailed, Fault, fault_of_status
 from core.engines.claude_stream import ClaudeAnswer
 from core.engines.engine import EngineRequest
+from core.engines.gateway import CallBegan, CallFinished, CallRefused, GatewayEvent
 from core.engines.gateway import CallFailed as GatewayFailed
-from core.engines.gateway import CallRefused, GatewayEvent
 from core.engines.replies import joined_text, separator_after
 from core.events import (
     Completed,
@@ -72,7 +64,9 @@ class _Done:
 
 @dataclass(frozen=True, slots=True)
 class _Gone:
-    """The process ended by itself."""
+    """The process ended by itself, or its pipe broke with this error."""
+
+    error: str = ""
 
 
 _Item = Said | Asked | _Done | _Gone | GatewayEvent | BaseException
@@ -95,6 +89,10 @@ class AgentTurn:
     _message_id: str = ""
     _call_id: str = ""
     _streamed: set[str] = field(default_factory=set)
+    _passing: str = ""
+    """The answer that the gateway is passing on, by its message id."""
+    _void: set[str] = field(default_factory=set)
+    """Answers that broke on their way through the gateway."""
     _whole: list[Whole] = field(default_factory=list)
     _open: dict[str, ToolCall] = field(default_factory=dict)
     """Committed calls without a result, by the model's id."""
@@ -146,7 +144,7 @@ class AgentTurn:
                 async for said in words:
                     self._queue.put_nowait(said)
         except Exception as error:  # noqa: BLE001  # whatever broke the pipe ends the turn
-            self._queue.put_nowait(error)
+            self._queue.put_nowait(_Gone(type(error).__name__))
         else:
             self._queue.put_nowait(_Gone())
 
@@ -165,7 +163,7 @@ class AgentTurn:
                 async for shown in self._resulted(item):
                     yield shown
             case Whole():
-                if not item.failed and item.message_id not in self._streamed:
+                if not item.failed and item.message_id not in self._streamed | self._void:
                     self._whole.append(item)
             case Ended():
                 async for shown in self._end(item):
@@ -178,16 +176,22 @@ class AgentTurn:
                 self._fault = fault
                 if final:
                     raise self.calls.error or fault.failure()
-                yield self._take_back(fault)
+                yield self._broken(fault)
+            case CallBegan(message_id=message_id):
+                self._passing = message_id
+            case CallFinished():
+                self._passing = ""
             case CallRefused(refusal=refusal):
                 self._ending = _refused(refusal)
             case Opened(session_id=session_id):
                 yield EngineSession(token=session_id)
-            case _Gone() | BaseException():
-                _log.warning("agent.process_ended", engine=self.engine, error=type(item).__name__)
+            case _Gone(error=error):
+                _log.warning("agent.process_ended", engine=self.engine, error=error)
                 raise (self._fault or CRASHED).failure()
+            case BaseException():
+                raise item
             case _:
-                pass  # the gateway's news of calls: they are asked for when they are needed
+                assert_never(item)
 
     # -- the answer ---------------------------------------------------------------------
 
@@ -219,14 +223,32 @@ class AgentTurn:
             yield shown
         if self._answer is not None:
             yield self._take_back(self._fault or CRASHED)
-        self._message_id = str(event["message"]["id"])
-        self._streamed.add(self._message_id)
-        begun = await self.calls.began(self._message_id)
+        message_id = str(event["message"]["id"])
+        if message_id not in self._void:
+            self._answer = await self._admitted(message_id)
+
+    async def _admitted(self, message_id: str) -> ClaudeAnswer | None:
+        """Begin to fold an answer; None when its call is refused, which ends the turn."""
+        self._message_id = message_id
+        self._streamed.add(message_id)
+        begun = await self.calls.began(message_id)
         if isinstance(begun, QuotaRefusal):
             self._ending = _refused(begun)
-            return
+            return None
         self._call_id, self._fault = begun, None
-        self._answer = ClaudeAnswer(separator_after(self._steps))
+        return ClaudeAnswer(separator_after(self._steps))
+
+    def _broken(self, fault: Fault) -> TurnEvent:
+        """The gateway lost a call. What the process still says of its answer is void.
+
+        The process is behind: it may not have begun to tell that answer, and it may not have
+        told the end of the one before, which is whole.
+        """
+        broken, self._passing = self._passing, ""
+        self._void.add(broken)
+        if self._answer is not None and broken != self._message_id:
+            return announcement(fault, self._steps, shown=False)
+        return self._take_back(fault)
 
     def _take_back(self, fault: Fault) -> TurnEvent:
         """Void the answer that was cut off."""
@@ -258,14 +280,9 @@ class AgentTurn:
             return
         if self._answer is not None:
             yield self._take_back(self._fault or CRASHED)
-        self._message_id = whole[0].message_id
-        self._streamed.add(self._message_id)
-        begun = await self.calls.began(self._message_id)
-        if isinstance(begun, QuotaRefusal):
-            self._ending = _refused(begun)
+        answer = await self._admitted(whole[0].message_id)
+        if answer is None:
             return
-        self._call_id, self._fault = begun, None
-        answer = ClaudeAnswer(separator_after(self._steps))
         for event in _as_stream(whole):
             for shown in answer.fold(_with_bare_name(event)):
                 yield shown
