@@ -28,7 +28,7 @@ from core.engines.agent_said import Ended
 from core.engines.agent_tools import ToolDesk
 from core.engines.agent_turn import AgentTurn, Child
 from core.engines.claude_endings import ending_of
-from core.engines.claude_faults import NO_LOGIN, UNUSABLE
+from core.engines.claude_faults import CRASHED, NO_LOGIN, UNUSABLE
 from core.engines.cli_home import Home, Homes
 from core.engines.engine import EngineRequest
 from core.engines.gateway import Gateway, Route, RouteTurn
@@ -116,6 +116,8 @@ class _Ready:
     member: _Member
     prompt: Sequence[Block]
     fingerprint: str
+    waited: bool = False
+    """It is the conversation's own, from an earlier turn."""
 
 
 class AgentEngine:
@@ -160,6 +162,24 @@ class AgentEngine:
             steps += [SteerStep(text=text) for text in await request.steering.take()]
             request = replace(request, steps=tuple(steps))
         ready = await self._ready(request)
+        begun = False
+        try:
+            async with aclosing(self._play(request, ready)) as events:
+                async for event in events:
+                    begun = True
+                    yield event
+        except EngineFailure as failure:
+            if begun or not ready.waited or failure.reason != CRASHED.reason:
+                raise
+        else:
+            return
+        # It had died while it waited, which nobody sees before it is asked.
+        async with aclosing(self._play(request, await self._ready(request))) as events:
+            async for event in events:
+                yield event
+
+    async def _play(self, request: EngineRequest, ready: _Ready) -> AsyncGenerator[TurnEvent, None]:
+        """Have this process answer the turn, and put it back."""
         turn = AgentTurn(
             request=request,
             child=ready.member.process,
@@ -190,7 +210,9 @@ class AgentEngine:
                 request.conversation_id, fingerprint, request.previous_turn_id
             )
             if member is not None:
-                return _Ready(member=member, prompt=asked(request), fingerprint=fingerprint)
+                return _Ready(
+                    member=member, prompt=asked(request), fingerprint=fingerprint, waited=True
+                )
         elif not request.ephemeral:
             await self._pool.forget(request.conversation_id)
         await self._pool.room()

@@ -6,6 +6,7 @@ translates into this union, and ``agent_turn`` reads nothing else.
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -112,6 +113,29 @@ def results_in(content: object) -> tuple[ToolResulted, ...]:
         for block in content
         if isinstance(block, dict) and block.get("type") == "tool_result"
     )
+
+
+def as_stream(whole: Sequence[Whole]) -> list[dict[str, Any]]:
+    """A complete answer as the events that would have streamed it."""
+    usage = whole[-1].usage
+    told = {
+        "input_tokens": usage.input_tokens,
+        "output_tokens": usage.output_tokens,
+        "cache_read_input_tokens": usage.cache_read_tokens,
+        "cache_creation_input_tokens": usage.cache_write_5m_tokens + usage.cache_write_1h_tokens,
+        "cache_creation": {"ephemeral_1h_input_tokens": usage.cache_write_1h_tokens},
+    }
+    blocks = [
+        block for part in whole for block in part.blocks if block["type"] in {"text", "tool_use"}
+    ]
+    called = any(block["type"] == "tool_use" for block in blocks)
+    stop = "tool_use" if called else "end_turn"
+    return [
+        {"type": "message_start", "message": {"usage": told}},
+        *({"type": "content_block_start", "content_block": block} for block in blocks),
+        {"type": "message_delta", "delta": {"stop_reason": stop}, "usage": told},
+        {"type": "message_stop"},
+    ]
 
 
 def ended(line: dict[str, Any]) -> Ended:

@@ -18,7 +18,16 @@ from typing import Any, Protocol, assert_never
 import structlog
 
 from core.engines.agent_calls import ModelCalls
-from core.engines.agent_said import Ended, Opened, Retrying, Said, Streamed, ToolResulted, Whole
+from core.engines.agent_said import (
+    Ended,
+    Opened,
+    Retrying,
+    Said,
+    Streamed,
+    ToolResulted,
+    Whole,
+    as_stream,
+)
 from core.engines.agent_tools import Asked, ToolDesk, bare
 from core.engines.claude_endings import EMPTY_ANSWER, LIMIT, announcement, ending_of
 from core.engines.claude_faults import CRASHED, CallFailed, Fault, fault_of_status
@@ -48,7 +57,7 @@ class Child(Protocol):
     """A process that holds one conversation."""
 
     async def ask(self, content: Sequence[Block]) -> None:
-        """Give it a user message; in the middle of an answer it joins that answer."""
+        """Give it a user message; in mid-answer it joins that answer. Raises OSError."""
 
     def said(self) -> AsyncGenerator[Said, None]:
         """What it says from now on; ends when the process does. Raises OSError."""
@@ -90,9 +99,8 @@ class AgentTurn:
     _call_id: str = ""
     _streamed: set[str] = field(default_factory=set)
     _passing: str = ""
-    """The answer that the gateway is passing on, by its message id."""
     _void: set[str] = field(default_factory=set)
-    """Answers that broke on their way through the gateway."""
+    """The answer that the gateway passes on, and those that broke there, by message id."""
     _whole: list[Whole] = field(default_factory=list)
     _open: dict[str, ToolCall] = field(default_factory=dict)
     """Committed calls without a result, by the model's id."""
@@ -119,7 +127,7 @@ class AgentTurn:
         self.desk.take = self._queue.put_nowait
         reader = asyncio.create_task(self._read())
         try:
-            await self.child.ask(prompt)
+            await self._say(prompt)
             while self._ending is None:
                 item = await self._queue.get()
                 async with aclosing(self._take(item)) as events:
@@ -136,6 +144,13 @@ class AgentTurn:
             for task in tasks:
                 task.cancel()
             await asyncio.gather(*tasks, return_exceptions=True)
+
+    async def _say(self, content: Sequence[Block]) -> None:
+        try:
+            await self.child.ask(content)
+        except OSError as error:
+            _log.warning("agent.process_ended", engine=self.engine, error=type(error).__name__)
+            raise (self._fault or CRASHED).failure() from error
 
     async def _read(self) -> None:
         """Everything the process says, into the one queue that keeps the order."""
@@ -239,11 +254,7 @@ class AgentTurn:
         return ClaudeAnswer(separator_after(self._steps))
 
     def _broken(self, fault: Fault) -> TurnEvent:
-        """The gateway lost a call. What the process still says of its answer is void.
-
-        The process is behind: it may not have begun to tell that answer, and it may not have
-        told the end of the one before, which is whole.
-        """
+        """Void the answer that the gateway lost: the process may still tell the one before."""
         broken, self._passing = self._passing, ""
         self._void.add(broken)
         if self._answer is not None and broken != self._message_id:
@@ -283,7 +294,7 @@ class AgentTurn:
         answer = await self._admitted(whole[0].message_id)
         if answer is None:
             return
-        for event in _as_stream(whole):
+        for event in as_stream(whole):
             for shown in answer.fold(_with_bare_name(event)):
                 yield shown
         async for done in self._commit(answer):
@@ -317,7 +328,7 @@ class AgentTurn:
             if texts:
                 # Given before the result, it is there when the next model call is made.
                 self._steps += [SteerStep(text=text) for text in texts]
-                await self.child.ask([{"type": "text", "text": text} for text in texts])
+                await self._say([{"type": "text", "text": text} for text in texts])
         asked.answer(result)
 
     def _told(self, call: ToolCall, result: ToolResult) -> ToolFinished:
@@ -380,26 +391,3 @@ def _with_bare_name(event: Block) -> Block:
     if not isinstance(block, dict) or block.get("type") != "tool_use":
         return event
     return {**event, "content_block": {**block, "name": bare(str(block["name"]))}}
-
-
-def _as_stream(whole: Sequence[Whole]) -> list[Block]:
-    """A complete answer as the events that would have streamed it."""
-    usage = whole[-1].usage
-    told = {
-        "input_tokens": usage.input_tokens,
-        "output_tokens": usage.output_tokens,
-        "cache_read_input_tokens": usage.cache_read_tokens,
-        "cache_creation_input_tokens": usage.cache_write_5m_tokens + usage.cache_write_1h_tokens,
-        "cache_creation": {"ephemeral_1h_input_tokens": usage.cache_write_1h_tokens},
-    }
-    blocks = [
-        block for part in whole for block in part.blocks if block["type"] in {"text", "tool_use"}
-    ]
-    called = any(block["type"] == "tool_use" for block in blocks)
-    stop = "tool_use" if called else "end_turn"
-    return [
-        {"type": "message_start", "message": {"usage": told}},
-        *({"type": "content_block_start", "content_block": block} for block in blocks),
-        {"type": "message_delta", "delta": {"stop_reason": stop}, "usage": told},
-        {"type": "message_stop"},
-    ]
