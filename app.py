@@ -31,6 +31,7 @@ from core.clock import SystemClock
 from core.commands import make_commands
 from core.conversations import Conversations
 from core.delivery import Deliverer
+from core.engines.cli_home import Homes
 from core.engines.engine import Engine
 from core.inbox import Inbox
 from core.intake import FileSource, Intake, NoTranscriber, Transcriber
@@ -77,6 +78,8 @@ __all__ = [
 _log = structlog.get_logger()
 VERSION = "0.1.0"
 HOUSEKEEPING_S = 600
+HOMES_IDLE_S = 7 * 86_400
+"""After it a conversation is rebuilt from its steps anyway."""
 
 
 class Role(StrEnum):
@@ -133,7 +136,7 @@ async def open_core(
         await core.scheduler.begin()
         loops = [
             asyncio.create_task(core.scheduler.run()),
-            asyncio.create_task(_keep_house(storage.operations)),
+            asyncio.create_task(_keep_house(storage.operations, core.team.homes)),
         ]
         if not storage.db.exclusive:
             loops.append(asyncio.create_task(_listen(storage.db, core.scheduler)))
@@ -205,16 +208,26 @@ async def _build(
     )
 
 
-async def _keep_house(operations: SqlOperations) -> None:
+async def _keep_house(operations: SqlOperations, homes: Homes) -> None:
     while True:
         await asyncio.sleep(HOUSEKEEPING_S)
         try:
             forgotten = await operations.housekeep()
+            await sweep_homes(operations, homes)
         except Exception:  # noqa: BLE001  # a background loop must outlive every bug
             telemetry.LOOP_ERRORS.labels("housekeeping").inc()
             _log.exception("housekeeping.failed")
         else:
             _log.info("housekeeping.done", batches=forgotten)
+
+
+async def sweep_homes(operations: SqlOperations, homes: Homes) -> int:
+    """Erase what Claude Code keeps of deleted conversations, and of those long unused."""
+    held = await asyncio.to_thread(homes.held)
+    gone = await operations.deleted_among([conversation for _, conversation in held])
+    return await asyncio.to_thread(
+        homes.sweep, lambda _tenant, conversation: conversation not in gone, HOMES_IDLE_S
+    )
 
 
 async def _listen(db: Database, scheduler: Scheduler) -> None:

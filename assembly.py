@@ -47,6 +47,7 @@ def make_engines(
     skills: SkillShelf,
     inventory: Inventory,
     added: Mapping[str, Engine],
+    homes: Homes,
     stack: AsyncExitStack,
 ) -> Engines:
     """Every engine, those that were added, and the default.
@@ -59,7 +60,7 @@ def make_engines(
     runbook = RunbookEngine(skills=skills, inventory=inventory, why=why)
     engines: dict[str, Engine] = {
         "claude_api": _claude(settings, stack),
-        **_agents(settings, stack),
+        **_agents(settings, homes, stack),
         "runbook": runbook,
     }
     keyless = set() if key is not None else {"claude_api"}
@@ -82,7 +83,9 @@ def _guarded(engines: Mapping[str, Engine], *, behind: Sequence[Engine]) -> dict
     breakers = Breakers(BreakerConfig(), time.monotonic)
     return {
         name: FailoverEngine(
-            [engine, *(other for other in behind if other is not engine)], breakers=breakers
+            [engine, *(other for other in behind if other is not engine)],
+            breakers=breakers,
+            one_provider=True,
         )
         for name, engine in engines.items()
         if engine.has_model
@@ -102,10 +105,9 @@ def _claude(settings: Settings, stack: AsyncExitStack) -> Engine:
     return engine
 
 
-def _agents(settings: Settings, stack: AsyncExitStack) -> dict[str, Engine]:
+def _agents(settings: Settings, homes: Homes, stack: AsyncExitStack) -> dict[str, Engine]:
     """The engines on Claude Code: their processes, and the gateway between them and the key."""
     agents = settings.agents
-    homes = Homes(HomesConfig(root=agents.directory, uid=agents.uid))
     gateway = Gateway(
         GatewayConfig(
             api_key=settings.anthropic.api_key,
@@ -159,6 +161,8 @@ class Added:
 class Team:
     """What the teams of this installation chose, and what they may choose from."""
 
+    homes: Homes
+    """Where the processes of Claude Code live."""
     installed: SkillLibrary
     """The skills that every team begins with."""
     skills: SqlSkills
@@ -180,8 +184,11 @@ def make_team(
     all_tools = make_tools(settings, storage.people, added.tools)
     skills = SqlSkills(storage.db, audit_key, installed, tools=all_tools)
     all_tools[READ_SKILL] = skill_tool(skills)
-    engines = make_engines(settings, skills, storage.people, added.engines, stack)
+    agents = settings.agents
+    homes = Homes(HomesConfig(root=agents.directory, uid=agents.uid))
+    engines = make_engines(settings, skills, storage.people, added.engines, homes, stack)
     return Team(
+        homes=homes,
         installed=installed,
         skills=skills,
         agents=SqlAgentConfigs(

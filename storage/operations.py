@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 
 import sqlalchemy as sa
 
 from storage.codes import blank_codes
 from storage.database import Database, execute, now_ms
+from storage.files import collect
 from storage.rows import integer, text
 
 DAY_MS = 24 * 3600 * 1000
@@ -47,7 +48,12 @@ class SqlOperations:
         await self._all(_forget_controls)
         await self._all(_blank_codes)
         await self._all(_give_up_deliveries)
+        await self._all(_collect_files)
         return forgotten
+
+    async def deleted_among(self, conversation_ids: Sequence[str]) -> frozenset[str]:
+        """Which of these conversations were deleted, or never were."""
+        return await self._db.read(_deleted_among, tuple(conversation_ids))
 
     async def _all(self, step: Callable[[sa.Connection], int]) -> int:
         total = 0
@@ -60,6 +66,22 @@ class SqlOperations:
     async def ping(self) -> None:
         """Raises ``StorageFailure`` when the database does not answer."""
         await self._db.read(_ping)
+
+
+def _collect_files(conn: sa.Connection) -> int:
+    return collect(conn, BATCH)
+
+
+def _deleted_among(conn: sa.Connection, conversation_ids: tuple[str, ...]) -> frozenset[str]:
+    alive = (
+        execute(
+            conn,
+            "SELECT 1 FROM conversations WHERE id = :id AND deleted_at IS NULL",
+            id=conversation_id,
+        ).first()
+        for conversation_id in conversation_ids
+    )
+    return frozenset(one for one, row in zip(conversation_ids, alive, strict=True) if row is None)
 
 
 def _queue_state(conn: sa.Connection) -> QueueState:

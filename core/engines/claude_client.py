@@ -93,7 +93,8 @@ class ClaudeClient:
     ) -> AsyncGenerator[AsyncIterator[bytes]]:
         """Post a body and give the answer's bytes as they come; leaving closes the stream.
 
-        ``api_key`` is the tenant's own, None for the installation's. ``size`` is about how many bytes the body has: a slow line gets time to send them.
+        ``api_key`` is the tenant's own, None for the installation's. ``size`` is about how
+        many bytes the body has: a slow line gets time to send them.
         Raises ``CallFailed``, also out of the iterator.
         """
         if self._sdk is None:

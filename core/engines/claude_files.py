@@ -10,7 +10,8 @@ from core.messages import Attachment, clean_text
 
 _IMAGES = frozenset({"image/png", "image/jpeg", "image/gif", "image/webp"})
 _PDF = "application/pdf"
-TOKENS_PER_IMAGE = 1_600
+TOKENS_PER_IMAGE = 5_400
+"""Of the largest that is sent, 2,000 pixels on each side: width x height / 750."""
 PDF_BYTES_PER_TOKEN = 25
 """A page of 60 KB is about 2,400 tokens, as text and as picture."""
 _MAX_TEXT_CHARS = 300_000

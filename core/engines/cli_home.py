@@ -254,7 +254,7 @@ class Homes:
         A conversation that cannot be erased is logged and left for the next time.
         """
         swept = 0
-        for tenant_id, conversation_id in self._all():
+        for tenant_id, conversation_id in self.held():
             kept = keep(tenant_id, conversation_id)
             try:
                 with self._lock:  # what ``of`` touches now is not idle
@@ -282,8 +282,11 @@ class Homes:
                 os.rmdir(tenant_id, dir_fd=root)
             return gone
 
-    def _all(self) -> list[tuple[str, str]]:
+    def held(self) -> list[tuple[str, str]]:
+        """The tenant and the id of every conversation that has a home. Raises OSError."""
         found: list[tuple[str, str]] = []
+        if not self._root.is_dir():
+            return found
         for tenant in sorted(self._root.iterdir()):
             if not _TENANT.fullmatch(tenant.name):
                 continue

@@ -26,6 +26,7 @@ from core.engines.outages import (
     blame_of,
     changed_to,
     given_up,
+    is_providers,
     problem_of,
     taken_back,
 )
@@ -55,14 +56,21 @@ class FailoverEngine:
     has_model = True
 
     def __init__(
-        self, engines: Sequence[Engine], *, breakers: Breakers, patience: Patience | None = None
+        self,
+        engines: Sequence[Engine],
+        *,
+        breakers: Breakers,
+        patience: Patience | None = None,
+        one_provider: bool = False,
     ) -> None:
         """``engines`` in the order of preference; one without a model belongs at the end.
 
-        Several instances may share ``breakers``: what one learns of an account, all know.
+        ``one_provider``: those with a model all ask the same one, so that when it is at fault
+        none of the others is tried. Several instances may share ``breakers``: what one learns of an account, all know.
         """
         self._engines = tuple(engines)
         self._breakers = breakers
+        self._one_provider = one_provider
         self._patience = patience or Patience()
         self._silences: OrderedDict[tuple[str, int], float] = OrderedDict()
 
@@ -88,6 +96,8 @@ class FailoverEngine:
             shown=joined_text(request.steps),
         )
         for place, engine in enumerate(engines):
+            if engine.has_model and self._pointless(run):
+                continue
             later = len(engines) - place - 1
             async with aclosing(self._try(engine, run, later)) as events:
                 async for event in events:
@@ -98,6 +108,11 @@ class FailoverEngine:
             self._remember(run)
         assert run.failure is not None  # noqa: S101  # there is at least one engine
         raise run.failure
+
+    def _pointless(self, run: _Run) -> bool:
+        """Whether another engine with a model would meet what the one before it met."""
+        failure = run.failure
+        return self._one_provider and failure is not None and is_providers(failure.reason)
 
     async def _try(self, engine: Engine, run: _Run, later: int) -> AsyncGenerator[TurnEvent, None]:
         """One engine's part. Notes its failure when another one may do better."""

@@ -86,6 +86,14 @@ OUTAGES: Mapping[str, Outage] = {
 }
 
 
+_OF_ENGINE = frozenset({"engine_crashed", "engine_unusable", "engine_busy", "not_with_login"})
+
+
+def is_providers(reason: str) -> bool:
+    """Whether every engine that asks the same provider meets it."""
+    return reason in OUTAGES and reason not in _OF_ENGINE
+
+
 def blame_of(reason: str) -> Blame:
     """Whose fault it is."""
     outage = OUTAGES.get(reason)

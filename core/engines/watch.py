@@ -30,9 +30,9 @@ tokens a second beyond the quick ones."""
 class Patience:
     """How long a provider that gives no sign is waited for, in seconds."""
 
-    engine_s: float = 6
+    engine_s: float = 5.5
     """One engine, from its call to the provider's first word."""
-    turn_s: float = 8.5
+    turn_s: float = 7.5
     """All engines together: less than the 10 s after which a person expects an answer."""
     share_s: float = 2.5
     """What each later engine is left of it."""

@@ -291,13 +291,15 @@ async def test_a_process_that_does_not_listen_is_killed(
     answer = '{"type": "control_response", "response": {"subtype": "success"}}'
     pids = site.root.parent / "pids"
     instead_of_the_cli(
-        site, f"trap '' TERM; sleep 999 & echo $$ $! > {pids}; read hello; echo '{answer}'; wait"
+        site,
+        f"trap '' TERM; /bin/sleep 999 & echo $$ $! > {pids}; read hello; echo '{answer}'; wait",
     )
     turn = Turn()
     playing = asyncio.create_task(turn.play(site.engine, turn.request("hello")))
     await until(lambda: pids.exists() and len(pids.read_text().split()) == 2)
     leader, child = map(int, pids.read_text().split())
     assert alive(leader, "")
+    assert alive(child, "")
     playing.cancel()
     await asyncio.wait([playing])
     await until(lambda: not alive(leader, "") and not alive(child, ""))

@@ -10,16 +10,18 @@ from dataclasses import replace
 
 import pytest
 
-from core.engines.breaker import BreakerState
+from core.engines.breaker import BreakerConfig, Breakers, BreakerState
 from core.engines.claude_api import ClaudeApiEngine
+from core.engines.failover import FailoverEngine
 from core.engines.watch import Patience
 from core.errors import EngineFailure
 from core.events import EngineChanged, Notice, TextReset, ToolStarted
 from core.steps import ToolCall
 from tests.contracts.engine_kit import RunbookKit, Turn, claude_config
+from tests.core.engines.test_breaker import Seconds
 from tests.core.engines.test_failover import Chain, down, first, offline
 from tests.fakes.anthropic import SECRET_WORD, FakeAnthropic
-from tests.fakes.scripted_engine import Say, ScriptedEngine, Tell, Until
+from tests.fakes.scripted_engine import Fail, Say, ScriptedEngine, Tell, Until
 
 HURRIED = Patience(engine_s=0.25, turn_s=0.4, share_s=0.15)
 LOOK = ToolCall(id="t1", name="look")
@@ -229,3 +231,24 @@ async def test_a_provider_that_dies_in_mid_sentence_is_taken_over() -> None:
         "The connection to Anthropic broke in the middle of the answer; another engine goes on."
     )
     assert turn.shown.startswith("look is fine")
+
+
+@pytest.mark.parametrize(
+    ("reason", "asked"), [("unreachable", 0), ("bad_key", 0), ("engine_crashed", 1), ("bug", 1)]
+)
+async def test_a_provider_that_is_down_is_not_asked_through_another_engine(
+    reason: str, asked: int
+) -> None:
+    """Engines on one provider share its outage; a broken process of one is its own trouble."""
+    plain = ScriptedEngine([Say("Plain.")], name="plain")
+    offline = ScriptedEngine([Say("Offline.")], name="offline", has_model=False)
+    agent = ScriptedEngine([Fail(reason=reason)], name="agent")
+    engine = FailoverEngine(
+        [agent, plain, offline],
+        breakers=Breakers(BreakerConfig(), Seconds()),
+        one_provider=True,
+    )
+    turn = Turn()
+    await turn.play(engine, turn.request("how is it?"))
+    assert len(plain.requests) == asked
+    assert turn.shown == ("Plain." if asked else "Offline.")
