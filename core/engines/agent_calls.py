@@ -78,8 +78,8 @@ class ReportedCalls:
     """``ModelCalls`` by what the process reports, for the operator's own login.
 
     A call can only be refused before the process is asked, or once it has begun: nothing of
-    ours is between it and the provider. What its total shows beyond its single calls (a try
-    that was given up, a request of its own) is settled as one more call.
+    ours is between it and the provider. What its total shows beyond its complete answers was
+    used by tries that were given up.
     """
 
     meter: CallMeter
@@ -92,6 +92,7 @@ class ReportedCalls:
     """Never: what the meter raises is raised where it is asked."""
     _held: Grant | None = None
     _ids: dict[str, str] = field(default_factory=dict)
+    """Of the calls that have not ended, by message."""
     _known: Usage = field(default_factory=Usage)
 
     async def admit(self) -> QuotaRefusal | None:
@@ -119,16 +120,21 @@ class ReportedCalls:
     def ended(self, message_id: str, told: Usage) -> Usage:
         """The answer's own figures."""
         self.spoke(message_id, told)
+        self._ids.pop(message_id, None)
         self._known += told
         return told
 
     def total(self, told: Usage) -> None:
-        """Note the difference on a call that is still open, if any is left to explain it."""
+        """Note the difference on the calls that did not end: on the newest, all of it."""
+        given_up = list(self._ids.values())
+        if self._held is not None:
+            given_up.append(self._held.call_id)
         more = _beyond(told, self._known)
-        if more.total and self._held is not None:
-            self.meter.saw(self._held.call_id, more)
-        elif self._held is not None:
-            self.meter.saw(self._held.call_id, Usage())
+        if not given_up or not (more.total or self._held is not None):
+            return  # nothing to explain, or a result that tells no figures
+        for call_id in given_up[:-1]:
+            self.meter.saw(call_id, Usage())
+        self.meter.saw(given_up[-1], more)
 
     async def _reserve(self) -> Grant | QuotaRefusal:
         return await self.meter.reserve(

@@ -66,7 +66,8 @@ class FailoverEngine:
         """``engines`` in the order of preference; one without a model belongs at the end.
 
         ``one_provider``: those with a model all ask the same one, so that when it is at fault
-        none of the others is tried. Several instances may share ``breakers``: what one learns of an account, all know.
+        none of the others is tried. Several instances may share ``breakers``: what one learns
+        of an account, all know.
         """
         self._engines = tuple(engines)
         self._breakers = breakers

@@ -254,13 +254,24 @@ async def test_an_unknown_engine_is_refused_by_name(api: Api) -> None:
 async def test_w20_a_failing_provider_gives_an_honest_sentence(
     api: Api, fault: str, phrase: str
 ) -> None:
-    """The turn ends as failed, says what to do, and shows none of the provider's text."""
-    final = await api.ask(fault)
+    """An engine that was named answers alone: it failed, says what to do, in our own words."""
+    final = await api.ask(fault, engine="claude_api")
     assert final["outcome"] == "failed"
     assert phrase in final["notice"]
     assert "127.0.0.1" not in final["notice"]
     again = await api.ask("and now?", conversation_id=final["conversation_id"])
     assert again["outcome"] == "answered"
+
+
+@pytest.mark.parametrize("fault", ["[[status 401]]", "[[status 529]]", "[[stall 1]]"])
+async def test_w20_in_an_outage_the_offline_engine_answers_and_says_why(
+    api: Api, fault: str
+) -> None:
+    """Nobody named an engine: the next one answers, named, with the reason under its answer."""
+    final = await api.ask(f"disk {fault}")
+    assert (final["outcome"], final["engine"]) == ("answered", "runbook")
+    assert final["notice"].endswith("; the offline engine (runbook) answers.")
+    assert "127.0.0.1" not in final["notice"]
 
 
 # -- who may do what ------------------------------------------------------------------------

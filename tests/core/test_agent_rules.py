@@ -6,9 +6,7 @@ from datetime import UTC, datetime
 
 import pytest
 
-import settings
 from core.agent_config import (
-    MODEL_NAME,
     AgentConfig,
     Billing,
     ConfigChanges,
@@ -134,11 +132,6 @@ def test_an_engine_that_cannot_answer_any_more_is_pointed_out(
     """It was chosen before it was taken away, or before the account was changed."""
     stored = StoredConfig(config=AgentConfig(billing=billing), engine=engine)
     assert any("Configured: scripted" in text for text in rules().warnings(stored)) == warned
-
-
-def test_names_of_models_are_those_of_the_settings() -> None:
-    """A model that the installation may have, a team may have, and no other."""
-    assert MODEL_NAME.pattern == settings._MODEL.pattern
 
 
 async def test_without_a_store_everybody_has_the_defaults() -> None:

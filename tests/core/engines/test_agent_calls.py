@@ -67,6 +67,31 @@ async def test_a_total_without_an_answer_is_what_the_first_call_used() -> None:
     assert meter.seen == {"call-1": FIRST}
 
 
+async def test_a_try_that_was_given_up_gets_what_the_answers_leave() -> None:
+    """The process's total counts it, though nobody told its output; nothing is counted twice."""
+    meter = RecordingMeter()
+    calls = calls_of(meter)
+    await calls.admit()
+    for number in (1, 2):
+        await calls.began(f"m{number}")
+        calls.spoke(f"m{number}", Usage(input_tokens=10, output_tokens=1))
+    await calls.began("m3")
+    calls.ended("m3", SECOND)
+    calls.total(FIRST + FIRST + SECOND)
+    assert meter.seen == {"call-1": Usage(), "call-2": FIRST + FIRST, "call-3": SECOND}
+
+
+async def test_a_result_without_figures_takes_nothing_away() -> None:
+    """After an interrupt or an error the process tells zeros: what was heard stays."""
+    meter = RecordingMeter()
+    calls = calls_of(meter)
+    await calls.admit()
+    await calls.began("m1")
+    calls.spoke("m1", FIRST)
+    calls.total(Usage())
+    assert meter.seen == {"call-1": FIRST}
+
+
 async def test_a_turn_without_any_call_costs_nothing() -> None:
     """The reservation is settled with zeros, not left as an estimate."""
     meter = RecordingMeter()
