@@ -71,17 +71,13 @@ async def launch(start: Start, endpoint: McpEndpoint) -> CliProcess:
     process: CliProcess | None = None
     try:
         arguments = await asyncio.to_thread(_arguments, start, route, papers)
-        child = await asyncio.create_subprocess_exec(
-            start.home.launcher,
-            *arguments,
-            cwd=start.home.cwd,
-            env=start.environment,
-            stdin=asyncio.subprocess.PIPE,
-            stdout=asyncio.subprocess.PIPE,
-            stderr=asyncio.subprocess.PIPE,
-            start_new_session=True,
-            limit=_LINE_LIMIT,
-        )
+        creating = asyncio.create_task(_create(start, arguments))
+        try:
+            child = await asyncio.shield(creating)
+        except asyncio.CancelledError:
+            # asyncio would end its leader alone, and wait for whoever else holds its pipes.
+            process = CliProcess(await creating, route, papers, _secrets(start, route))
+            raise
         process = CliProcess(child, route, papers, _secrets(start, route))
         async with asyncio.timeout(START_S):
             await process.greet()
@@ -96,6 +92,20 @@ async def launch(start: Start, endpoint: McpEndpoint) -> CliProcess:
             raise UNUSABLE.failure() from error
         raise
     return process
+
+
+async def _create(start: Start, arguments: Sequence[str]) -> asyncio.subprocess.Process:
+    return await asyncio.create_subprocess_exec(
+        start.home.launcher,
+        *arguments,
+        cwd=start.home.cwd,
+        env=start.environment,
+        stdin=asyncio.subprocess.PIPE,
+        stdout=asyncio.subprocess.PIPE,
+        stderr=asyncio.subprocess.PIPE,
+        start_new_session=True,
+        limit=_LINE_LIMIT,
+    )
 
 
 @dataclass(slots=True)

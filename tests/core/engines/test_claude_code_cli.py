@@ -296,7 +296,7 @@ async def test_a_process_that_does_not_listen_is_killed(
     )
     turn = Turn()
     playing = asyncio.create_task(turn.play(site.engine, turn.request("hello")))
-    await until(lambda: pids.exists() and len(pids.read_text().split()) == 2)
+    await until(lambda: pids.exists() and len(pids.read_text().split()) == 2, within_s=30)
     leader, child = map(int, pids.read_text().split())
     assert alive(leader, "")
     assert alive(child, "")
