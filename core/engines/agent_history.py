@@ -19,7 +19,6 @@ from core.engines.agent_tools import PREFIX
 from core.engines.claude_messages import Transcript
 from core.engines.cli_home import Home
 from core.engines.engine import EngineRequest
-from core.steps import SteerStep
 
 Block = dict[str, Any]
 
@@ -45,11 +44,12 @@ class Told:
 def told(request: EngineRequest) -> Told:
     """The whole conversation, rebuilt from the request."""
     messages = list(Transcript(request, request.steps).messages)
-    if request.steps and not isinstance(request.steps[-1], SteerStep):
-        # The CLI takes no results as a message, and ends a session that waits for an answer
-        # with words of its own. So ours stand there; the gateway leaves them out again, and
-        # the model is asked exactly what it would have been asked.
-        messages.append({"role": "assistant", "content": [{"type": "text", "text": _CUT}]})
+    if request.steps:
+        # The CLI takes no results as a message, also not beside one that joined, and ends a
+        # session that waits for an answer with words of its own. So ours stand there; the
+        # gateway leaves them out again, and the model is asked exactly what it would have been.
+        if messages[-1]["role"] == "user":
+            messages.append({"role": "assistant", "content": [{"type": "text", "text": _CUT}]})
         return Told(past=tuple(_prefixed(messages)), prompt=({"type": "text", "text": _GO_ON},))
     last = messages.pop()
     return Told(past=tuple(_prefixed(messages)), prompt=tuple(last["content"]))

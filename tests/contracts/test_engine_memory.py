@@ -16,6 +16,7 @@ import pytest_asyncio
 
 from core.engines.engine import NativeSession
 from core.errors import EngineFailure
+from core.steps import ModelStep, SteerStep, ToolCall, ToolStep
 from tests.contracts.engine_kit import FILES, Turn
 from tests.contracts.engine_world import (
     AGENTS_ALSO_CLI,
@@ -321,3 +322,29 @@ async def test_a_token_that_is_none_is_overlooked(world: World, engine: str, tok
     native = NativeSession(engine=engine, token=token)
     await talk.ask("Two", engine=engine, session=native)
     remembers(talk)
+
+
+@every_model
+async def test_a_message_that_joined_before_a_crash_is_asked_once(
+    world: World, engine: str
+) -> None:
+    """The second attempt tells the model the recorded result and the message, each once."""
+    talk = world.talk()
+    text = "Plum, please."
+    call = ToolCall(id="toolu_1", name="look")
+    committed = (
+        ModelStep(call_id="c", engine=engine, model="m", text="Plum", tool_calls=(call,)),
+        ToolStep(tool_call_id="toolu_1", name="look", output="look is fine"),
+    )
+    turn = Turn(steps=committed, steers=["And memory?"])
+    mark = len(world.fake.seen)
+    await turn.play(world.engine(engine), talk.request(turn, text, engine=engine))
+    (seen,) = world.fake.seen[mark:]
+    assert heard(seen.body) == [
+        ("user", text),
+        ("assistant", "Plum"),
+        ("assistant", "look {}"),
+        ("user", "look is fine"),
+        ("user", "And memory?"),
+    ]
+    assert [type(step) for step in turn.log] == [ModelStep, ToolStep, SteerStep, ModelStep]
