@@ -9,6 +9,7 @@ same engine, the same person and the last turn.
 from __future__ import annotations
 
 import base64
+import re
 import tempfile
 from collections.abc import AsyncIterator, Iterator, Sequence
 from contextlib import asynccontextmanager, suppress
@@ -53,6 +54,10 @@ AGENTS_ALSO_CLI = ALSO_CLI[1:]
 MOST = PoolLimits(most=2)
 """Processes that may live: each holds 200 MB, and the tests run beside others."""
 
+_JOINED = re.compile(
+    r"The user sent a new message while you were working:\n(.*)\n\nThis is how Claude Code"
+)
+"""How the CLI (2.1.330) tells the model of a message that joined the running turn."""
 Piece = tuple[str, str]
 """Who said it, and what: the unit in which conversations are compared."""
 
@@ -199,10 +204,16 @@ class Talk:
         )
 
     async def ask(
-        self, text: str, *, engine: str, meter: RecordingMeter | None = None, **changes: Any
+        self,
+        text: str,
+        *,
+        engine: str,
+        meter: RecordingMeter | None = None,
+        steers: Sequence[str] = (),
+        **changes: Any,
     ) -> Turn:
         """Run a turn to its end and keep it. One that fails is kept as such, and raises."""
-        turn = Turn(meter=meter or RecordingMeter())
+        turn = Turn(meter=meter or RecordingMeter(), steers=list(steers))
         request = self.request(turn, text, engine=engine, **changes)
         mark = len(self.world.fake.seen)
         try:
@@ -275,8 +286,12 @@ def heard(body: dict[str, Any]) -> list[Piece]:
     """What a request tells the model of the conversation, in order."""
     pieces: list[Piece] = []
     for message in body["messages"]:
+        blocks = blocks_of(message)
         if message["role"] != "system":
-            pieces += [(message["role"], _piece(block)) for block in blocks_of(message)]
+            pieces += [(message["role"], _piece(block)) for block in blocks]
+        else:
+            joined = [_JOINED.match(block["text"]) for block in blocks]
+            pieces += [("user", found[1]) for found in joined if found]
     return pieces
 
 

@@ -348,3 +348,17 @@ async def test_a_message_that_joined_before_a_crash_is_asked_once(
         ("user", "And memory?"),
     ]
     assert [type(step) for step in turn.log] == [ModelStep, ToolStep, SteerStep, ModelStep]
+
+
+@any_model
+async def test_a_message_that_joined_is_heard_once(world: World, engine: str) -> None:
+    """Beside the results, in the running turn, in the next one and after a restart."""
+    talk = world.talk()
+    await talk.ask("Fig [[tool look {}]]", engine=engine, steers=["And memory?"])
+    assert len(talk.seen) == 2
+    remembers(talk)
+    await talk.ask("And then?", engine=engine)
+    remembers(talk)
+    await world.restart(engine)
+    await talk.ask("And after that?", engine=engine)
+    remembers(talk)
