@@ -227,7 +227,7 @@ class Gateway:
         bearer = request.headers.get("authorization", "").removeprefix("Bearer ")
         shown = request.headers.get("x-api-key") or bearer
         route = self._routes.get(shown.removeprefix(_PREFIX).partition("-")[0])
-        if route is None or not hmac.compare_digest(shown.encode(), route.secret.encode()):
+        if route is None or not hmac.compare_digest(shown.encode(errors="surrogateescape"), route.secret.encode()):
             return None
         return route
 

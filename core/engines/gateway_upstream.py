@@ -6,6 +6,7 @@ Imported when the gateway starts, because aiohttp is not needed by ``it0`` at re
 from __future__ import annotations
 
 import asyncio
+import io
 import json
 from collections.abc import AsyncGenerator
 from contextlib import asynccontextmanager
@@ -125,7 +126,7 @@ class Upstream:
             async with asyncio.timeout(patience_s):
                 return await self._session.post(
                     self._base + sent.path,
-                    data=sent.body,
+                    data=io.BytesIO(sent.body),  # aiohttp warns of large bytes
                     headers={**sent.headers, "x-api-key": sent.api_key},
                     allow_redirects=False,
                     proxy=self._proxy,

@@ -36,6 +36,9 @@ class Patience:
     """All engines together: less than the 10 s after which a person expects an answer."""
     share_s: float = 2.5
     """What each later engine is left of it."""
+    start_s: float = 25
+    """Until an engine asks the provider at all: ten processes that start at once on a small
+    machine take as long, and say nothing about the provider."""
 
 
 class NoSign(Exception):
@@ -65,7 +68,10 @@ class Watch:
         self._scope: asyncio.Timeout | None = None
         self.problem: Sentence | None = None
         """What the engine itself said to be wrong, if it announced a retry."""
-        self.trouble()
+        if silence.began is None and limited:
+            self._deadline = _now() + silence.patience.start_s
+        else:
+            self.trouble()
 
     @property
     def overdue(self) -> bool:
@@ -82,7 +88,7 @@ class Watch:
 
     def trouble(self) -> None:
         """The engine says that a call failed, and tries again."""
-        if self._deadline is None:
+        if self._deadline is None or self._silence.began is None:
             self._set()
 
     def alive(self) -> None:
@@ -115,6 +121,8 @@ class Watch:
                     self._scope = None
         except TimeoutError:
             if events.empty():
+                if self._silence.began is None:  # it did not even start in time
+                    self._silence.began = _now() - self._silence.patience.start_s
                 raise NoSign from None
             return events.get_nowait()  # it came with the last tick
 

@@ -54,6 +54,11 @@ def main() -> int:
     parser.add_argument("--kills", type=int, default=25)
     parser.add_argument("--database", choices=("sqlite", "postgres", "both"), default="both")
     parser.add_argument("--seed", type=int, default=1)
+    parser.add_argument(
+        "--engine",
+        choices=("claude_api", "claude_agent_sdk", "claude_code_cli"),
+        default="claude_api",
+    )
     parser.add_argument("--short", action="store_true", help="80 turns, 5 kills")
     parser.add_argument("--logs", type=Path, help="keep logs and SQLite database in this directory")
     given = parser.parse_args()
@@ -70,6 +75,7 @@ def main() -> int:
                     conversations=given.conversations,
                     kills=given.kills,
                     seed=given.seed,
+                    engine=given.engine,
                     keep=given.logs,
                 )
             )

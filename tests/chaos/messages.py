@@ -30,28 +30,32 @@ class Chat:
     messages: tuple[Planned, ...]
 
 
-def plan(turns: int, conversations: int, rng: random.Random) -> tuple[Chat, ...]:
-    """Spread the turns evenly over the conversations, and those over the tenants."""
+def plan(turns: int, conversations: int, rng: random.Random, prefix: str = "") -> tuple[Chat, ...]:
+    """Spread the turns evenly over the conversations, and those over the tenants.
+
+    ``prefix`` goes before the names of tools, as the engine's model knows them.
+    """
     return tuple(
         Chat(
             name=f"c{index}",
             tenant=index % TENANTS,
             platform=("finding", "blind")[index % 2],
             messages=tuple(
-                _message(f"c{index}", number, rng) for number in range(index, turns, conversations)
+                _message(f"c{index}", number, rng, prefix)
+                for number in range(index, turns, conversations)
             ),
         )
         for index in range(conversations)
     )
 
 
-def _message(conversation: str, number: int, rng: random.Random) -> Planned:
+def _message(conversation: str, number: int, rng: random.Random, prefix: str) -> Planned:
     event = f"chaos:{conversation}:{number}"
     kind = rng.choices(["plain", "long", "tool", "steps"], weights=[4, 2, 2, 2])[0]
     pause, chunk = rng.randint(0, 400), rng.randint(1, 8)
     say = f"[[delay {pause}]][[chunk {chunk}]]"
-    bump = f'[[tool bump {{"key": "{event}/%d"}}]]'
-    peek = f'[[tool peek {{"key": "{event}"}}]]'
+    bump = f'[[tool {prefix}bump {{"key": "{event}/%d"}}]]'
+    peek = f'[[tool {prefix}peek {{"key": "{event}"}}]]'
     match kind:
         case "plain":
             text = f"{say}[[text {rng.randint(5, 60)}]] {event}"

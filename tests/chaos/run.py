@@ -13,6 +13,7 @@ from pathlib import Path
 
 import aiohttp
 
+from core.engines.agent_tools import PREFIX
 from tests.chaos.checks import Evidence, Verdict, judge
 from tests.chaos.clients import Clients
 from tests.chaos.killer import Killer, blows
@@ -34,6 +35,7 @@ class Options:
     conversations: int
     kills: int
     seed: int
+    engine: str = "claude_api"
     keep: Path | None = None
     """Where the data directory stays after the run; it is removed when this is None."""
 
@@ -66,6 +68,8 @@ async def run(options: Options) -> Outcome:
             with upstream:
                 async with open_site(options.database, Path(directory), platform.url) as site:
                     site.environ["ANTHROPIC_BASE_URL"] = upstream_url
+                    site.environ["IT0_ENGINE"] = options.engine
+                    site.environ["IT0_AGENT_DIR"] = str(Path(directory) / "agents")
                     clients, killer = await _rage(options, site, platform, rng)
                     upstream.terminate()
                     requests = int(upstream.wait_for(r"^requests (\d+)$")[1])
@@ -96,7 +100,13 @@ async def run(options: Options) -> Outcome:
 def _directory(options: Options) -> AbstractContextManager[str]:
     if options.keep is not None:
         return nullcontext(str(options.keep))
-    return tempfile.TemporaryDirectory(prefix="it0-chaos-")
+    made = tempfile.TemporaryDirectory(prefix="it0-chaos-")
+    Path(made.name).chmod(0o711)  # as root, the processes of the engines are another user's
+    return made
+
+
+def _prefix(engine: str) -> str:
+    return "" if engine == "claude_api" else PREFIX
 
 
 async def _outages(platform: FakePlatform, rng: random.Random) -> None:
@@ -118,7 +128,7 @@ async def _rage(
         slots=slots, plan=deque(blows(options.kills, freeze=not alone, rng=rng)), rng=rng
     )
     clients = Clients(
-        chats=plan(options.turns, options.conversations, rng),
+        chats=plan(options.turns, options.conversations, rng, _prefix(options.engine)),
         users=site.users,
         urls=[slot.url for slot in slots],
         progress=killer.progress,

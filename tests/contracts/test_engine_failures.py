@@ -50,7 +50,7 @@ FINAL = {
     "status 529 retry-after=60": "overloaded",
 }
 """Failures that no other try helps."""
-FAST = {"status 429", "status 401", "status 400", "hang", "drop 2", "overload 2", "eof 2"}
+FAST = {"status 429", "status 401", "drop 2", "overload 2"}
 """What the Agent SDK shows in the fast suite; the rest is in the slow one, as is all of the CLI."""
 
 

@@ -8,6 +8,7 @@ import shutil
 import signal
 import uuid
 from collections.abc import AsyncIterator, Iterator
+from contextlib import suppress
 from itertools import permutations
 from typing import Any
 
@@ -126,6 +127,7 @@ async def test_a_damaged_session_is_rebuilt(world: World, engine: str, left: str
     remembers(talk)
 
 
+@pytest.mark.slow
 @any_agent
 async def test_a_damaged_installation_is_made_again(world: World, engine: str) -> None:
     """The launcher and every home may be erased while nothing runs."""
@@ -156,6 +158,7 @@ async def test_another_engine_goes_on(world: World, before: str, after: str) -> 
     remembers(talk)
 
 
+@pytest.mark.slow
 @any_agent
 async def test_a_process_does_not_miss_what_another_engine_answered(
     world: World, engine: str
@@ -280,9 +283,12 @@ class Tenants:
         assert self.word not in json.dumps([request.body for request in seen])
         assert self.word not in turn.shown
         place = self.world.root / self.second.tenant_id / self.second.conversation_id
-        files = [path for path in place.rglob("*") if path.is_file()]
-        assert files or self.engine == API
-        assert not [path for path in files if self.word.encode() in path.read_bytes()]
+        found: list[bytes] = []
+        for path in place.rglob("*"):
+            with suppress(OSError):  # directories, and what a living process erases meanwhile
+                found.append(path.read_bytes())
+        assert found or self.engine == API
+        assert not [content for content in found if self.word.encode() in content]
 
 
 @every_model
@@ -313,8 +319,9 @@ async def test_a_token_of_another_conversation_is_of_no_use(world: World, engine
     await tenants.ask(session=tenants.first.session.native)
 
 
+@pytest.mark.slow
 @any_agent
-@pytest.mark.parametrize("token", ["../x", *map(slow, ("", "no token", str(uuid.UUID(int=0))))])
+@pytest.mark.parametrize("token", ["", "../x", "no token", str(uuid.UUID(int=0))])
 async def test_a_token_that_is_none_is_overlooked(world: World, engine: str, token: str) -> None:
     """A damaged row in the database costs the optimisation, never the answer."""
     talk = world.talk()
@@ -324,7 +331,7 @@ async def test_a_token_that_is_none_is_overlooked(world: World, engine: str, tok
     remembers(talk)
 
 
-@every_model
+@any_model
 async def test_a_message_that_joined_before_a_crash_is_asked_once(
     world: World, engine: str
 ) -> None:

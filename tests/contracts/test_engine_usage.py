@@ -193,6 +193,7 @@ async def test_a_cancelled_turn_is_metered_and_ends(world: World, engine: str) -
     assert len(running.turn.meter.reserved) == 2
 
 
+@pytest.mark.slow
 @any_model
 async def test_a_turn_cancelled_before_the_first_byte_ends(world: World, engine: str) -> None:
     """The request is given up; what it may have cost stays as it was reserved."""
@@ -258,6 +259,7 @@ async def test_a_killed_process_is_metered_as_far_as_it_came(world: World, engin
     is_exact(turn, talk.seen)
 
 
+@pytest.mark.slow
 @any_agent
 async def test_a_process_killed_in_a_tool_is_found_out(world: World, engine: str) -> None:
     """Its finished call keeps its figures; no call is made for a result that nobody awaits."""
@@ -317,6 +319,7 @@ async def test_a_granted_limit_reaches_the_provider(world: World, engine: str) -
     is_exact(turn, talk.seen)
 
 
+@pytest.mark.slow
 @any_model
 async def test_conversations_side_by_side_are_metered_apart(world: World, engine: str) -> None:
     """Each turn's meter has its own calls only, whatever the others do."""

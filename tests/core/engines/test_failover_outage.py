@@ -23,7 +23,7 @@ from tests.core.engines.test_failover import Chain, down, first, offline
 from tests.fakes.anthropic import SECRET_WORD, FakeAnthropic
 from tests.fakes.scripted_engine import Fail, Say, ScriptedEngine, Tell, Until
 
-HURRIED = Patience(engine_s=0.25, turn_s=0.4, share_s=0.15)
+HURRIED = Patience(engine_s=0.25, turn_s=0.4, share_s=0.15, start_s=0.25)
 LOOK = ToolCall(id="t1", name="look")
 SILENT = (
     "The engine first got no answer from Anthropic in time; the offline engine (offline) answers."
