@@ -62,7 +62,8 @@ HELP: Mapping[str, str] = {
         "list the routines that I know; `/skills on NAME`, `/skills off NAME`: switch one (admins)"
     ),
     "engine": sentence(
-        "show what answers; `/engine NAME` or `/engine model MODEL`: change it for the team (admins)"
+        "show what answers; `/engine NAME` or `/engine model MODEL`: change it for the "
+        "team (admins)"
     ),
     "whoami": sentence("show who you are to me, and what you may do"),
     "language": sentence("`/language en` or `/language zh`: choose the language of my words"),

@@ -167,8 +167,10 @@ def test_all_problems_are_reported_at_once() -> None:
         IT0_HTTP_PORT="80a0", IT0_LOG_FORMAT="xml", IT0_TURN_SLOTS="1001", IT0_ENGINE="gpt"
     )
     assert sorted(found) == [
-        "IT0_ENGINE is 'gpt', which cannot be used. Accepted: claude_api, claude_agent_sdk,"
-        " claude_code_cli or runbook.",
+        (
+            "IT0_ENGINE is 'gpt', which cannot be used. Accepted: claude_api, claude_agent_sdk,"
+            " claude_code_cli or runbook."
+        ),
         "IT0_HTTP_PORT is '80a0', which cannot be used. Accepted: a whole number from 0 to 65535.",
         "IT0_LOG_FORMAT is 'xml', which cannot be used. Accepted: auto, console or json.",
         "IT0_TURN_SLOTS is '1001', which cannot be used. Accepted: a whole number from 1 to 1000.",

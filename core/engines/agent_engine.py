@@ -22,7 +22,7 @@ import structlog
 
 from core.agent_config import Billing
 from core.engines.agent_calls import ModelCalls, ReportedCalls, RoutedCalls
-from core.engines.agent_history import NOTE, asked, told, write_session
+from core.engines.agent_history import NOTE, asked, holds_last_answer, told, write_session
 from core.engines.agent_pool import AgentPool, PoolLimits
 from core.engines.agent_said import Ended
 from core.engines.agent_tools import ToolDesk
@@ -256,7 +256,8 @@ class AgentEngine:
             path = home.transcript(session.token)
         except ValueError:  # not the id of a session: the row is damaged
             return ""
-        return session.token if await asyncio.to_thread(path.is_file) else ""
+        held = await asyncio.to_thread(holds_last_answer, path, request)
+        return session.token if held else ""
 
     async def _prepare(self) -> None:
         """Once: the directories, the launcher, and a look whether the CLI starts."""

@@ -9,6 +9,7 @@ resumed. The lines hold what CLI 2.1.330 needs to resume; it ignores what is mis
 from __future__ import annotations
 
 import json
+import os
 import uuid
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
@@ -19,6 +20,8 @@ from core.engines.agent_tools import PREFIX
 from core.engines.claude_messages import Transcript
 from core.engines.cli_home import Home
 from core.engines.engine import EngineRequest
+from core.messages import clean_text
+from core.steps import ModelStep
 
 Block = dict[str, Any]
 
@@ -113,3 +116,39 @@ def _renamed(block: Block) -> Block:
     if block["type"] != "tool_use":
         return block
     return {**block, "name": f"{PREFIX}{block['name']}"}
+
+
+_TAIL_BYTES = 512 * 1024
+_TAIL_CHARS = 200
+
+
+def holds_last_answer(path: Path, request: EngineRequest) -> bool:
+    """Whether a session file reaches to the last answer of the history. Blocking.
+
+    The CLI does not force its file to the disk: after a power loss it may end earlier than
+    what is committed, and a conversation resumed from it would have forgotten the end.
+    """
+    steps = request.history[-1].steps if request.history else ()
+    texts = [step.text.strip() for step in steps if isinstance(step, ModelStep)]
+    wanted = next((text for text in reversed(texts) if text), "")[-_TAIL_CHARS:]
+    try:
+        # The directory is the child's: what stands there need not be a file.
+        descriptor = os.open(path, os.O_RDONLY | os.O_NOFOLLOW | os.O_NONBLOCK)
+        with os.fdopen(descriptor, "rb") as file:
+            file.seek(max(0, os.fstat(descriptor).st_size - _TAIL_BYTES))
+            lines = file.read(_TAIL_BYTES).splitlines()
+    except OSError:
+        return False
+    return not wanted or any(wanted in _answer_in(line) for line in reversed(lines))
+
+
+def _answer_in(line: bytes) -> str:
+    """The text of an assistant's line; empty for any other, and for half a line."""
+    if b'"assistant"' not in line:
+        return ""
+    try:
+        entry = json.loads(line)
+        blocks = entry["message"]["content"]
+        return "".join(clean_text(b.get("text", "")) for b in blocks if b["type"] == "text")
+    except (ValueError, KeyError, TypeError, AttributeError):
+        return ""

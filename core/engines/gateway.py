@@ -227,9 +227,10 @@ class Gateway:
         bearer = request.headers.get("authorization", "").removeprefix("Bearer ")
         shown = request.headers.get("x-api-key") or bearer
         route = self._routes.get(shown.removeprefix(_PREFIX).partition("-")[0])
-        if route is None or not hmac.compare_digest(shown.encode(errors="surrogateescape"), route.secret.encode()):
+        if route is None:
             return None
-        return route
+        given = shown.encode(errors="surrogateescape")
+        return route if hmac.compare_digest(given, route.secret.encode()) else None
 
 
 async def _hello(_request: web.Request) -> web.Response:

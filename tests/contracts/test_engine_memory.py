@@ -127,6 +127,23 @@ async def test_a_damaged_session_is_rebuilt(world: World, engine: str, left: str
     remembers(talk)
 
 
+@any_agent
+async def test_a_session_that_ends_too_early_is_rebuilt(world: World, engine: str) -> None:
+    """After a power loss the CLI's file may lack the newest turn: it is not believed."""
+    talk = world.talk()
+    await talk.ask("One", engine=engine)
+    assert talk.session is not None
+    path = talk.home.transcript(talk.session.native.token)
+    whole = path.read_bytes()
+    await talk.ask("Two", engine=engine)
+    assert talk.session is not None
+    path = talk.home.transcript(talk.session.native.token)
+    await world.restart(engine)
+    path.write_bytes(whole)
+    await talk.ask("Three", engine=engine)
+    assert heard(talk.seen[-1].body) == talk.should_hear()
+
+
 @pytest.mark.slow
 @any_agent
 async def test_a_damaged_installation_is_made_again(world: World, engine: str) -> None:

@@ -192,7 +192,7 @@ async def test_a_silent_engine_is_given_up_and_closed_in_its_own_task() -> None:
         finally:
             tasks.append(asyncio.current_task())
 
-    watch = Watch(Silence(Patience(engine_s=0.05, turn_s=9)), later=0, limited=True)
+    watch = Watch(Silence(Patience(engine_s=0.05, turn_s=9, start_s=0.05)), later=0, limited=True)
     async with Running(engine()) as running:
         with pytest.raises(NoSign):
             await running.next(watch)
@@ -228,7 +228,7 @@ async def test_what_fails_while_an_engine_is_closed_is_raised() -> None:
         finally:
             raise Fenced("Somebody else has it.")
 
-    watch = Watch(Silence(Patience(engine_s=0.05, turn_s=9)), later=0, limited=True)
+    watch = Watch(Silence(Patience(engine_s=0.05, turn_s=9, start_s=0.05)), later=0, limited=True)
     with pytest.raises(Fenced):
         async with Running(engine()) as running:
             await running.next(watch)
