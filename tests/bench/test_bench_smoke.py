@@ -32,6 +32,14 @@ TINY = {
             "calls into running penalties",
         ),
     ),
+    "engine_overhead": (
+        "--rounds=1 --turns=1 --words=6 --first-byte-ms 30 --processes 1 --rest-s=0.1",
+        ("warm: message to first text, median", "its children", "Meter.reserve itself"),
+    ),
+    "gateway": (
+        "--clients 1 --rounds=1 --requests=4 --words=4",
+        ("to first visible text, median", "Meter.reserve itself"),
+    ),
     "soak": ("--turns=80 --blocks=5", ("80 turns in one process", "slope after the warm-up")),
 }
 
