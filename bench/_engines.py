@@ -41,7 +41,7 @@ class Stage:
         done: list[dict[str, Any]] = []
         for number in range(question["turns"]):
             tag = f"{question['tag']}-{number}"
-            before, below = time.process_time(), _processes.cpu_s()
+            below, before = _processes.cpu_s(), time.process_time()
             timing = await self._turn(tag, question)
             await self._settled(question["engine"])
             cpu_s, below_s = time.process_time() - before, _processes.cpu_s() - below
