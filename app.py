@@ -31,7 +31,6 @@ from core.clock import SystemClock
 from core.commands import make_commands
 from core.conversations import Conversations
 from core.delivery import Deliverer
-from core.engines.cli_home import Homes
 from core.engines.engine import Engine
 from core.inbox import Inbox
 from core.intake import FileSource, Intake, NoTranscriber, Transcriber
@@ -136,7 +135,7 @@ async def open_core(
         await core.scheduler.begin()
         loops = [
             asyncio.create_task(core.scheduler.run()),
-            asyncio.create_task(_keep_house(storage.operations, core.team.homes)),
+            asyncio.create_task(_keep_house(storage.operations, core.team)),
         ]
         if not storage.db.exclusive:
             loops.append(asyncio.create_task(_listen(storage.db, core.scheduler)))
@@ -208,12 +207,12 @@ async def _build(
     )
 
 
-async def _keep_house(operations: SqlOperations, homes: Homes) -> None:
+async def _keep_house(operations: SqlOperations, team: Team) -> None:
     while True:
         await asyncio.sleep(HOUSEKEEPING_S)
         try:
             forgotten = await operations.housekeep()
-            await sweep_homes(operations, homes)
+            await sweep_homes(operations, team)
         except Exception:  # noqa: BLE001  # a background loop must outlive every bug
             telemetry.LOOP_ERRORS.labels("housekeeping").inc()
             _log.exception("housekeeping.failed")
@@ -221,10 +220,14 @@ async def _keep_house(operations: SqlOperations, homes: Homes) -> None:
             _log.info("housekeeping.done", batches=forgotten)
 
 
-async def sweep_homes(operations: SqlOperations, homes: Homes) -> int:
+async def sweep_homes(operations: SqlOperations, team: Team) -> int:
     """Erase what Claude Code keeps of deleted conversations, and of those long unused."""
+    homes = team.homes
     held = await asyncio.to_thread(homes.held)
     gone = await operations.deleted_among([conversation for _, conversation in held])
+    for conversation in gone:
+        await team.pool.forget(conversation)
+    await team.pool.ended()
     return await asyncio.to_thread(
         homes.sweep, lambda _tenant, conversation: conversation not in gone, HOMES_IDLE_S
     )

@@ -12,7 +12,8 @@ from core.agent_rules import AgentRules, KnownModels
 from core.clock import SystemClock
 from core.commands import CommandPorts, ServerNames
 from core.engine_choice import Engines
-from core.engines.agent_pool import PoolLimits
+from core.engines.agent_pool import AgentPool, PoolLimits
+from core.engines.agent_process import Member
 from core.engines.breaker import BreakerConfig, Breakers
 from core.engines.claude_agent_sdk import claude_agent_sdk
 from core.engines.claude_api import ClaudeApiConfig, ClaudeApiEngine
@@ -48,6 +49,7 @@ def make_engines(
     inventory: Inventory,
     added: Mapping[str, Engine],
     homes: Homes,
+    pool: AgentPool[Member],
     stack: AsyncExitStack,
 ) -> Engines:
     """Every engine, those that were added, and the default.
@@ -60,7 +62,7 @@ def make_engines(
     runbook = RunbookEngine(skills=skills, inventory=inventory, why=why)
     engines: dict[str, Engine] = {
         "claude_api": _claude(settings, stack),
-        **_agents(settings, homes, stack),
+        **_agents(settings, homes, pool, stack),
         "runbook": runbook,
     }
     keyless = set() if key is not None else {"claude_api"}
@@ -105,7 +107,9 @@ def _claude(settings: Settings, stack: AsyncExitStack) -> Engine:
     return engine
 
 
-def _agents(settings: Settings, homes: Homes, stack: AsyncExitStack) -> dict[str, Engine]:
+def _agents(
+    settings: Settings, homes: Homes, pool: AgentPool[Member], stack: AsyncExitStack
+) -> dict[str, Engine]:
     """The engines on Claude Code: their processes, and the gateway between them and the key."""
     agents = settings.agents
     gateway = Gateway(
@@ -116,10 +120,9 @@ def _agents(settings: Settings, homes: Homes, stack: AsyncExitStack) -> dict[str
             stall_timeout_s=settings.tuning.model_timeout_s,
         )
     )
-    limits = PoolLimits(most=agents.processes, idle_s=agents.idle_s)
     made = (
-        claude_agent_sdk(homes, gateway, limits=limits, login=agents.login),
-        claude_code_cli(homes, gateway, limits=limits, login=agents.login),
+        claude_agent_sdk(homes, gateway, pool=pool, login=agents.login),
+        claude_code_cli(homes, gateway, pool=pool, login=agents.login),
     )
     stack.push_async_callback(gateway.aclose)
     for engine in made:
@@ -163,6 +166,8 @@ class Team:
 
     homes: Homes
     """Where the processes of Claude Code live."""
+    pool: AgentPool[Member]
+    """Those processes."""
     installed: SkillLibrary
     """The skills that every team begins with."""
     skills: SqlSkills
@@ -186,9 +191,13 @@ def make_team(
     all_tools[READ_SKILL] = skill_tool(skills)
     agents = settings.agents
     homes = Homes(HomesConfig(root=agents.directory, uid=agents.uid))
-    engines = make_engines(settings, skills, storage.people, added.engines, homes, stack)
+    pool: AgentPool[Member] = AgentPool(
+        PoolLimits(most=agents.processes, idle_s=agents.idle_s), "claude_code"
+    )
+    engines = make_engines(settings, skills, storage.people, added.engines, homes, pool, stack)
     return Team(
         homes=homes,
+        pool=pool,
         installed=installed,
         skills=skills,
         agents=SqlAgentConfigs(

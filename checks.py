@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import os
 import ssl
 from datetime import UTC, date, datetime
@@ -12,7 +13,8 @@ import aiohttp
 from bots.console_terminal import safe_text
 from core import models
 from core.clock import SystemClock
-from core.errors import It0Error
+from core.engines.cli_home import Homes, HomesConfig
+from core.errors import EngineFailure, It0Error
 from platforms import check_platforms
 from reach import installation_keys
 from settings import Settings
@@ -42,7 +44,7 @@ def engine_line(engine: str, settings: Settings) -> str:
 def missing_lines(settings: Settings) -> list[str]:
     """What is not configured, and how to get it."""
     lines: list[str] = []
-    if settings.anthropic.api_key is None:
+    if settings.anthropic.api_key is None and settings.agents.login is None:
         lines.append("  Claude    put ANTHROPIC_API_KEY=... into .env and restart")
     if settings.telegram.token is None:
         lines.append(
@@ -70,6 +72,9 @@ async def check(settings: Settings, out: TextIO) -> int:
     provider = "" if settings.anthropic.api_key is None else await _provider_problem(settings)
     if settings.anthropic.api_key is not None:
         print(f"Provider {provider or 'reachable; the key is only tried by a question'}", file=out)
+    processes = await asyncio.to_thread(_processes_problem, settings)
+    if processes is not None:
+        print(f"Claude Code  {processes or 'starts'}", file=out)
     platforms = await check_platforms(settings)
     for name, _works, said in platforms:
         print(f"{name:8} {said}", file=out)
@@ -80,7 +85,19 @@ async def check(settings: Settings, out: TextIO) -> int:
         print(f"WARNING {safe_text(warning)}", file=out)
     for line in missing_lines(settings):
         print(f"Missing{line.removeprefix(' ')}", file=out)
-    return 0 if usable and not provider and all(works for _, works, _ in platforms) else 1
+    return 0 if usable and not (provider or processes) and all(works for _, works, _ in platforms) else 1
+
+
+def _processes_problem(settings: Settings) -> str | None:
+    """Whether Claude Code starts where it is to live; None when no model is configured."""
+    agents = settings.agents
+    if settings.anthropic.api_key is None and agents.login is None:
+        return None
+    try:
+        Homes(HomesConfig(root=agents.directory, uid=agents.uid)).prepare()
+    except EngineFailure as failure:
+        return str(failure.sentence)
+    return ""
 
 
 def model_warnings(model: str, use: ModelUse, today: date) -> list[str]:

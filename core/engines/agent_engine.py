@@ -12,108 +12,40 @@ import asyncio
 import hashlib
 import json
 import uuid
-from collections.abc import AsyncGenerator, Awaitable, Callable, Sequence
-from contextlib import aclosing, suppress
-from dataclasses import dataclass, field, replace
-from pathlib import Path
-from typing import Any, Protocol
+from collections.abc import AsyncGenerator, Callable, Sequence
+from contextlib import aclosing
+from dataclasses import dataclass, replace
+from typing import Any, TypeVar
 
 import structlog
 
 from core.agent_config import Billing
 from core.engines.agent_calls import ModelCalls, ReportedCalls, RoutedCalls
 from core.engines.agent_history import NOTE, asked, holds_last_answer, told, write_session
-from core.engines.agent_pool import AgentPool, PoolLimits
-from core.engines.agent_said import Ended
+from core.engines.agent_pool import AgentPool
+from core.engines.agent_process import AgentSettings, Member, Start
 from core.engines.agent_tools import ToolDesk
-from core.engines.agent_turn import AgentTurn, Child
+from core.engines.agent_turn import AgentTurn
 from core.engines.claude_endings import ending_of
-from core.engines.claude_faults import CRASHED, NO_LOGIN, UNUSABLE
+from core.engines.claude_faults import CRASHED, NO_LOGIN, SESSION_FULL, UNUSABLE
 from core.engines.cli_home import Home, Homes
 from core.engines.engine import EngineRequest
 from core.engines.gateway import Gateway, Route, RouteTurn
 from core.engines.toolcalls import run_tools, unanswered
 from core.errors import EngineFailure
 from core.events import TurnEvent
-from core.steps import SteerStep
+from core.steps import ModelStep, SteerStep, Step
 
 Block = dict[str, Any]
+T = TypeVar("T")
 _log = structlog.get_logger()
-SETTLE_S = 2.0
-"""How long an interrupted process may take to come to rest."""
-
-
-class Process(Child, Protocol):
-    """A running Claude Code with one session."""
-
-    @property
-    def alive(self) -> bool:
-        """Whether it still runs."""
-
-    async def interrupt(self) -> None:
-        """Ask it to stop answering; it says ``Ended`` when it has."""
-
-    async def close(self) -> None:
-        """End it, at once, with everything it started. Never raises."""
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Start:
-    """What a new process is started with."""
-
-    home: Home
-    environment: dict[str, str] = field(repr=False)
-    session_id: str
-    resume: bool
-    """The session exists on disk; else it begins under this id."""
-    model: str
-    system: str
-    desk: ToolDesk
-
-
-Launch = Callable[[Start], Awaitable[Process]]
-"""Starts a process and waits until it can be asked. Raises OSError or ``EngineFailure``."""
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class AgentSettings:
-    """How an engine on Claude Code runs its processes."""
-
-    name: str
-    launch: Launch
-    keeps: bool
-    """Whether a process waits for the conversation's next message."""
-    limits: PoolLimits = field(default_factory=PoolLimits)
-    login: str | None = field(default=None, repr=False)
-    """The operator's own login (an OAuth token), for ``Billing.SUBSCRIPTION``."""
-
-
-@dataclass(slots=True, kw_only=True)
-class _Member:
-    """A process with what belongs to it."""
-
-    process: Process
-    desk: ToolDesk
-    route: Route | None
-    place: Path
-    """Where it keeps files; nobody outside needs to know."""
-
-    @property
-    def alive(self) -> bool:
-        return self.process.alive
-
-    async def close(self) -> None:
-        if self.route is not None:
-            await self.route.end()
-            self.route.close()
-        await self.process.close()
 
 
 @dataclass(slots=True, kw_only=True)
 class _Ready:
     """A process that can be asked, and what to ask."""
 
-    member: _Member
+    member: Member
     prompt: Sequence[Block]
     fingerprint: str
     waited: bool = False
@@ -125,13 +57,19 @@ class AgentEngine:
 
     has_model = True
 
-    def __init__(self, settings: AgentSettings, homes: Homes, gateway: Gateway) -> None:
-        """Nothing is started before the first turn."""
+    def __init__(
+        self,
+        settings: AgentSettings,
+        homes: Homes,
+        gateway: Gateway,
+        pool: AgentPool[Member] | None = None,
+    ) -> None:
+        """Nothing is started before the first turn. Engines may share a pool, and its cap."""
         self.name = settings.name
         self._settings = settings
         self._homes = homes
         self._gateway = gateway
-        self._pool: AgentPool[_Member] = AgentPool(settings.limits, settings.name)
+        self._pool = pool or AgentPool(settings.limits, settings.name)
         self._preparing = asyncio.Lock()
         self._prepared = False
 
@@ -142,6 +80,10 @@ class AgentEngine:
     async def forget(self, conversation_id: str) -> None:
         """End the process that waits for this conversation."""
         await self._pool.forget(conversation_id)
+
+    async def ended(self) -> None:
+        """Wait until every process that is to end has ended."""
+        await self._pool.ended()
 
     @property
     def live(self) -> int:
@@ -161,58 +103,56 @@ class AgentEngine:
                 return
             steps += [SteerStep(text=text) for text in await request.steering.take()]
             request = replace(request, steps=tuple(steps))
-        ready = await self._ready(request)
-        begun = False
-        try:
-            async with aclosing(self._play(request, ready)) as events:
-                async for event in events:
-                    begun = True
-                    yield event
-        except EngineFailure as failure:
-            if begun or not ready.waited or failure.reason != CRASHED.reason:
-                raise
-        else:
-            return
-        # It had died while it waited, which nobody sees before it is asked.
-        async with aclosing(self._play(request, await self._ready(request))) as events:
-            async for event in events:
-                yield event
+        for again in (True, False):
+            turn: AgentTurn | None = None
+            ready = await self._ready(request)
+            turn = self._turn(request, ready)
+            try:
+                async with aclosing(self._play(request, ready, turn)) as events:
+                    async for event in events:
+                        yield event
+            except EngineFailure as failure:
+                if not again or not _curable(failure, ready, turn):
+                    raise
+                # Its steps are the truth: another process goes on from them.
+                request = replace(request, steps=turn.steps, session=None)
+            else:
+                return
 
-    async def _play(self, request: EngineRequest, ready: _Ready) -> AsyncGenerator[TurnEvent, None]:
-        """Have this process answer the turn, and put it back."""
-        turn = AgentTurn(
+    def _turn(self, request: EngineRequest, ready: _Ready) -> AgentTurn:
+        member = ready.member
+        return AgentTurn(
             request=request,
-            child=ready.member.process,
-            desk=ready.member.desk,
-            calls=self._calls(request, ready.member.route),
+            child=member.process,
+            desk=member.desk,
+            calls=self._calls(request, member.route),
             engine=self.name,
+            halt=member.halt,
+            working=member.working,
         )
-        cut = True
+
+    async def _play(
+        self, request: EngineRequest, ready: _Ready, turn: AgentTurn
+    ) -> AsyncGenerator[TurnEvent, None]:
+        """Have this process answer the turn, and put it back."""
         try:
             self._begin(request, ready.member, turn)
             async with aclosing(turn.run(ready.prompt)) as events:
                 async for event in events:
                     yield event
-            cut = False
-        except EngineFailure:
-            cut = False
-            raise
         finally:
             # Not to be cut short: a process without an owner would go on spending.
-            await asyncio.shield(self._put_back(request, ready, settled=turn.settled, cut=cut))
+            await asyncio.shield(self._put_back(request, ready, turn))
 
     # -- a process for a turn -------------------------------------------------------------
 
     async def _ready(self, request: EngineRequest) -> _Ready:
-        fingerprint = _fingerprint(request)
+        fingerprint = _fingerprint(self.name, request)
         if not (request.steps or request.ephemeral) and request.attempt == 1:
-            member = await self._pool.reuse(
-                request.conversation_id, fingerprint, request.previous_turn_id
-            )
+            member = await self._pool.reuse(request.conversation_id, fingerprint, _mark_of(request))
             if member is not None:
-                return _Ready(
-                    member=member, prompt=asked(request), fingerprint=fingerprint, waited=True
-                )
+                blocks = await _aside(asked, request)
+                return _Ready(member=member, prompt=blocks, fingerprint=fingerprint, waited=True)
         elif not request.ephemeral:
             await self._pool.forget(request.conversation_id)
         await self._pool.room()
@@ -227,17 +167,19 @@ class AgentEngine:
             raise
         return _Ready(member=member, prompt=prompt, fingerprint=fingerprint)
 
-    async def _start(self, request: EngineRequest) -> tuple[_Member, Sequence[Block]]:
+    async def _start(self, request: EngineRequest) -> tuple[Member, Sequence[Block]]:
         await self._prepare()
         home = await asyncio.to_thread(self._homes.of, request.tenant_id, request.conversation_id)
         token = await self._native(request, home)
+        await asyncio.to_thread(home.tidy, token)
         if token:
             try:
-                return await self._launch(request, home, token, resume=True), asked(request)
+                member = await self._launch(request, home, token, resume=True)
+                return member, await _aside(asked, request)
             except EngineFailure:
                 _log.warning("agent.session_gone", engine=self.name)
         session_id = str(uuid.uuid4())
-        conversation = told(request)
+        conversation = await _aside(told, request)
         if conversation.past:
             await asyncio.to_thread(
                 write_session, home, session_id, conversation.past, request.model
@@ -263,12 +205,13 @@ class AgentEngine:
         """Once: the directories, the launcher, and a look whether the CLI starts."""
         async with self._preparing:
             if not self._prepared:
+                await asyncio.to_thread(self._settings.imports)
                 await asyncio.to_thread(self._homes.prepare)
                 self._prepared = True
 
     async def _launch(
         self, request: EngineRequest, home: Home, session_id: str, *, resume: bool
-    ) -> _Member:
+    ) -> Member:
         desk = ToolDesk(specs=request.tools.specs())
         route, environment = await self._way(request, home)
         start = Start(
@@ -286,7 +229,7 @@ class AgentEngine:
             if route is not None:
                 route.close()
             raise
-        return _Member(process=process, desk=desk, route=route, place=home.place)
+        return Member(process=process, desk=desk, route=route, place=home.place)
 
     async def _way(self, request: EngineRequest, home: Home) -> tuple[Route | None, dict[str, str]]:
         """How the process reaches the provider: behind the gateway, or with the login."""
@@ -310,7 +253,7 @@ class AgentEngine:
 
     # -- around the turn ------------------------------------------------------------------
 
-    def _begin(self, request: EngineRequest, member: _Member, turn: AgentTurn) -> None:
+    def _begin(self, request: EngineRequest, member: Member, turn: AgentTurn) -> None:
         if member.route is None:
             return
         member.route.begin(
@@ -337,41 +280,54 @@ class AgentEngine:
             max_output=request.max_output_tokens,
         )
 
-    async def _put_back(
-        self, request: EngineRequest, ready: _Ready, *, settled: bool, cut: bool
-    ) -> None:
-        """Let the process wait for the next message, or end it."""
+    async def _put_back(self, request: EngineRequest, ready: _Ready, turn: AgentTurn) -> None:
+        """Let the process wait for the next message, if it holds what was committed, or end it.
+
+        One whose turn was cut short holds something else (a call without its result, words
+        that nobody saw), and is never asked again.
+        """
         member = ready.member
-        rested = settled or (cut and await _rest(member.process))
         if member.route is not None:
             await member.route.end()
-        if not (rested and self._settings.keeps) or request.ephemeral:
+        if not (turn.settled and self._settings.keeps) or request.ephemeral:
             await self._pool.drop(member)
             return
         await self._pool.keep(
             request.conversation_id,
             member,
             fingerprint=ready.fingerprint,
-            turn_id=request.turn_id,
+            mark=_mark(request.turn_id, turn.steps),
         )
 
 
-async def _rest(process: Process) -> bool:
-    """Interrupt it; whether it came to rest in time, so that it can be asked again."""
-    if not process.alive:
-        return False
-    with suppress(TimeoutError, OSError, EngineFailure):
-        async with asyncio.timeout(SETTLE_S), aclosing(process.said()) as words:
-            await process.interrupt()
-            async for said in words:
-                if isinstance(said, Ended):
-                    return True
-    return False
+async def _aside(make: Callable[[EngineRequest], T], request: EngineRequest) -> T:
+    """Files are encoded and long histories built in a thread: it takes tens of milliseconds."""
+    return await asyncio.to_thread(make, request)
 
 
-def _fingerprint(request: EngineRequest) -> str:
+def _curable(failure: EngineFailure, ready: _Ready, turn: AgentTurn) -> bool:
+    """Whether a new process may do better: this one had died, or believes itself full."""
+    if failure.reason == SESSION_FULL.reason:
+        return True
+    return ready.waited and not turn.heard and failure.reason == CRASHED.reason
+
+
+def _mark(turn_id: str, steps: Sequence[Step]) -> str:
+    """What tells an answer from another attempt's at the same turn: its last model call."""
+    calls = [step.call_id for step in steps if isinstance(step, ModelStep)]
+    return f"{turn_id}/{calls[-1] if calls else ''}"
+
+
+def _mark_of(request: EngineRequest) -> str:
+    """What a process must hold to be asked: everything up to the newest answer."""
+    steps = request.history[-1].steps if request.history else ()
+    return _mark(request.previous_turn_id, steps)
+
+
+def _fingerprint(name: str, request: EngineRequest) -> str:
     """What a process was started with and cannot change: another of it needs another process."""
     made_of = [
+        name,
         request.tenant_id,
         request.user_id,
         request.model,

@@ -51,13 +51,17 @@ class PoolLimits:
 class _Idle(Generic[P]):
     process: P
     fingerprint: str
-    turn_id: str
+    mark: str
     since: float
 
 
 @dataclass(slots=True)
 class AgentPool(Generic[P]):
-    """The processes of one engine; all calls come from one event loop."""
+    """The processes of the engines that share it; all calls come from one event loop.
+
+    A process occupies a place from ``room`` or ``reuse`` on until it has really ended: one
+    that does not listen counts for as long as it lives.
+    """
 
     limits: PoolLimits
     engine: str
@@ -65,24 +69,28 @@ class AgentPool(Generic[P]):
     _idle: dict[str, _Idle[P]] = field(default_factory=dict)
     """By conversation, the one that waits longest first."""
     _busy: int = 0
-    _freed: asyncio.Condition = field(default_factory=asyncio.Condition)
+    _closing: set[asyncio.Task[None]] = field(default_factory=set)
+    _waiting: int = 0
+    _changed: asyncio.Event = field(default_factory=asyncio.Event)
+    """Set, and replaced, whenever a place may have become free."""
     _reaper: asyncio.Task[None] | None = None
     _closed: bool = False
 
-    async def reuse(self, conversation_id: str, fingerprint: str, turn_id: str) -> P | None:
-        """The conversation's own process, if it holds exactly its turns up to ``turn_id``.
+    async def reuse(self, conversation_id: str, fingerprint: str, mark: str) -> P | None:
+        """The conversation's own process, if it holds exactly its turns up to ``mark``.
 
         One that holds anything else (another person, prompt or model; a turn that another
-        engine answered) is ended. What is returned occupies a place until ``keep`` or ``drop``.
+        engine or another attempt answered) is ended. What is returned occupies its place
+        until ``keep`` or ``drop``.
         """
         idle = self._idle.pop(conversation_id, None)
         if idle is None:
             return None
-        self._busy += 1
-        if idle.process.alive and (idle.fingerprint, idle.turn_id) == (fingerprint, turn_id):
+        if idle.process.alive and (idle.fingerprint, idle.mark) == (fingerprint, mark):
+            self._busy += 1
             self._count()
             return idle.process
-        await self.drop(idle.process)
+        self._end(idle.process)
         return None
 
     async def room(self) -> None:
@@ -92,69 +100,88 @@ class AgentPool(Generic[P]):
         """
         if self._reaper is None:
             self._reaper = asyncio.create_task(self._reap())
+        self._waiting += 1
         try:
-            async with asyncio.timeout(self.limits.wait_s), self._freed:
-                while self._closed or self._busy + len(self._idle) >= self.limits.most:
-                    if self._closed:
-                        raise BUSY.failure()
-                    if self._idle:
-                        await self._evict(next(iter(self._idle)))
-                    else:
-                        await self._freed.wait()
-                self._busy += 1
+            async with asyncio.timeout(self.limits.wait_s):
+                while not self._closed and self.live >= self.limits.most:
+                    changed = self._changed
+                    if self._idle and len(self._closing) < self._waiting:
+                        self._evict(next(iter(self._idle)))
+                    await changed.wait()
         except TimeoutError:
             raise BUSY.failure() from None
+        finally:
+            self._waiting -= 1
+        if self._closed:
+            raise BUSY.failure()
+        self._busy += 1
         self._count()
 
-    async def keep(
-        self, conversation_id: str, process: P, *, fingerprint: str, turn_id: str
-    ) -> None:
+    async def keep(self, conversation_id: str, process: P, *, fingerprint: str, mark: str) -> None:
         """Let it wait for the conversation's next message."""
         if self._closed or not process.alive or conversation_id in self._idle:
             await self.drop(process)
             return
+        self._busy -= 1
         self._idle[conversation_id] = _Idle(
-            process=process, fingerprint=fingerprint, turn_id=turn_id, since=self.clock()
+            process=process, fingerprint=fingerprint, mark=mark, since=self.clock()
         )
-        await self._free()
+        self._wake()
 
     async def drop(self, process: P | None) -> None:
-        """End it, if it was started, and free its place."""
-        try:
-            if process is not None:
-                await process.close()
-        finally:
-            await self._free()
+        """End it, if it was started; its place is free when it has ended. Does not wait."""
+        self._busy -= 1
+        if process is not None:
+            self._end(process)
+        self._wake()
 
     async def forget(self, conversation_id: str) -> None:
-        """End the process that waits for this conversation: it was deleted."""
-        await self._evict(conversation_id)
+        """End the process that waits for this conversation: it was deleted. Does not wait."""
+        self._evict(conversation_id)
 
     async def aclose(self) -> None:
         """End every process that waits, and every one that is given back later."""
         self._closed = True
+        self._wake()
         if self._reaper is not None:
             self._reaper.cancel()
             await asyncio.gather(self._reaper, return_exceptions=True)
         for conversation_id in list(self._idle):
-            await self._evict(conversation_id)
+            self._evict(conversation_id)
+        await self.ended()
+
+    async def ended(self) -> None:
+        """Wait until every process that is to end has ended."""
+        while self._closing:
+            await asyncio.gather(*self._closing, return_exceptions=True)
 
     @property
     def live(self) -> int:
         """Processes that occupy a place."""
-        return self._busy + len(self._idle)
+        return self._busy + len(self._idle) + len(self._closing)
 
-    async def _free(self) -> None:
-        self._busy -= 1
-        self._count()
-        async with self._freed:
-            self._freed.notify()
-
-    async def _evict(self, conversation_id: str) -> None:
+    def _evict(self, conversation_id: str) -> None:
         idle = self._idle.pop(conversation_id, None)
         if idle is not None:
-            await idle.process.close()
+            self._end(idle.process)
+
+    def _end(self, process: P) -> None:
+        """Close it in a task of its own: whoever gave it back may be cancelled meanwhile."""
+        task = asyncio.create_task(process.close())
+        self._closing.add(task)
+        task.add_done_callback(self._gone)
         self._count()
+
+    def _gone(self, task: asyncio.Task[None]) -> None:
+        self._closing.discard(task)
+        if not task.cancelled() and task.exception() is not None:
+            _log.warning("agent.close_failed", exc_info=task.exception())
+        self._wake()
+
+    def _wake(self) -> None:
+        self._count()
+        self._changed.set()
+        self._changed = asyncio.Event()
 
     async def _reap(self) -> None:
         """End what waited too long, and notice what died."""
@@ -162,10 +189,10 @@ class AgentPool(Generic[P]):
             await asyncio.sleep(min(REAP_S, self.limits.idle_s))
             now = self.clock()
             for conversation_id, idle in list(self._idle.items()):
-                over = now - idle.since >= self.limits.idle_s
-                if (over or not idle.process.alive) and conversation_id in self._idle:
-                    await self._evict(conversation_id)
+                if now - idle.since >= self.limits.idle_s or not idle.process.alive:
+                    self._evict(conversation_id)
 
     def _count(self) -> None:
         telemetry.AGENT_PROCESSES.labels(self.engine, "busy").set(self._busy)
         telemetry.AGENT_PROCESSES.labels(self.engine, "idle").set(len(self._idle))
+        telemetry.AGENT_PROCESSES.labels(self.engine, "ending").set(len(self._closing))

@@ -170,3 +170,11 @@ def _text_of(content: object) -> str:
     if not isinstance(content, list):
         return ""
     return "\n".join(str(part.get("text", "")) for part in content if isinstance(part, dict))
+
+
+def says_full(whole: Whole) -> bool:
+    """Whether the CLI refuses by itself: by its own count the session fills the model.
+
+    Its words of it, read from CLI 2.1.330; it sends no status with them.
+    """
+    return any("prompt is too long" in str(b.get("text", "")).lower() for b in whole.blocks)

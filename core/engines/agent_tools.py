@@ -31,6 +31,14 @@ def bare(name: str) -> str:
     return name.removeprefix(PREFIX)
 
 
+def with_bare_name(event: dict[str, Any]) -> dict[str, Any]:
+    """The event with a tool's name as we know it."""
+    block = event.get("content_block")
+    if not isinstance(block, dict) or block.get("type") != "tool_use":
+        return event
+    return {**event, "content_block": {**block, "name": bare(str(block["name"]))}}
+
+
 @dataclass(slots=True, kw_only=True)
 class Asked:
     """A call that waits for its result."""

@@ -10,14 +10,15 @@ taken whole.
 from __future__ import annotations
 
 import asyncio
-from collections.abc import AsyncGenerator, Sequence
-from contextlib import aclosing
+from collections.abc import AsyncGenerator, Awaitable, Callable, Sequence
+from contextlib import aclosing, suppress
 from dataclasses import dataclass, field, replace
-from typing import Any, Protocol, assert_never
+from typing import Any, assert_never
 
 import structlog
 
 from core.engines.agent_calls import ModelCalls
+from core.engines.agent_process import Child
 from core.engines.agent_said import (
     Ended,
     Opened,
@@ -27,15 +28,24 @@ from core.engines.agent_said import (
     ToolResulted,
     Whole,
     as_stream,
+    says_full,
 )
-from core.engines.agent_tools import Asked, ToolDesk, bare
+from core.engines.agent_tools import Asked, ToolDesk, with_bare_name
 from core.engines.claude_endings import EMPTY_ANSWER, LIMIT, announcement, ending_of
-from core.engines.claude_faults import CRASHED, CallFailed, Fault, fault_of_status
+from core.engines.claude_faults import (
+    CRASHED,
+    SESSION_FULL,
+    UNREACHABLE,
+    CallFailed,
+    Fault,
+    fault_of_status,
+)
 from core.engines.claude_stream import ClaudeAnswer
 from core.engines.engine import EngineRequest
 from core.engines.gateway import CallBegan, CallFinished, CallRefused, GatewayEvent
 from core.engines.gateway import CallFailed as GatewayFailed
 from core.engines.replies import joined_text, separator_after
+from core.engines.toolcalls import tool_step
 from core.events import (
     Completed,
     EngineSession,
@@ -46,21 +56,13 @@ from core.events import (
     TurnEvent,
 )
 from core.metering import QuotaRefusal, Usage
-from core.steps import SteerStep, Step, ToolCall, ToolStep
+from core.steps import SteerStep, Step, ToolCall
 from core.tools import ToolResult
 
 Block = dict[str, Any]
 _log = structlog.get_logger()
-
-
-class Child(Protocol):
-    """A process that holds one conversation."""
-
-    async def ask(self, content: Sequence[Block]) -> None:
-        """Give it a user message; in mid-answer it joins that answer. Raises OSError."""
-
-    def said(self) -> AsyncGenerator[Said, None]:
-        """What it says from now on; ends when the process does. Raises OSError."""
+QUIET_S = 60.0
+"""How long a process may say nothing while nothing is known that it waits for."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -90,6 +92,10 @@ class AgentTurn:
     desk: ToolDesk
     calls: ModelCalls
     engine: str
+    halt: Callable[[], Awaitable[None]]
+    """Keeps the process from asking the provider for anything more."""
+    working: Callable[[], bool]
+    """Whether it waits for the provider, as far as is known; that has limits of its own."""
     settled: bool = False
     """The process has answered to the end: it can take the next message."""
     _queue: asyncio.Queue[_Item] = field(default_factory=asyncio.Queue)
@@ -111,7 +117,15 @@ class AgentTurn:
     _begun: set[str] = field(default_factory=set)
     _running: set[asyncio.Task[None]] = field(default_factory=set)
     _fault: Fault | None = None
+    _full: bool = False
+    heard: bool = False
+    """The process has said something of its answer."""
     _ending: Completed | None = None
+
+    @property
+    def steps(self) -> tuple[Step, ...]:
+        """What is committed of the turn so far."""
+        return tuple(self._steps)
 
     def tell(self, event: GatewayEvent) -> None:
         """Hear from the gateway."""
@@ -129,7 +143,7 @@ class AgentTurn:
         try:
             await self._say(prompt)
             while self._ending is None:
-                item = await self._queue.get()
+                item = await self._next()
                 async with aclosing(self._take(item)) as events:
                     async for event in events:
                         yield event
@@ -139,11 +153,25 @@ class AgentTurn:
                             yield event
             yield self._ending
         finally:
+            # Before any open call gets an answer: a process that hears "ended" would go on
+            # with it, and be paid for, while a change that has begun is let finish.
+            if not self.settled:
+                await asyncio.shield(self.halt())
             self.desk.close()
             tasks = [reader, *self._running]
             for task in tasks:
                 task.cancel()
             await asyncio.gather(*tasks, return_exceptions=True)
+
+    async def _next(self) -> _Item:
+        """The next that happens. A process that neither works nor speaks is given up."""
+        while True:
+            with suppress(TimeoutError):
+                async with asyncio.timeout(QUIET_S):
+                    return await self._queue.get()
+            if not (self.working() or self._running):
+                _log.warning("agent.process_hangs", engine=self.engine)
+                raise CRASHED.failure()
 
     async def _say(self, content: Sequence[Block]) -> None:
         try:
@@ -177,15 +205,19 @@ class AgentTurn:
             case ToolResulted():
                 async for shown in self._resulted(item):
                     yield shown
+            case Whole(failed=True):
+                self._full = self._full or says_full(item)
             case Whole():
-                if not item.failed and item.message_id not in self._streamed | self._void:
+                if item.message_id not in self._streamed | self._void:
                     self._whole.append(item)
             case Ended():
                 async for shown in self._end(item):
                     yield shown
             case Retrying(status=status):
                 if not self.calls.explained:
-                    self._fault = fault_of_status(status or 0, None, model=self.request.model)
+                    self._fault = UNREACHABLE
+                    if status is not None:
+                        self._fault = fault_of_status(status, None, model=self.request.model)
                     yield self._take_back(self._fault)
             case GatewayFailed(fault=fault, final=final):
                 self._fault = fault
@@ -211,6 +243,7 @@ class AgentTurn:
     # -- the answer ---------------------------------------------------------------------
 
     async def _stream(self, event: Block) -> AsyncGenerator[TurnEvent, None]:
+        self.heard = True
         kind = event.get("type")
         if kind == "message_start":
             async for shown in self._begin(event):
@@ -219,7 +252,7 @@ class AgentTurn:
         if answer is None:
             return
         try:
-            events = answer.fold(_with_bare_name(event))
+            events = answer.fold(with_bare_name(event))
         except CallFailed as failed:
             self._fault = failed.fault
             yield self._take_back(failed.fault)
@@ -295,7 +328,7 @@ class AgentTurn:
         if answer is None:
             return
         for event in as_stream(whole):
-            for shown in answer.fold(_with_bare_name(event)):
+            for shown in answer.fold(with_bare_name(event)):
                 yield shown
         async for done in self._commit(answer):
             yield done
@@ -332,14 +365,7 @@ class AgentTurn:
         asked.answer(result)
 
     def _told(self, call: ToolCall, result: ToolResult) -> ToolFinished:
-        self._steps.append(
-            ToolStep(
-                tool_call_id=call.id,
-                name=call.name,
-                output=result.output,
-                is_error=result.is_error,
-            )
-        )
+        self._steps.append(tool_step(call, result))
         return ToolFinished(
             call_id=call.id, tool=call.name, ok=not result.is_error, output=result.output
         )
@@ -373,7 +399,9 @@ class AgentTurn:
             return
         if ended.failed or ended.kind != "success":
             fault = self._fault
-            if fault is None and ended.status is not None:
+            if fault is None and self._full:
+                fault = SESSION_FULL
+            elif fault is None and ended.status is not None:
                 fault = fault_of_status(ended.status, None, model=self.request.model)
             raise (fault or CRASHED).failure()
         self.settled = True
@@ -383,11 +411,3 @@ class AgentTurn:
 
 def _refused(refusal: QuotaRefusal) -> Completed:
     return Completed(stop_reason=StopReason.REFUSED, notice=refusal.sentence)
-
-
-def _with_bare_name(event: Block) -> Block:
-    """The event with a tool's name as we know it."""
-    block = event.get("content_block")
-    if not isinstance(block, dict) or block.get("type") != "tool_use":
-        return event
-    return {**event, "content_block": {**block, "name": bare(str(block["name"]))}}

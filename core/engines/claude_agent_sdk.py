@@ -11,12 +11,14 @@ import asyncio
 from collections.abc import AsyncGenerator, AsyncIterator, Sequence
 from contextlib import suppress
 from dataclasses import dataclass, field
+from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import structlog
 
-from core.engines.agent_engine import AgentEngine, AgentSettings, Start
-from core.engines.agent_pool import PoolLimits
+from core.engines.agent_engine import AgentEngine
+from core.engines.agent_pool import AgentPool, PoolLimits
+from core.engines.agent_process import AgentSettings, Member, Start
 from core.engines.agent_said import Ended, Opened, Said, Streamed, Whole, results_in, retrying
 from core.engines.agent_tools import PREFIX, SERVER, ToolDesk, tool_server
 from core.engines.claude_endings import MAX_MODEL_CALLS
@@ -31,18 +33,35 @@ if TYPE_CHECKING:
 
 ENGINE = "claude_agent_sdk"
 CONNECT_S = 30.0
-_CLOSE_S = 5.0
+_LONGEST_LINE = 64 * 1024 * 1024
+"""Bytes of one message of the process; the SDK's own limit is 1 MiB."""
+_CLOSE_S = 25.0
+"""More than the SDK takes to end a process that listens to nothing but SIGKILL."""
 _log = structlog.get_logger()
 
 
 def claude_agent_sdk(
-    homes: Homes, gateway: Gateway, *, limits: PoolLimits | None = None, login: str | None = None
+    homes: Homes,
+    gateway: Gateway,
+    *,
+    limits: PoolLimits | None = None,
+    login: str | None = None,
+    pool: AgentPool[Member] | None = None,
 ) -> AgentEngine:
     """The engine; ``login`` is the operator's own, for tenants that are billed by it."""
     settings = AgentSettings(
-        name=ENGINE, launch=launch, keeps=True, limits=limits or PoolLimits(), login=login
+        name=ENGINE,
+        launch=launch,
+        keeps=True,
+        limits=limits or PoolLimits(),
+        login=login,
+        imports=_imports,
     )
-    return AgentEngine(settings, homes, gateway)
+    return AgentEngine(settings, homes, gateway, pool)
+
+
+def _imports() -> None:
+    import claude_agent_sdk  # noqa: F401, PLC0415  # heavy: only where it is used
 
 
 @dataclass(slots=True)
@@ -106,7 +125,9 @@ async def launch(start: Start) -> SdkProcess:
     """Connect a client: starts the CLI and waits for its handshake."""
     from claude_agent_sdk import ClaudeSDKClient, ClaudeSDKError  # noqa: PLC0415  # heavy
 
-    client = ClaudeSDKClient(_options(start))
+    name = f"s-{start.session_id}.txt"
+    prompt = await asyncio.to_thread(start.home.write_private, name, start.system)
+    client = ClaudeSDKClient(_options(start, prompt))
     try:
         async with asyncio.timeout(CONNECT_S):
             await client.connect()
@@ -117,10 +138,12 @@ async def launch(start: Start) -> SdkProcess:
         with suppress(Exception):
             await client.disconnect()
         raise
+    finally:
+        await asyncio.to_thread(start.home.erase_private, name)
     return SdkProcess(client)
 
 
-def _options(start: Start) -> ClaudeAgentOptions:
+def _options(start: Start, prompt: Path) -> ClaudeAgentOptions:
     from claude_agent_sdk import ClaudeAgentOptions, HookMatcher  # noqa: PLC0415  # heavy
 
     server: Any = {"type": "sdk", "name": SERVER, "instance": tool_server(start.desk)}
@@ -129,7 +152,9 @@ def _options(start: Start) -> ClaudeAgentOptions:
         cwd=start.home.cwd,
         env=start.environment,
         model=start.model,
-        system_prompt={"type": "custom", "prompt": start.system, "snapshot": False},
+        # Not in the arguments, which every user of the machine can read.
+        system_prompt={"type": "file", "path": str(prompt)},
+        max_buffer_size=_LONGEST_LINE,
         mcp_servers={SERVER: server},
         allowed_tools=[f"{PREFIX}{spec.name}" for spec in start.desk.specs],
         include_partial_messages=True,

@@ -19,9 +19,9 @@ from typing import TYPE_CHECKING, Any
 
 import structlog
 
-from core.engines import cli_home_files as files
-from core.engines.agent_engine import AgentEngine, AgentSettings, Start
-from core.engines.agent_pool import PoolLimits
+from core.engines.agent_engine import AgentEngine
+from core.engines.agent_pool import AgentPool, PoolLimits
+from core.engines.agent_process import AgentSettings, Member, Start
 from core.engines.agent_said import Said, said_in
 from core.engines.agent_tools import PREFIX, SERVER, ToolDesk, tool_server
 from core.engines.claude_endings import MAX_MODEL_CALLS
@@ -50,7 +50,12 @@ _log = structlog.get_logger()
 
 
 def claude_code_cli(
-    homes: Homes, gateway: Gateway, *, limits: PoolLimits | None = None, login: str | None = None
+    homes: Homes,
+    gateway: Gateway,
+    *,
+    limits: PoolLimits | None = None,
+    login: str | None = None,
+    pool: AgentPool[Member] | None = None,
 ) -> AgentEngine:
     """The engine; ``login`` is the operator's own, for tenants that are billed by it."""
     endpoint = McpEndpoint()
@@ -59,9 +64,18 @@ def claude_code_cli(
         return await launch(start, endpoint)
 
     settings = AgentSettings(
-        name=ENGINE, launch=launched, keeps=False, limits=limits or PoolLimits(), login=login
+        name=ENGINE,
+        launch=launched,
+        keeps=False,
+        limits=limits or PoolLimits(),
+        login=login,
+        imports=_imports,
     )
-    return AgentEngine(settings, homes, gateway)
+    return AgentEngine(settings, homes, gateway, pool)
+
+
+def _imports() -> None:
+    import mcp.server.lowlevel  # noqa: F401, PLC0415  # heavy: only where it is used
 
 
 async def launch(start: Start, endpoint: McpEndpoint) -> CliProcess:
@@ -245,9 +259,7 @@ class _Papers:
 
     def burn(self) -> None:
         """Erase them, unless the whole home is gone. Blocking."""
-        with suppress(OSError), files.opened(str(self.home.place / "home")) as within:
-            for name in (self._prompt, self._config):
-                files.erase(name, within=within)
+        self.home.erase_private(self._prompt, self._config)
 
     @property
     def _prompt(self) -> str:

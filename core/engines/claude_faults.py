@@ -150,6 +150,14 @@ UNUSABLE = Fault(
     ),
     spent=False,
 )
+SESSION_FULL = Fault(
+    reason="session_full",
+    sentence=sentence(
+        "The message with its files and history is too large for Anthropic. Send fewer or "
+        "smaller files, or start a new conversation with /new."
+    ),
+    spent=False,
+)
 NO_KEY = Fault(
     reason="no_key",
     sentence=sentence(

@@ -12,6 +12,8 @@ _IMAGES = frozenset({"image/png", "image/jpeg", "image/gif", "image/webp"})
 _PDF = "application/pdf"
 TOKENS_PER_IMAGE = 5_400
 """Of the largest that is sent, 2,000 pixels on each side: width x height / 750."""
+TOKENS_PER_PAGE = 2_400
+"""Of a PDF, as text and as picture; it has one at least."""
 PDF_BYTES_PER_TOKEN = 25
 """A page of 60 KB is about 2,400 tokens, as text and as picture."""
 _MAX_TEXT_CHARS = 300_000
@@ -37,7 +39,7 @@ def blocks_of_file(attachment: Attachment) -> FileBlock:
         block = _encoded("document", media_type, attachment.data)
         if attachment.name.strip():
             block["title"] = attachment.name
-        tokens = max(TOKENS_PER_IMAGE, len(attachment.data) // PDF_BYTES_PER_TOKEN)
+        tokens = max(TOKENS_PER_PAGE, len(attachment.data) // PDF_BYTES_PER_TOKEN)
         return _media(block, tokens)
     text = _inlined(attachment)
     return FileBlock(block={"type": "text", "text": text})

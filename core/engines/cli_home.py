@@ -143,6 +143,27 @@ class Home:
             files.write_new(name, text, within=within, owner=self.owner)
         return self.place / "home" / name
 
+    def tidy(self, session_id: str) -> None:
+        """Erase what earlier processes left, but this session (empty: all of them).
+
+        Every rebuilt conversation has a session file of its own, with its files in it.
+        """
+        keep = f"{session_id}.jsonl"
+        for leaf in ("tmp", "run", "home", f"config/projects/{PROJECT}"):
+            with ExitStack() as stack, suppress(OSError):
+                within = stack.enter_context(files.opened(str(self.place)))
+                for name in leaf.split("/"):
+                    within = stack.enter_context(files.opened(name, within=within))
+                for name in os.listdir(within):  # noqa: PTH208  # a descriptor has no path
+                    if name != keep:
+                        files.erase(name, within=within)
+
+    def erase_private(self, *names: str) -> None:
+        """Take such files away again, unless the whole home is gone."""
+        with suppress(OSError), files.opened(str(self.place / "home")) as within:
+            for name in names:
+                files.erase(name, within=within)
+
 
 class Homes:
     """Makes and erases them. One lock: directories are made in a millisecond."""

@@ -92,6 +92,11 @@ class Route:
         """The turn whose requests these are now."""
         return self._turn
 
+    @property
+    def active(self) -> bool:
+        """Whether a request of the child is being answered."""
+        return self._turn is not None and any(not task.done() for task in self._turn.work)
+
     def begin(self, turn: RouteTurn) -> None:
         """From now on the child's requests belong to this turn."""
         if self._turn is not None:
@@ -133,6 +138,7 @@ class Gateway:
         self._relay: Relay | None = None
         self._upstream: Upstream | None = None
         self._runner: web.AppRunner | None = None
+        self._opening: asyncio.Task[None] | None = None
 
     async def start(self) -> None:
         """Listen on a free loopback port; again and at the same time does no harm.
@@ -141,8 +147,9 @@ class Gateway:
         """
         async with self._starting:
             if self._runner is None:
-                await self._connect()
-                await self._listen()
+                # Whoever is cancelled meanwhile leaves nothing half open behind.
+                self._opening = self._opening or asyncio.create_task(self._begin())
+                await asyncio.shield(self._opening)
 
     async def aclose(self) -> None:
         """End what is in flight and stop listening."""
@@ -150,6 +157,8 @@ class Gateway:
             await route.end()
             route.close()
         async with self._starting:
+            if self._opening is not None:
+                await asyncio.gather(self._opening, return_exceptions=True)
             if self._runner is not None:
                 await self._runner.cleanup()
                 self._runner = None
@@ -168,6 +177,13 @@ class Gateway:
     def forget(self, route: Route) -> None:
         """Let a child in no more."""
         self._routes.pop(route.id, None)
+
+    async def _begin(self) -> None:
+        try:
+            await self._connect()
+            await self._listen()
+        finally:
+            self._opening = None
 
     async def _connect(self) -> None:
         from core.engines import gateway_relay, gateway_upstream  # noqa: PLC0415  # aiohttp

@@ -11,7 +11,7 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 from typing import Any
 
-from core.engines.claude_files import PDF_BYTES_PER_TOKEN, TOKENS_PER_IMAGE
+from core.engines.claude_files import PDF_BYTES_PER_TOKEN, TOKENS_PER_IMAGE, TOKENS_PER_PAGE
 
 _BYTES_PER_TOKEN = 3
 _LEAST_THINKING = 1024
@@ -145,6 +145,6 @@ def _media(content: object) -> Iterator[tuple[int, int]]:
             is_text = isinstance(source, dict) and source.get("type") == "text"
             if not is_text:
                 decoded = len(data) * 3 // 4
-                yield len(data), max(TOKENS_PER_IMAGE, decoded // PDF_BYTES_PER_TOKEN)
+                yield len(data), max(TOKENS_PER_PAGE, decoded // PDF_BYTES_PER_TOKEN)
         else:
             yield from _media(part.get("content"))

@@ -82,6 +82,7 @@ OUTAGES: Mapping[str, Outage] = {
     # Sent again elsewhere it is refused again, and a routine would answer half of it: the
     # failure's own sentence says what to leave out.
     "too_large": Outage(blame=Blame.MESSAGE, problem=sentence("The message is too large")),
+    "session_full": Outage(blame=Blame.MESSAGE, problem=sentence("The message is too large")),
     "rejected": Outage(blame=Blame.MESSAGE, problem=sentence("The request is invalid")),
 }
 

@@ -40,7 +40,7 @@ async def run_tools(
     try:
         for call, task in zip(calls, running, strict=True):
             result = await task
-            steps.append(_step(call, result))
+            steps.append(tool_step(call, result))
             yield ToolFinished(
                 call_id=call.id, tool=call.name, ok=not result.is_error, output=result.output
             )
@@ -55,7 +55,8 @@ async def _end(running: Sequence[asyncio.Future[ToolResult]]) -> None:
     await asyncio.gather(*running, return_exceptions=True)
 
 
-def _step(call: ToolCall, result: ToolResult) -> ToolStep:
+def tool_step(call: ToolCall, result: ToolResult) -> ToolStep:
+    """The result as it is committed."""
     return ToolStep(
         tool_call_id=call.id, name=call.name, output=result.output, is_error=result.is_error
     )

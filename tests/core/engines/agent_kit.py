@@ -56,6 +56,9 @@ class ScriptedChild:
     results: list[ToolResult] = field(default_factory=list)
     alive: bool = True
     closed: int = 0
+    working: bool = False
+    halted: list[int] = field(default_factory=list)
+    """How many of its calls had their result when it was told to do nothing more."""
 
     async def ask(self, content: Sequence[Block]) -> None:
         """Keep it."""
@@ -82,6 +85,10 @@ class ScriptedChild:
 
     async def interrupt(self) -> None:
         """There is nothing to stop."""
+
+    async def halt(self) -> None:
+        """Note that it was, and whether a call had been answered by then."""
+        self.halted.append(len(self.results))
 
     async def close(self) -> None:
         """End it."""
@@ -167,6 +174,8 @@ def prepared(script: Script, turn: Turn | None = None, **changes: Any) -> Played
         desk=child.desk,
         calls=calls,
         engine="test",
+        halt=child.halt,
+        working=lambda: child.working,
     )
     return Played(turn=turn, child=child, agent=agent)
 

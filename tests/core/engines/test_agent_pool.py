@@ -61,7 +61,7 @@ async def idle(pool: AgentPool[Fake], name: str) -> Fake:
     """A process that answered one turn of the conversation and waits."""
     await pool.room()
     process = Fake(name)
-    await pool.keep(name, process, fingerprint="f", turn_id="t1")
+    await pool.keep(name, process, fingerprint="f", mark="t1")
     return process
 
 
@@ -73,6 +73,7 @@ async def test_a_conversation_gets_its_own_process_back(pool: AgentPool[Fake]) -
     assert await pool.reuse("a", "f", "t1") is None
     assert pool.live == 1
     await pool.drop(process)
+    await pool.ended()
     assert pool.live == 0
     assert process.closed == 1
 
@@ -84,6 +85,7 @@ async def test_a_process_that_does_not_fit_is_ended(
     """Another person, prompt or model; or a turn that it has not seen."""
     process = await idle(pool, "a")
     assert await pool.reuse("a", fingerprint, turn) is None
+    await pool.ended()
     assert process.closed == 1
     assert pool.live == 0
 
@@ -93,6 +95,7 @@ async def test_a_dead_process_is_not_given_out(pool: AgentPool[Fake]) -> None:
     process = await idle(pool, "a")
     process.alive = False
     assert await pool.reuse("a", "f", "t1") is None
+    await pool.ended()
     assert pool.live == 0
 
 
@@ -100,7 +103,7 @@ async def test_the_one_that_waits_longest_makes_room(pool: AgentPool[Fake]) -> N
     """Asking an older one makes it the newest."""
     first, second = await idle(pool, "a"), await idle(pool, "b")
     assert await pool.reuse("a", "f", "t1") is first
-    await pool.keep("a", first, fingerprint="f", turn_id="t2")
+    await pool.keep("a", first, fingerprint="f", mark="t2")
     await pool.room()
     assert (first.closed, second.closed) == (0, 1)
     assert pool.live == 2
@@ -131,7 +134,7 @@ async def test_a_turn_that_waits_gets_the_next_free_place() -> None:
     waiting = asyncio.create_task(pool.room())
     await asyncio.sleep(0)
     process = Fake("a")
-    await pool.keep("a", process, fingerprint="f", turn_id="t")
+    await pool.keep("a", process, fingerprint="f", mark="t")
     await waiting
     assert process.closed == 1
     assert pool.live == 1
@@ -158,8 +161,9 @@ async def test_two_turns_of_one_conversation_leave_one_process(pool: AgentPool[F
     await pool.room()
     await pool.room()
     first, second = Fake("1"), Fake("2")
-    await pool.keep("a", first, fingerprint="f", turn_id="t1")
-    await pool.keep("a", second, fingerprint="f", turn_id="t2")
+    await pool.keep("a", first, fingerprint="f", mark="t1")
+    await pool.keep("a", second, fingerprint="f", mark="t2")
+    await pool.ended()
     assert (first.closed, second.closed) == (0, 1)
     assert pool.live == 1
 
@@ -188,7 +192,8 @@ async def test_a_closed_pool_ends_what_is_given_back(pool: AgentPool[Fake]) -> N
     working = Fake("b")
     await pool.aclose()
     assert waiting.closed == 1
-    await pool.keep("b", working, fingerprint="f", turn_id="t")
+    await pool.keep("b", working, fingerprint="f", mark="t")
+    await pool.ended()
     assert working.closed == 1
     assert pool.live == 0
     with pytest.raises(EngineFailure):
@@ -202,8 +207,31 @@ async def test_a_deleted_conversation_has_no_process(pool: AgentPool[Fake]) -> N
     await pool.forget("b")
     assert process.closed == 0
     await pool.forget("a")
+    await pool.ended()
     assert process.closed == 1
     assert pool.live == 0
+
+
+async def test_a_process_that_does_not_listen_occupies_its_place() -> None:
+    """Until it has really ended there is no other one in its stead."""
+    pool: AgentPool[Fake] = AgentPool(PoolLimits(most=1, wait_s=0.01), "test")
+    ends = asyncio.Event()
+
+    class Stubborn(Fake):
+        async def close(self) -> None:
+            await ends.wait()
+            await super().close()
+
+    await pool.room()
+    await pool.drop(Stubborn("a"))
+    assert pool.live == 1
+    with pytest.raises(EngineFailure):
+        await pool.room()
+    ends.set()
+    await pool.ended()
+    await pool.room()
+    await pool.drop(None)
+    await pool.aclose()
 
 
 PLANS = st.lists(
@@ -242,7 +270,7 @@ def test_turns_side_by_side_never_exceed_the_cap(
             if end == "cut":
                 await pool.drop(process)
             else:
-                await pool.keep(name, process, fingerprint="f", turn_id="t")
+                await pool.keep(name, process, fingerprint="f", mark="t")
 
         await asyncio.gather(*(turn(*step) for step in plan))
         assert pool.live <= most

@@ -176,6 +176,7 @@ async def test_a_killed_cli_ends_the_turn_with_a_sentence(
     assert failed.value.reason == CRASHED.reason
     assert str(failed.value) == str(CRASHED.failure())
     assert [ended["code"] for ended in endings(log)] == [-9]
+    await site.engine.ended()
     assert not running()
     assert site.engine.live == 0
     await until(lambda: site.fake.seen[0].closed_early)
@@ -190,6 +191,7 @@ async def test_leaving_in_mid_answer_leaves_nothing_behind(site: Site) -> None:
             if isinstance(event, TextDelta):
                 break
         assert len(running()) == 1
+    await site.engine.ended()
     assert not running()
     assert site.engine.live == 0
     assert not site.papers()
@@ -205,6 +207,7 @@ async def test_cancelling_before_the_first_word_leaves_nothing_behind(site: Site
     playing.cancel()
     await asyncio.wait([playing])
     assert playing.cancelled()
+    await site.engine.ended()
     assert not running()
     assert site.engine.live == 0
     assert not site.papers()
@@ -279,6 +282,7 @@ async def test_a_cli_that_does_not_start_is_told_as_such(
         await turn.play(site.engine, turn.request("hello"))
     assert failed.value.reason == UNUSABLE.reason
     assert endings(log) == [{"code": 3, "stderr": "*** is bad"}]
+    await site.engine.ended()
     assert site.engine.live == 0
     assert not site.papers()
 
@@ -303,6 +307,7 @@ async def test_a_process_that_does_not_listen_is_killed(
     playing.cancel()
     await asyncio.wait([playing])
     await until(lambda: not alive(leader, "") and not alive(child, ""))
+    await site.engine.ended()
     assert site.engine.live == 0
 
 
@@ -356,4 +361,5 @@ async def test_two_conversations_have_a_process_each(site: Site) -> None:
     )
     assert all(isinstance(end, Completed) for end in ends)
     assert [turn.ran["look"] for turn in turns] == [1, 1]
+    await site.engine.ended()
     assert not site.papers()

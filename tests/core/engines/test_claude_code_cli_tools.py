@@ -108,7 +108,9 @@ async def test_leaving_while_a_tool_waits_leaves_nothing_behind(engine: AgentEng
     await until(lambda: turn.waiting, within_s=30)
     playing.cancel()
     await asyncio.wait([playing])
+    await engine.ended()
     assert not turn.waiting
+    await engine.ended()
     assert engine.live == 0
 
 

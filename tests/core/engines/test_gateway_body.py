@@ -91,7 +91,7 @@ def test_pictures_and_documents_are_not_counted_by_their_bytes() -> None:
     document = {"type": "document", "source": pdf}
     messages = [{"role": "user", "content": [image, result, document]}]
     estimated = read_body(body_of("", messages=messages), model=MODEL).estimated_input
-    assert 1_600 * 2 + 90_000 // 25 < estimated < 1_600 * 2 + 90_000 // 25 + 300
+    assert 5_400 * 2 + 90_000 // 25 < estimated < 5_400 * 2 + 90_000 // 25 + 300
 
 
 def test_text_is_counted_by_its_bytes() -> None:
@@ -101,4 +101,4 @@ def test_text_is_counted_by_its_bytes() -> None:
     source = {"type": "text", "media_type": "text/plain", "data": "y" * 3_000}
     content = [{"type": "document", "source": source}, "odd", {"type": "image", "source": None}]
     raw = body_of("", messages=[{"role": "user", "content": content}])
-    assert read_body(raw, model=MODEL).estimated_input == -(-len(raw) // 3) + 1_600
+    assert read_body(raw, model=MODEL).estimated_input == -(-len(raw) // 3) + 5_400

@@ -34,7 +34,7 @@ def test_every_reason_of_the_claude_engines_was_decided() -> None:
 @pytest.mark.parametrize(
     ("blame", "expected"),
     [
-        (Blame.MESSAGE, {"too_large", "rejected"}),
+        (Blame.MESSAGE, {"too_large", "rejected", "session_full"}),
         (Blame.CHOICE, {"unknown_model", "forbidden", "engine_busy", "not_with_login"}),
     ],
 )
