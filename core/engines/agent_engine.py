@@ -170,6 +170,7 @@ class AgentEngine:
     async def _start(self, request: EngineRequest) -> tuple[Member, Sequence[Block]]:
         await self._prepare()
         home = await asyncio.to_thread(self._homes.of, request.tenant_id, request.conversation_id)
+        await self._pool.left(request.conversation_id)
         token = await self._native(request, home)
         await asyncio.to_thread(home.tidy, token)
         if token:
@@ -290,7 +291,7 @@ class AgentEngine:
         if member.route is not None:
             await member.route.end()
         if not (turn.settled and self._settings.keeps) or request.ephemeral:
-            await self._pool.drop(member)
+            await self._pool.drop(member, request.conversation_id)
             return
         await self._pool.keep(
             request.conversation_id,

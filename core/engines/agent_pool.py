@@ -20,6 +20,7 @@ from core.engines.claude_faults import BUSY
 
 _log = structlog.get_logger()
 REAP_S = 5.0
+LEAVING_S = 5.0
 
 
 class Pooled(Protocol):
@@ -70,6 +71,8 @@ class AgentPool(Generic[P]):
     """By conversation, the one that waits longest first."""
     _busy: int = 0
     _closing: set[asyncio.Task[None]] = field(default_factory=set)
+    _leaving: dict[str, asyncio.Task[None]] = field(default_factory=dict)
+    """The newest of these, by conversation."""
     _waiting: int = 0
     _changed: asyncio.Event = field(default_factory=asyncio.Event)
     """Set, and replaced, whenever a place may have become free."""
@@ -90,7 +93,7 @@ class AgentPool(Generic[P]):
             self._busy += 1
             self._count()
             return idle.process
-        self._end(idle.process)
+        self._end(idle.process, conversation_id)
         return None
 
     async def room(self) -> None:
@@ -120,7 +123,7 @@ class AgentPool(Generic[P]):
     async def keep(self, conversation_id: str, process: P, *, fingerprint: str, mark: str) -> None:
         """Let it wait for the conversation's next message."""
         if self._closed or not process.alive or conversation_id in self._idle:
-            await self.drop(process)
+            await self.drop(process, conversation_id)
             return
         self._busy -= 1
         self._idle[conversation_id] = _Idle(
@@ -128,12 +131,20 @@ class AgentPool(Generic[P]):
         )
         self._wake()
 
-    async def drop(self, process: P | None) -> None:
+    async def drop(self, process: P | None, conversation_id: str = "") -> None:
         """End it, if it was started; its place is free when it has ended. Does not wait."""
         self._busy -= 1
         if process is not None:
-            self._end(process)
+            self._end(process, conversation_id)
         self._wake()
+
+    async def left(self, conversation_id: str) -> None:
+        """Wait a little until the conversation's process before has ended.
+
+        It may still write to the session that the next one is to take up.
+        """
+        if (task := self._leaving.get(conversation_id)) is not None:
+            await asyncio.wait({task}, timeout=LEAVING_S)
 
     async def forget(self, conversation_id: str) -> None:
         """End the process that waits for this conversation: it was deleted. Does not wait."""
@@ -163,17 +174,20 @@ class AgentPool(Generic[P]):
     def _evict(self, conversation_id: str) -> None:
         idle = self._idle.pop(conversation_id, None)
         if idle is not None:
-            self._end(idle.process)
+            self._end(idle.process, conversation_id)
 
-    def _end(self, process: P) -> None:
+    def _end(self, process: P, conversation_id: str) -> None:
         """Close it in a task of its own: whoever gave it back may be cancelled meanwhile."""
-        task = asyncio.create_task(process.close())
+        task = asyncio.create_task(process.close(), name=conversation_id)
         self._closing.add(task)
+        self._leaving[conversation_id] = task
         task.add_done_callback(self._gone)
         self._count()
 
     def _gone(self, task: asyncio.Task[None]) -> None:
         self._closing.discard(task)
+        if self._leaving.get(task.get_name()) is task:
+            del self._leaving[task.get_name()]
         if not task.cancelled() and task.exception() is not None:
             _log.warning("agent.close_failed", exc_info=task.exception())
         self._wake()

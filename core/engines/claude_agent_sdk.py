@@ -8,6 +8,7 @@ be gone around.
 from __future__ import annotations
 
 import asyncio
+import uuid
 from collections.abc import AsyncGenerator, AsyncIterator, Sequence
 from contextlib import suppress
 from dataclasses import dataclass, field
@@ -125,7 +126,7 @@ async def launch(start: Start) -> SdkProcess:
     """Connect a client: starts the CLI and waits for its handshake."""
     from claude_agent_sdk import ClaudeSDKClient, ClaudeSDKError  # noqa: PLC0415  # heavy
 
-    name = f"s-{start.session_id}.txt"
+    name = f"s-{uuid.uuid4()}.txt"
     prompt = await asyncio.to_thread(start.home.write_private, name, start.system)
     client = ClaudeSDKClient(_options(start, prompt))
     try:

@@ -81,7 +81,7 @@ def _imports() -> None:
 async def launch(start: Start, endpoint: McpEndpoint) -> CliProcess:
     """Start the CLI and wait for its handshake."""
     route = await endpoint.open(approving_server(start.desk))
-    papers = _Papers(start.home, start.session_id)
+    papers = _Papers(start.home)
     process: CliProcess | None = None
     try:
         arguments = await asyncio.to_thread(_arguments, start, route, papers)
@@ -244,7 +244,8 @@ class _Papers:
     """Files that one process is given: what must not stand in its arguments."""
 
     home: Home
-    session_id: str
+    name: str = field(default_factory=lambda: secrets.token_hex(8))
+    """Of this process: another one of the session may be ending."""
 
     def write(self, system: str, route: McpRoute) -> tuple[str, str]:
         """The paths of the system prompt and of the MCP configuration. Blocking; OSError."""
@@ -263,11 +264,11 @@ class _Papers:
 
     @property
     def _prompt(self) -> str:
-        return f"p-{self.session_id}.txt"
+        return f"p-{self.name}.txt"
 
     @property
     def _config(self) -> str:
-        return f"m-{self.session_id}.json"
+        return f"m-{self.name}.json"
 
 
 def _arguments(start: Start, route: McpRoute, papers: _Papers) -> list[str]:

@@ -175,6 +175,7 @@ async def test_a_killed_cli_ends_the_turn_with_a_sentence(
         await playing
     assert failed.value.reason == CRASHED.reason
     assert str(failed.value) == str(CRASHED.failure())
+    await site.engine.ended()
     assert [ended["code"] for ended in endings(log)] == [-9]
     await site.engine.ended()
     assert not running()
