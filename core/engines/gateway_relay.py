@@ -23,6 +23,8 @@ from core.engines.gateway_upstream import Outgoing, Upstream
 from core.metering import Grant, QuotaRefusal
 
 _PASSED = ("anthropic-version", "anthropic-beta", "content-type", "accept")
+_UNREAD_S = 60.0
+"""How long a child may leave what it got unread."""
 _LARGE_BODY = 262_144
 """Bytes from which parsing would hold up the other streams."""
 _MAX_ANSWER = 32 * 1024 * 1024
@@ -176,7 +178,11 @@ class _Exchange:
         self.answer: web.StreamResponse | None = None
 
     async def write(self, events: bytes, headers: Mapping[str, str]) -> None:
-        """Send events; waits while the child does not read. Raises ``ConnectionError``."""
+        """Send events; waits a while for a child that does not read.
+
+        Raises ``ConnectionError`` when it is gone, or reads nothing for too long: it hangs,
+        and the provider would be paid for what nobody reads.
+        """
         if self.answer is None:
             passed = {"content-type": "text/event-stream", "cache-control": "no-cache"}
             if (request_id := headers.get("request-id")) is not None:
@@ -184,7 +190,12 @@ class _Exchange:
             answer = web.StreamResponse(headers=passed)
             await answer.prepare(self.request)
             self.answer = answer
-        await self.answer.write(events)
+        try:
+            async with asyncio.timeout(_UNREAD_S):
+                await self.answer.write(events)
+        except TimeoutError:
+            self.cut()
+            raise ConnectionResetError("the child reads nothing") from None
 
     async def end(self) -> None:
         """End the answer cleanly."""

@@ -8,6 +8,7 @@ import json
 import pytest
 from aiohttp import web
 
+from core.engines import gateway_relay
 from core.engines.gateway import CallBegan, CallFailed, CallFinished, CallRefused
 from core.errors import StorageUnreachable
 from core.metering import Grant, QuotaRefusal, Usage
@@ -321,3 +322,14 @@ async def test_the_last_events_are_told_before_the_child_reads_its_end() -> None
         while b"message_stop" not in await answer.content.readany():
             pass
         assert [type(event) for event in child.told] == [CallBegan, CallFinished]
+
+
+async def test_a_child_that_reads_nothing_is_given_up(monkeypatch: pytest.MonkeyPatch) -> None:
+    """It hangs: the provider is not paid for what nobody reads, and the call is metered."""
+    monkeypatch.setattr(gateway_relay, "_UNREAD_S", 0.1)
+    async with FakeAnthropic() as fake, child_to(fake.url) as child:
+        async with child.post("[[text 60000]][[chunk 0]]"):
+            await until(lambda: not child.route.active)
+        await until(lambda: fake.seen[-1].closed_early or fake.seen[-1].finished)
+    assert child.meter.seen["call-1"].input_tokens > 0
+    assert not any(isinstance(event, CallFinished) for event in child.told)
