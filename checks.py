@@ -85,7 +85,8 @@ async def check(settings: Settings, out: TextIO) -> int:
         print(f"WARNING {safe_text(warning)}", file=out)
     for line in missing_lines(settings):
         print(f"Missing{line.removeprefix(' ')}", file=out)
-    return 0 if usable and not (provider or processes) and all(works for _, works, _ in platforms) else 1
+    works = usable and not (provider or processes) and all(works for _, works, _ in platforms)
+    return 0 if works else 1
 
 
 def _processes_problem(settings: Settings) -> str | None:

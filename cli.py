@@ -78,7 +78,11 @@ def _add_chat(commands: argparse._SubParsersAction[argparse.ArgumentParser]) -> 
     chat = commands.add_parser("chat", help="talk to IT0 in this terminal")
     chat.add_argument("--once", metavar="TEXT", help="ask this and leave; - reads standard input")
     chat.add_argument("--attach", metavar="FILE", type=Path, action="append", default=[])
-    chat.add_argument("--engine", metavar="E", help="claude_api, claude_agent_sdk, claude_code_cli or runbook; it alone answers")
+    chat.add_argument(
+        "--engine",
+        metavar="E",
+        help="claude_api, claude_agent_sdk, claude_code_cli or runbook; it alone answers",
+    )
     chat.add_argument("--as", metavar="EMAIL", dest="email", help="act as this user")
     chat.add_argument("--conversation", metavar="ID", help="go on with this conversation")
     chat.add_argument("--json", action="store_true", help="print events, one JSON object a line")
