@@ -79,29 +79,44 @@ def drop(conn: sa.Connection, tenant_id: str, conversation_id: str, *, own: str)
         _drop_unneeded(conn, tenant_id, sha256)
 
 
-def collect(conn: sa.Connection, most: int) -> int:
-    """Drop files that no turn needs any more; returns how many, at most ``most``, were handled.
+RECENT_MS = 7 * 24 * 3600 * 1000
+"""The housekeeping runs every few minutes: what it lets go was deleted a moment ago."""
 
-    For the housekeeping. An erasure drops what it can at once; what it leaves are the files of
-    the turn that asked for it, which was still running.
+
+def let_go(conn: sa.Connection, most: int) -> int:
+    """Let deleted conversations need no file; returns how many were let go, at most ``most``.
+
+    An erasure drops what it can at once; what it leaves are the files of the turn that asked
+    for it, which was still running.
     """
-    let_go = execute(
+    rows = execute(
         conn,
-        "DELETE FROM turn_files WHERE turn_id IN (SELECT t.id FROM turn_files f"
-        " JOIN turns t ON t.id = f.turn_id JOIN conversations c ON c.id = t.conversation_id"
-        " WHERE c.deleted_at IS NOT NULL AND t.status = 'done' ORDER BY t.id LIMIT :n)"
-        " RETURNING turn_id",
+        # CROSS JOIN keeps SQLite to this order: from the few that were deleted lately.
+        "DELETE FROM turn_files WHERE turn_id IN (SELECT t.id FROM conversations c"
+        " CROSS JOIN turns t CROSS JOIN turn_files f"
+        " WHERE t.conversation_id = c.id AND f.turn_id = t.id AND c.deleted_at IS NOT NULL AND c.deleted_at > {now} - :recent"
+        " AND t.status = 'done' LIMIT :n) RETURNING turn_id",
+        recent=RECENT_MS,
         n=most,
     ).all()
-    unneeded = execute(
+    return len(rows)
+
+
+def unneeded(conn: sa.Connection, most: int) -> tuple[tuple[str, str], ...]:
+    """Tenant and digest of files that no turn needs; walks an index, so it only reads."""
+    rows = execute(
         conn,
         "SELECT tenant_id, sha256 FROM attachments a WHERE NOT EXISTS (SELECT 1 FROM turn_files f"
         " WHERE f.tenant_id = a.tenant_id AND f.sha256 = a.sha256)"
         " ORDER BY tenant_id, sha256 LIMIT :n",
         n=most,
     ).all()
-    dropped = sum(_drop_unneeded(conn, text(row[0]), text(row[1])) for row in unneeded)
-    return max(dropped, len(let_go))
+    return tuple((text(row[0]), text(row[1])) for row in rows)
+
+
+def drop_unneeded(conn: sa.Connection, found: tuple[tuple[str, str], ...]) -> int:
+    """Drop those of them that nobody needs by now; returns how many."""
+    return sum(_drop_unneeded(conn, tenant_id, sha256) for tenant_id, sha256 in found)
 
 
 def _drop_unneeded(conn: sa.Connection, tenant_id: str, sha256: str) -> bool:

@@ -7,9 +7,9 @@ from dataclasses import dataclass
 
 import sqlalchemy as sa
 
+from storage import files
 from storage.codes import blank_codes
 from storage.database import Database, execute, now_ms
-from storage.files import collect
 from storage.rows import integer, text
 
 DAY_MS = 24 * 3600 * 1000
@@ -48,7 +48,10 @@ class SqlOperations:
         await self._all(_forget_controls)
         await self._all(_blank_codes)
         await self._all(_give_up_deliveries)
-        await self._all(_collect_files)
+        await self._all(_let_go)
+        while found := await self._db.read(files.unneeded, BATCH):
+            if await self._db.transaction(files.drop_unneeded, found) < BATCH:
+                break
         return forgotten
 
     async def deleted_among(self, conversation_ids: Sequence[str]) -> frozenset[str]:
@@ -68,8 +71,8 @@ class SqlOperations:
         await self._db.read(_ping)
 
 
-def _collect_files(conn: sa.Connection) -> int:
-    return collect(conn, BATCH)
+def _let_go(conn: sa.Connection) -> int:
+    return files.let_go(conn, BATCH)
 
 
 def _deleted_among(conn: sa.Connection, conversation_ids: tuple[str, ...]) -> frozenset[str]:

@@ -50,6 +50,12 @@ conversations = Table(
         postgresql_where=text("lease_owner IS NOT NULL"),
     ),
     Index("conversations_user", "tenant_id", "user_id", "updated_at"),
+    Index(
+        "conversations_deleted",
+        "deleted_at",
+        sqlite_where=text("deleted_at IS NOT NULL"),
+        postgresql_where=text("deleted_at IS NOT NULL"),
+    ),
 )
 
 places = Table(  # where people write, and the conversation each place points to

@@ -11,10 +11,11 @@ from typing import Any, Protocol
 
 from core.engines.agent_pool import PoolLimits
 from core.engines.agent_said import Said
-from core.engines.agent_tools import ToolDesk
+from core.engines.agent_tools import Asked, ToolDesk
 from core.engines.cli_home import Home
 from core.engines.gateway import Route
 from core.errors import EngineFailure
+from core.tools import ToolResult
 
 Block = dict[str, Any]
 INTERRUPT_S = 1.0
@@ -112,3 +113,18 @@ class Member:
             await self.route.end()
             self.route.close()
         await self.process.close()
+
+
+@dataclass(frozen=True, slots=True)
+class ToolDone:
+    """A tool has its result."""
+
+    asked: Asked
+    result: ToolResult
+
+
+@dataclass(frozen=True, slots=True)
+class Gone:
+    """The process ended by itself, or its pipe broke with this error."""
+
+    error: str = ""

@@ -18,7 +18,7 @@ from typing import Any, assert_never
 import structlog
 
 from core.engines.agent_calls import ModelCalls
-from core.engines.agent_process import Child
+from core.engines.agent_process import Child, Gone, ToolDone
 from core.engines.agent_said import (
     Ended,
     Opened,
@@ -65,22 +65,7 @@ QUIET_S = 60.0
 """How long a process may say nothing while nothing is known that it waits for."""
 
 
-@dataclass(frozen=True, slots=True)
-class _Done:
-    """A tool has its result."""
-
-    asked: Asked
-    result: ToolResult
-
-
-@dataclass(frozen=True, slots=True)
-class _Gone:
-    """The process ended by itself, or its pipe broke with this error."""
-
-    error: str = ""
-
-
-_Item = Said | Asked | _Done | _Gone | GatewayEvent | BaseException
+_Item = Said | Asked | ToolDone | Gone | GatewayEvent | BaseException
 
 
 @dataclass(slots=True, kw_only=True)
@@ -187,9 +172,9 @@ class AgentTurn:
                 async for said in words:
                     self._queue.put_nowait(said)
         except Exception as error:  # noqa: BLE001  # whatever broke the pipe ends the turn
-            self._queue.put_nowait(_Gone(type(error).__name__))
+            self._queue.put_nowait(Gone(type(error).__name__))
         else:
-            self._queue.put_nowait(_Gone())
+            self._queue.put_nowait(Gone())
 
     async def _take(self, item: _Item) -> AsyncGenerator[TurnEvent, None]:  # noqa: C901, PLR0912  # one case a kind
         match item:
@@ -199,7 +184,7 @@ class AgentTurn:
             case Asked():
                 async for shown in self._ask(item):
                     yield shown
-            case _Done(asked=asked, result=result):
+            case ToolDone(asked=asked, result=result):
                 async for shown in self._finish(asked, result):
                     yield shown
             case ToolResulted():
@@ -232,7 +217,7 @@ class AgentTurn:
                 self._ending = _refused(refusal)
             case Opened(session_id=session_id):
                 yield EngineSession(token=session_id)
-            case _Gone(error=error):
+            case Gone(error=error):
                 _log.warning("agent.process_ended", engine=self.engine, error=error)
                 raise (self._fault or CRASHED).failure()
             case BaseException():
@@ -351,7 +336,7 @@ class AgentTurn:
         except Exception as error:  # noqa: BLE001  # fenced, storage: the turn raises it
             self._queue.put_nowait(error)
         else:
-            self._queue.put_nowait(_Done(asked, result))
+            self._queue.put_nowait(ToolDone(asked, result))
 
     async def _finish(self, asked: Asked, result: ToolResult) -> AsyncGenerator[TurnEvent, None]:
         call = self._open.pop(asked.call.id)

@@ -67,6 +67,7 @@ OF_THE_INSTALLATION = {
     "SqlOperations.queue_state": "counts for the operator",
     "SqlOperations.housekeep": "forgets old events of every tenant",
     "SqlOperations.ping": "reads nothing",
+    "SqlOperations.deleted_among": "tells which of the ids it is given are gone, and no more",
     "SqlPeople.install": "makes the first tenant",
     "SqlPeople.add_tenant": "makes a tenant",
     "SqlPeople.user_by_email": "the operator's own commands, behind the installation's key",

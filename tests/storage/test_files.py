@@ -19,7 +19,7 @@ from core.turns import Turn, TurnKind
 from storage.conversations import SqlConversations
 from storage.database import Database, execute
 from storage.erasure import erase
-from storage.files import collect, reference
+from storage.files import drop_unneeded, let_go, reference, unneeded
 from storage.inbox import SqlInbox, _accept, _Offer
 from storage.intake import SqlIntake
 from storage.postgres import PostgresDatabase
@@ -45,8 +45,10 @@ def _erase(conn: sa.Connection, turn: Turn) -> str | None:
     return erase(conn, turn.tenant_id, turn.user.id, turn.conversation_id, running=None)
 
 
-def _collect(conn: sa.Connection) -> int:
-    return collect(conn, 100)
+def _collect(conn: sa.Connection, most: int = 100) -> int:
+    """What the housekeeping does, at one time."""
+    let_go(conn, most)
+    return drop_unneeded(conn, unneeded(conn, most))
 
 
 async def _sizes(db: Database) -> list[object]:
@@ -138,7 +140,7 @@ async def test_files_that_no_turn_names_are_collected_in_steps(db: Database) -> 
     turns = [await answered(db, message(admin, n, attachments=(f,))) for n, f in enumerate(files)]
     for turn in turns[:4]:
         await _orphan(db, turn)
-    counts = [await db.transaction(collect, 3) for _ in range(3)]
+    counts = [await db.transaction(_collect, 3) for _ in range(3)]
     assert counts == [3, 1, 0]
     assert await rows(db, "SELECT data FROM attachments") == [(files[4].data,)]
 

@@ -33,6 +33,14 @@ def upgrade() -> None:
     op.add_column("model_calls", _int("cost_pico", null=True))
     op.add_column("model_calls", _text("price", null=True))
     op.add_column("model_calls", _int("own_key", default=0))
+    deleted = sa.text("deleted_at IS NOT NULL")
+    op.create_index(
+        "conversations_deleted",
+        "conversations",
+        ["deleted_at"],
+        sqlite_where=deleted,
+        postgresql_where=deleted,
+    )
     op.create_table(
         "agent_configs",
         _text("tenant_id"),
@@ -90,6 +98,7 @@ def downgrade() -> None:
     """Contract."""
     for name in _TABLES:
         op.drop_table(name)
+    op.drop_index("conversations_deleted", "conversations")
     with op.batch_alter_table("model_calls") as batch:
         for name in ("own_key", "price", "cost_pico"):
             batch.drop_column(name)
