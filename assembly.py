@@ -70,12 +70,11 @@ def make_engines(
         keyless |= {"claude_agent_sdk", "claude_code_cli"}
     engines.update(added)
     offline = RunbookEngine(skills=skills, inventory=inventory, why=WhyOffline.OUTAGE)
-    plain = () if key is None else (engines["claude_api"],)
     return Engines(
         engines=engines,
         default=settings.default_engine,
         model=settings.model,
-        guarded=_guarded(engines, behind=(*plain, offline)),
+        guarded=_guarded(engines, behind=(engines["claude_api"], offline)),
         own_key_only=frozenset(keyless - added.keys()),
     )
 

@@ -5,14 +5,18 @@ from __future__ import annotations
 from collections.abc import Awaitable, Callable
 from dataclasses import dataclass
 
+from core import models
 from core.agent_config import AgentConfig, AgentConfigs, Billing, UnusableAccount
 from core.conversations import Conversations
 from core.engine_choice import Engines
 from core.engines.engine import Credentials, Engine, EngineRequest
+from core.errors import EngineFailure
+from core.tenants import Role
 from core.toolrunner import ToolRunner
 from core.turnlog import TurnLog
 from core.turnmeter import TurnMeter
 from core.turns import Turn
+from core.words import Sentence, sentence
 
 
 @dataclass(slots=True)
@@ -59,6 +63,12 @@ class Briefing:
         except UnusableAccount as failure:
             unusable, config = failure, failure.config
         own = config.billing is Billing.OWN_KEY
+        if turn.model and not models.known(turn.model) and turn.user.role is not Role.ADMIN:
+            return sentence(
+                "IT0 does not know the model {model}, so what it costs is not known either: only "
+                "an admin may ask for it.",
+                model=repr(turn.model),
+            )
         engine = self.engines.choose(turn.engine, named=turn.engine_named, own_key=own)
         if isinstance(engine, str):
             return engine
@@ -72,7 +82,7 @@ class Briefing:
         Raises ``StorageFailure``.
         """
         engine, config = chosen.engine, chosen.config
-        model = turn.model or config.model or self.engines.model
+        model = models.api_name(turn.model or config.model or self.engines.model)
         own = config.billing is Billing.OWN_KEY
         meter.own_key = own
         account = Credentials(api_key=config.api_key if own else None, billing=config.billing)
@@ -101,3 +111,23 @@ class Briefing:
             session=memory.session,
             previous_turn_id=last,
         )
+
+
+def said_of(failure: EngineFailure, turn: Turn, chosen: Chosen) -> str:
+    """The failure's sentence, with the remedy of whoever can help: team, sender or operator."""
+    if failure.reason == "bad_key" and chosen.config.billing is Billing.OWN_KEY:
+        return _BAD_OWN_KEY
+    wanted = turn.model or chosen.config.model
+    if failure.reason not in {"unknown_model", "forbidden"} or wanted is None:
+        return failure.sentence
+    return sentence(
+        "Anthropic does not offer the model {model} to this account. Leave the model out of the "
+        "message, or have an admin choose another one for the team (`/engine model NAME`).",
+        model=repr(wanted),
+    )
+
+
+_BAD_OWN_KEY: Sentence = sentence(
+    "Anthropic refused your team's own API key. An admin of the team puts a valid one into "
+    "/api/v1/agent-config."
+)

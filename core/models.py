@@ -133,6 +133,15 @@ def resolve(name: str) -> Model | None:
     return MODELS.get(ALIASES.get(plain, plain))
 
 
+_SHORT: Final = frozenset({"default", "fable", "opus", "sonnet", "haiku"})
+
+
+def api_name(name: str) -> str:
+    """The name under which the provider's API knows it: the client's short names are not its."""
+    plain = name.removesuffix(_LONG)
+    return ALIASES[plain] if plain in _SHORT else plain
+
+
 def known(name: str) -> bool:
     """Whether IT0 knows the model, under this or another name."""
     return resolve(name) is not None

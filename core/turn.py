@@ -18,7 +18,7 @@ from dataclasses import dataclass, field
 import structlog
 
 from core import telemetry
-from core.briefing import Briefing, Chosen
+from core.briefing import Briefing, Chosen, said_of
 from core.clock import Clock
 from core.commands import Commands
 from core.control import Control, Stop
@@ -215,7 +215,7 @@ class TurnRunner:
             return Ending(
                 outcome=Outcome.FAILED,
                 reply=run.text,
-                notice=failure.sentence,
+                notice=said_of(failure, run.turn, chosen),
                 engine=run.engine,
                 failure=failure.reason,
             )
@@ -223,10 +223,11 @@ class TurnRunner:
         refused = completed.stop_reason is StopReason.REFUSED
         if not run.text and not completed.notice:
             completed = Completed(notice=EMPTY)
+        notices = [part for part in (run.why, completed.notice) if part]
         return Ending(
             outcome=Outcome.REFUSED if refused else Outcome.ANSWERED,
             reply=run.text,
-            notice=" ".join(part for part in (run.why, completed.notice) if part),
+            notice=notices[0] if len(notices) == 1 else " ".join(notices),
             engine=run.engine,
             session=run.session,
         )

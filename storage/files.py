@@ -94,7 +94,8 @@ def let_go(conn: sa.Connection, most: int) -> int:
         # CROSS JOIN keeps SQLite to this order: from the few that were deleted lately.
         "DELETE FROM turn_files WHERE turn_id IN (SELECT t.id FROM conversations c"
         " CROSS JOIN turns t CROSS JOIN turn_files f"
-        " WHERE t.conversation_id = c.id AND f.turn_id = t.id AND c.deleted_at IS NOT NULL AND c.deleted_at > {now} - :recent"
+        " WHERE t.conversation_id = c.id AND f.turn_id = t.id"
+        " AND c.deleted_at IS NOT NULL AND c.deleted_at > {now} - :recent"
         " AND t.status = 'done' LIMIT :n) RETURNING turn_id",
         recent=RECENT_MS,
         n=most,

@@ -10,6 +10,7 @@ from __future__ import annotations
 
 import json
 import os
+import secrets
 import uuid
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
@@ -25,8 +26,9 @@ from core.steps import ModelStep
 
 Block = dict[str, Any]
 
-NOTE = "(IT0 note: "
-"""What our own notes in a session begin with: the gateway leaves them out."""
+NOTE = f"(IT0 note {secrets.token_hex(8)}: "
+"""What our own notes in a session begin with: the gateway leaves them out. Nobody can write
+one, as nobody knows the number, which each process of IT0 makes anew."""
 _CUT = f"{NOTE}the work was interrupted here.)"
 _GO_ON = f"{NOTE}what is above was done and is recorded. Go on from there; do not repeat it.)"
 _VERSION = "2.1.330"

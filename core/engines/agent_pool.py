@@ -44,7 +44,7 @@ class PoolLimits:
     most: int = 8
     """Processes at once, idle ones included; each holds about 200 MB."""
     idle_s: float = 300.0
-    wait_s: float = 20.0
+    wait_s: float = 5.0
     """How long a turn waits for a free process when all are at work."""
 
 

@@ -3,8 +3,7 @@
 The process says everything up to three times (stream, message, result) and starts its tools
 before its answer is complete. Here the stream alone is shown, an answer becomes a step when
 its stream is complete, a tool runs when that step is committed, and the result only ends the
-turn. A message that was never streamed (the CLI's own repetition of a failed request) is
-taken whole.
+turn. A message that was never streamed (the CLI repeats a failed request so) is taken whole.
 """
 
 from __future__ import annotations
@@ -13,12 +12,12 @@ import asyncio
 from collections.abc import AsyncGenerator, Awaitable, Callable, Sequence
 from contextlib import aclosing, suppress
 from dataclasses import dataclass, field, replace
-from typing import Any, assert_never
+from typing import assert_never
 
 import structlog
 
 from core.engines.agent_calls import ModelCalls
-from core.engines.agent_process import Child, Gone, ToolDone
+from core.engines.agent_process import Block, Child, Gone, ToolDone
 from core.engines.agent_said import (
     Ended,
     Opened,
@@ -59,10 +58,10 @@ from core.metering import QuotaRefusal, Usage
 from core.steps import SteerStep, Step, ToolCall
 from core.tools import ToolResult
 
-Block = dict[str, Any]
 _log = structlog.get_logger()
+_OURS_TO_END = frozenset({"max_tokens", "refusal", "model_context_window_exceeded"})
 QUIET_S = 60.0
-"""How long a process may say nothing while nothing is known that it waits for."""
+"""How long a process may be silent while it waits for nothing."""
 
 
 _Item = Said | Asked | ToolDone | Gone | GatewayEvent | BaseException
@@ -109,7 +108,7 @@ class AgentTurn:
 
     @property
     def steps(self) -> tuple[Step, ...]:
-        """What is committed of the turn so far."""
+        """What is committed so far."""
         return tuple(self._steps)
 
     def tell(self, event: GatewayEvent) -> None:
@@ -293,6 +292,9 @@ class AgentTurn:
         yield ModelCallFinished(step=step)
         self._steps.append(step)
         self._open |= {call.id: call for call in step.tool_calls}
+        if step.stop_reason in _OURS_TO_END or not (step.tool_calls or step.text.strip()):
+            # The CLI would ask again in words of its own, which nobody sees.
+            self._ending = ending_of(self._steps)
         early, self._early = self._early, []
         for asked in early:
             async for shown in self._ask(asked):

@@ -117,7 +117,7 @@ class FailoverEngine:
 
     async def _try(self, engine: Engine, run: _Run, later: int) -> AsyncGenerator[TurnEvent, None]:
         """One engine's part. Notes its failure when another one may do better."""
-        breaker = self._breakers.of(engine.name, account_of(run.request.credentials))
+        breaker = self._breakers.of(engine.name, circuit_of(run.request))
         ephemeral = run.request.ephemeral
         watch = Watch(
             run.silence,
@@ -155,6 +155,11 @@ class FailoverEngine:
         self._silences[run.request.turn_id, run.request.attempt] = run.silence.began
         if len(self._silences) > _MOST_SILENCES:
             self._silences.popitem(last=False)
+
+
+def circuit_of(request: EngineRequest) -> str:
+    """Whose calls share a circuit: one person's model that is down is not everybody's."""
+    return f"{account_of(request.credentials)}/{request.model}"
 
 
 def account_of(credentials: Credentials) -> str:

@@ -8,6 +8,7 @@ usage is read as the answer passes, and it is tried again within the bounds of a
 from __future__ import annotations
 
 import asyncio
+import contextvars
 import hmac
 import secrets
 from dataclasses import dataclass, field
@@ -148,7 +149,11 @@ class Gateway:
         async with self._starting:
             if self._runner is None:
                 # Whoever is cancelled meanwhile leaves nothing half open behind.
-                self._opening = self._opening or asyncio.create_task(self._begin())
+                self._opening = self._opening or asyncio.create_task(
+                    # It serves every turn: its log lines must not carry the ids of the first.
+                    self._begin(),
+                    context=contextvars.Context(),
+                )
                 await asyncio.shield(self._opening)
 
     async def aclose(self) -> None:

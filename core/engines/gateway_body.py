@@ -23,6 +23,30 @@ _USUAL_TERMS: dict[str, tuple[object, ...]] = {
 """What changes the price of a token, and the values that do not."""
 
 
+_FIELDS = frozenset(
+    {
+        "model",
+        "messages",
+        "system",
+        "tools",
+        "tool_choice",
+        "max_tokens",
+        "stream",
+        "thinking",
+        "output_config",
+        "metadata",
+        "context_management",
+        "stop_sequences",
+        "temperature",
+        "top_p",
+        "top_k",
+        "service_tier",
+        "speed",
+    }
+)
+"""What a body may have: everything else could spend, or fetch, what nobody granted."""
+
+
 class BadBody(Exception):
     """The body cannot be sent; the message says why, for whoever reads the child's log."""
 
@@ -86,6 +110,10 @@ def read_body(raw: bytes, *, model: str, hidden: tuple[str, ...] = ()) -> Asked:
         raise BadBody("the body is not a JSON object")
     if fields.get("model") != model:
         raise BadBody(f"model: only {model} may be used in this turn")
+    if strange := sorted(set(fields) - _FIELDS):
+        raise BadBody(f"{strange[0]}: not available in this turn")
+    if not all(_is_ours(tool) for tool in fields.get("tools") or ()):
+        raise BadBody("tools: only the child's own may be offered")
     for name, usual in _USUAL_TERMS.items():
         if fields.get(name) not in usual:
             raise BadBody(f"{name}: not available in this turn")
@@ -93,6 +121,11 @@ def read_body(raw: bytes, *, model: str, hidden: tuple[str, ...] = ()) -> Asked:
         fields["messages"] = _without(fields.get("messages"), hidden)
         raw = json.dumps(fields, separators=(",", ":")).encode()
     return Asked(raw=raw, fields=fields, model=model)
+
+
+def _is_ours(tool: object) -> bool:
+    """Whether it runs with us: the provider's own tools cost what no token tells."""
+    return isinstance(tool, dict) and tool.get("type") in (None, "custom")
 
 
 def _without(messages: object, hidden: tuple[str, ...]) -> object:

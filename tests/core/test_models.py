@@ -11,7 +11,7 @@ from anthropic.types.model import Model as SdkModel
 from hypothesis import given
 from hypothesis import strategies as st
 
-from core.models import ALIASES, MODELS, Model, ends_soon, known, resolve
+from core.models import ALIASES, MODELS, Model, api_name, ends_soon, known, resolve
 from core.words import Sentence, Words
 from settings import Settings
 from variables import VARIABLES
@@ -141,3 +141,17 @@ def test_a_warning_comes_exactly_in_time(name: str, today: date, days: int) -> N
     ends = MODELS[name].ends
     due = ends is not None and (ends - today).days <= days
     assert (ends_soon(name, today, days) is not None) == due
+
+
+@pytest.mark.parametrize(
+    ("name", "sent"),
+    [
+        ("opus", "claude-opus-5-5"),
+        ("claude-sonnet-5-5[1m]", "claude-sonnet-5-5"),
+        ("claude-haiku-4-5-20251001", "claude-haiku-4-5-20251001"),
+        ("us.anthropic.claude-x", "us.anthropic.claude-x"),
+    ],
+)
+def test_the_api_gets_names_that_it_knows(name: str, sent: str) -> None:
+    """Short names and the suffix are the client's own; every other name is sent as it is."""
+    assert api_name(name) == sent

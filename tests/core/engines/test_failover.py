@@ -70,7 +70,7 @@ class Chain:
 
     def state(self, engine: str = "first", account: str = "installation") -> BreakerState:
         """Where a circuit stands."""
-        return self.breakers.of(engine, account).state
+        return self.breakers.of(engine, f"{account}/{Turn().request('').model}").state
 
 
 def first(*moves: Move) -> ScriptedEngine:

@@ -48,7 +48,11 @@ def test_a_request_without_a_limit_is_refused(max_tokens: object) -> None:
 
 def test_a_body_within_its_grant_is_not_touched() -> None:
     """Byte for byte, whatever it looks like."""
-    raw = b'{ "max_tokens":5,\n"model" : "' + MODEL.encode() + b'", "x": 1e2, "y": "\\u00e4"}'
+    raw = (
+        b'{ "max_tokens":5,\n"model" : "'
+        + MODEL.encode()
+        + b'", "top_k": 1e2, "metadata": "\\u00e4"}'
+    )
     assert read_body(raw, model=MODEL).within(5) == raw
 
 
@@ -102,3 +106,21 @@ def test_text_is_counted_by_its_bytes() -> None:
     content = [{"type": "document", "source": source}, "odd", {"type": "image", "source": None}]
     raw = body_of("", messages=[{"role": "user", "content": content}])
     assert read_body(raw, model=MODEL).estimated_input == -(-len(raw) // 3) + 5_400
+
+
+@pytest.mark.parametrize(
+    "more",
+    [
+        {"mcp_servers": [{"url": "https://example.org"}]},
+        {"fallbacks": [{"model": "another"}]},
+        {"container": "c1"},
+        {"inference_geo": "us"},
+        {"tools": [{"type": "web_search_20260209", "name": "web_search"}]},
+        {"tools": ["odd"]},
+    ],
+)
+def test_what_spends_beyond_tokens_is_refused(more: dict[str, object]) -> None:
+    """Fields and tools of the provider's own that no meter counts, or that come later."""
+    with pytest.raises(BadBody, match=r"in this turn|be offered"):
+        read_body(body_of("hello", **more), model=MODEL)
+    read_body(body_of("hello", tools=[{"name": "look", "input_schema": {}}]), model=MODEL)
