@@ -39,7 +39,7 @@ from core.engines.claude_faults import (
     Fault,
     fault_of_status,
 )
-from core.engines.claude_stream import ClaudeAnswer
+from core.engines.claude_stream import FINAL_STOPS, ClaudeAnswer
 from core.engines.engine import EngineRequest
 from core.engines.gateway import CallBegan, CallFinished, CallRefused, GatewayEvent
 from core.engines.gateway import CallFailed as GatewayFailed
@@ -59,7 +59,6 @@ from core.steps import SteerStep, Step, ToolCall
 from core.tools import ToolResult
 
 _log = structlog.get_logger()
-_OURS_TO_END = frozenset({"max_tokens", "refusal", "model_context_window_exceeded"})
 QUIET_S = 60.0
 """How long a process may be silent while it waits for nothing."""
 
@@ -292,7 +291,7 @@ class AgentTurn:
         yield ModelCallFinished(step=step)
         self._steps.append(step)
         self._open |= {call.id: call for call in step.tool_calls}
-        if step.stop_reason in _OURS_TO_END or not (step.tool_calls or step.text.strip()):
+        if step.stop_reason in FINAL_STOPS or not (step.tool_calls or step.text.strip()):
             # The CLI would ask again in words of its own, which nobody sees.
             self._ending = ending_of(self._steps)
         early, self._early = self._early, []

@@ -21,6 +21,8 @@ from core.steps import ModelStep, ToolCall
 
 _UNSAFE = re.compile("[\x00-\x08\x0b-\x1f\x7f-\x9f\ud800-\udfff]")
 _CHARS_PER_TOKEN = 3
+FINAL_STOPS = frozenset({"max_tokens", "refusal", "model_context_window_exceeded"})
+"""Stop reasons after which a turn is over (docs.claude.com, "Handling stop reasons")."""
 _BETWEEN_BLOCKS = "\n\n"
 
 
@@ -67,6 +69,17 @@ class ClaudeAnswer:
     def has_text(self) -> bool:
         """Whether the user saw anything of it."""
         return any(block.kind == "text" and block.parts for block in self._blocks)
+
+    @property
+    def ends_the_turn(self) -> bool:
+        """Whether nothing more is to be asked after it: cut, declined, or empty.
+
+        Claude Code would ask again, in words of its own that nobody sees.
+        """
+        if self.stop_reason in FINAL_STOPS:
+            return True
+        said = any(b.kind == "tool_use" or "".join(b.parts).strip() for b in self._blocks)
+        return self.stop_reason == "end_turn" and not said
 
     @property
     def usage_so_far(self) -> Usage | None:

@@ -7,7 +7,7 @@ import json
 from core.engines.claude_faults import MALFORMED
 from core.engines.claude_faults import CallFailed as AnswerFailed
 from core.engines.claude_stream import ClaudeAnswer, usage_at_start
-from core.engines.gateway_turn import CallBegan, CallFinished, RoutedCall, RunningTurn
+from core.engines.gateway_turn import TURN_OVER, CallBegan, CallFinished, RoutedCall, RunningTurn
 from core.metering import Usage
 
 
@@ -70,6 +70,8 @@ class MeteredCall:
                 self._note(answer.usage)
                 self._began(answer.message_id, answer.usage)
         if answer.ended:
+            if answer.ends_the_turn and self._turn.ending is None:
+                self._turn.ending = TURN_OVER  # before the child reads the end, and asks again
             self._finished()
 
     def read_end(self) -> bool:

@@ -60,6 +60,9 @@ class CallFailed:
     final: bool
 
 
+TURN_OVER = Fault(reason="turn_over", sentence="The turn is over.", spent=False)
+"""What a child hears that asks again after an answer which ends its turn; nobody else does."""
+
 GatewayEvent = CallBegan | CallFinished | CallRefused | CallFailed
 
 
