@@ -179,6 +179,9 @@ class CliProcess:
         await asyncio.wait((self._draining,), timeout=_KILL_S)
         self._draining.cancel()
         await asyncio.gather(self._draining, return_exceptions=True)
+        # A pipe that was full when it ended is never read to its end, and would stay open.
+        if (transport := getattr(self.child, "_transport", None)) is not None:
+            transport.close()
         if by_itself:
             _log.warning("agent.cli_ended", code=self.child.returncode, stderr=self._told())
         await self.route.close()
