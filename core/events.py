@@ -84,7 +84,10 @@ class Notice:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class EngineSession:
-    """The engine's native resume token: an optimisation, our steps are the truth."""
+    """The engine's native resume token: an optimisation, our steps are the truth.
+
+    Empty: there is none that could be taken up after this turn.
+    """
 
     token: str
 

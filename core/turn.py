@@ -51,6 +51,7 @@ from core.toolrunner import ToolRunner
 from core.turnlog import DeliveryLog, TurnLog
 from core.turnmeter import TurnMeter
 from core.turns import MAX_CROWDED, MAX_FAILURES, Ending, Outcome, Turn, TurnKind
+from core.words import Words
 
 FLUSH_S = 0.3
 """How long a live event may wait before it is committed for other processes."""
@@ -81,7 +82,7 @@ class _Run:
             case EngineChanged(engine=engine, reason=reason):
                 self.engine, self.why, self.session = engine, reason, None
             case EngineSession(token=token):
-                self.session = token
+                self.session = token or None
             case _:
                 pass
 
@@ -223,11 +224,12 @@ class TurnRunner:
         refused = completed.stop_reason is StopReason.REFUSED
         if not run.text and not completed.notice:
             completed = Completed(notice=EMPTY)
-        notices = [part for part in (run.why, completed.notice) if part]
+        words = Words(run.turn.language)
+        notices = [words.of(part) for part in (run.why, completed.notice) if part]
         return Ending(
             outcome=Outcome.REFUSED if refused else Outcome.ANSWERED,
             reply=run.text,
-            notice=notices[0] if len(notices) == 1 else " ".join(notices),
+            notice=" ".join(notices),
             engine=run.engine,
             session=run.session,
         )

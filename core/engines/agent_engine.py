@@ -2,8 +2,8 @@
 
 The conversation's own process is taken when it waits and holds exactly the turns before;
 else a new one resumes the engine's own session, or one that is rebuilt from our steps. The
-provider is reached through the gateway, or with the operator's own login. A turn that ends
-early interrupts the process; one that does not come to rest is ended.
+provider is reached through the gateway, or with the operator's own login. A process whose
+turn did not end by itself is ended with it.
 """
 
 from __future__ import annotations
@@ -12,10 +12,9 @@ import asyncio
 import hashlib
 import json
 import uuid
-from collections.abc import AsyncGenerator, Callable, Sequence
+from collections.abc import AsyncGenerator, Sequence
 from contextlib import aclosing
 from dataclasses import dataclass, replace
-from typing import Any, TypeVar
 
 import structlog
 
@@ -23,7 +22,7 @@ from core.agent_config import Billing
 from core.engines.agent_calls import ModelCalls, ReportedCalls, RoutedCalls
 from core.engines.agent_history import NOTE, asked, holds_last_answer, told, write_session
 from core.engines.agent_pool import AgentPool
-from core.engines.agent_process import AgentSettings, Member, Start
+from core.engines.agent_process import AgentSettings, Block, Member, Start
 from core.engines.agent_tools import ToolDesk
 from core.engines.agent_turn import AgentTurn
 from core.engines.claude_endings import ending_of
@@ -36,8 +35,6 @@ from core.errors import EngineFailure
 from core.events import TurnEvent
 from core.steps import ModelStep, SteerStep, Step
 
-Block = dict[str, Any]
-T = TypeVar("T")
 _log = structlog.get_logger()
 
 
@@ -104,7 +101,6 @@ class AgentEngine:
             steps += [SteerStep(text=text) for text in await request.steering.take()]
             request = replace(request, steps=tuple(steps))
         for again in (True, False):
-            turn: AgentTurn | None = None
             ready = await self._ready(request)
             turn = self._turn(request, ready)
             try:
@@ -148,15 +144,15 @@ class AgentEngine:
 
     async def _ready(self, request: EngineRequest) -> _Ready:
         fingerprint = _fingerprint(self.name, request)
-        if not (request.steps or request.ephemeral) and request.attempt == 1:
+        if _goes_on(request):
+            # Built first: nothing may come between a process and whoever puts it back.
+            blocks = await asyncio.to_thread(asked, request)
             member = await self._pool.reuse(request.conversation_id, fingerprint, _mark_of(request))
             if member is not None:
-                blocks = await _aside(asked, request)
                 return _Ready(member=member, prompt=blocks, fingerprint=fingerprint, waited=True)
-        elif not request.ephemeral:
+        else:
             await self._pool.forget(request.conversation_id)
         await self._pool.room()
-        member = None
         try:
             member, prompt = await self._start(request)
         except BaseException as error:
@@ -174,13 +170,13 @@ class AgentEngine:
         token = await self._native(request, home)
         await asyncio.to_thread(home.tidy, token)
         if token:
+            blocks = await asyncio.to_thread(asked, request)
             try:
-                member = await self._launch(request, home, token, resume=True)
-                return member, await _aside(asked, request)
+                return await self._launch(request, home, token, resume=True), blocks
             except EngineFailure:
                 _log.warning("agent.session_gone", engine=self.name)
         session_id = str(uuid.uuid4())
-        conversation = await _aside(told, request)
+        conversation = await asyncio.to_thread(told, request)
         if conversation.past:
             await asyncio.to_thread(
                 write_session, home, session_id, conversation.past, request.model
@@ -191,9 +187,7 @@ class AgentEngine:
     async def _native(self, request: EngineRequest, home: Home) -> str:
         """The session that can be taken up again, as it holds just what was before; or empty."""
         session = request.session
-        if session is None or session.engine != self.name or request.attempt != 1:
-            return ""
-        if request.steps or request.ephemeral:
+        if session is None or session.engine != self.name or not _goes_on(request):
             return ""
         try:
             path = home.transcript(session.token)
@@ -301,9 +295,9 @@ class AgentEngine:
         )
 
 
-async def _aside(make: Callable[[EngineRequest], T], request: EngineRequest) -> T:
-    """Files are encoded and long histories built in a thread: it takes tens of milliseconds."""
-    return await asyncio.to_thread(make, request)
+def _goes_on(request: EngineRequest) -> bool:
+    """Whether an engine's own memory may serve: a first attempt, and part of the conversation."""
+    return request.attempt == 1 and not (request.steps or request.ephemeral)
 
 
 def _curable(failure: EngineFailure, ready: _Ready, turn: AgentTurn) -> bool:

@@ -15,16 +15,14 @@ import uuid
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import Any
 
+from core.engines.agent_process import Block
 from core.engines.agent_tools import PREFIX
 from core.engines.claude_messages import Transcript
 from core.engines.cli_home import Home
 from core.engines.engine import EngineRequest
 from core.messages import clean_text
 from core.steps import ModelStep
-
-Block = dict[str, Any]
 
 NOTE = f"(IT0 note {secrets.token_hex(8)}: "
 """What our own notes in a session begin with: the gateway leaves them out. Nobody can write

@@ -214,7 +214,8 @@ class AgentTurn:
             case CallRefused(refusal=refusal):
                 self._ending = _refused(refusal)
             case Opened(session_id=session_id):
-                yield EngineSession(token=session_id)
+                # One that begins in mid-turn holds notes of ours that are for this process.
+                yield EngineSession(token="" if self.request.steps else session_id)
             case Gone(error=error):
                 _log.warning("agent.process_ended", engine=self.engine, error=error)
                 raise (self._fault or CRASHED).failure()

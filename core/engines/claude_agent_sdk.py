@@ -130,8 +130,11 @@ async def launch(start: Start) -> SdkProcess:
     prompt = await asyncio.to_thread(start.home.write_private, name, start.system)
     client = ClaudeSDKClient(_options(start, prompt))
     try:
-        async with asyncio.timeout(CONNECT_S):
-            await client.connect()
+        try:
+            async with asyncio.timeout(CONNECT_S):
+                await client.connect()
+        finally:
+            await asyncio.to_thread(start.home.erase_private, name)
     except (ClaudeSDKError, TimeoutError) as error:
         _log.warning("agent.connect_failed", error=type(error).__name__)
         raise UNUSABLE.failure() from error
@@ -139,8 +142,6 @@ async def launch(start: Start) -> SdkProcess:
         with suppress(Exception):
             await client.disconnect()
         raise
-    finally:
-        await asyncio.to_thread(start.home.erase_private, name)
     return SdkProcess(client)
 
 

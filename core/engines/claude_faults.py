@@ -150,14 +150,6 @@ UNUSABLE = Fault(
     ),
     spent=False,
 )
-SESSION_FULL = Fault(
-    reason="session_full",
-    sentence=sentence(
-        "The message with its files and history is too large for Anthropic. Send fewer or "
-        "smaller files, or start a new conversation with /new."
-    ),
-    spent=False,
-)
 NO_KEY = Fault(
     reason="no_key",
     sentence=sentence(
@@ -203,6 +195,8 @@ _TOO_LARGE = Fault(
         "smaller files, or start a new conversation with /new."
     ),
 )
+SESSION_FULL = replace(_TOO_LARGE, reason="session_full", spent=False)
+"""A process of Claude Code says it by its own count; another one may see it otherwise."""
 _WRONG_ADDRESS = Fault(
     reason="wrong_address",
     sentence=sentence(

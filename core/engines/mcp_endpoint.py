@@ -10,6 +10,7 @@ and a secret of its own and can reach nothing but its own server.
 from __future__ import annotations
 
 import asyncio
+import contextvars
 import hmac
 import secrets
 from dataclasses import dataclass, field
@@ -54,7 +55,8 @@ class McpEndpoint:
         """Let one more process in, to this server. Raises OSError."""
         async with self._changing:
             if self._runner is None:
-                await self._listen()
+                # It serves every turn: its log lines must not carry the ids of the first.
+                await asyncio.create_task(self._listen(), context=contextvars.Context())
             route = McpRoute(self, server, port=self._port, config=self._config)
             self._routes[route.id] = route
         return route

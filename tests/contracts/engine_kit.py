@@ -198,7 +198,7 @@ async def agent_parts() -> AsyncIterator[tuple[Homes, Gateway]]:
         async with FakeAnthropic() as fake:
             gateway = Gateway(
                 GatewayConfig(
-                    api_key="sk-test", base_url=fake.url, stall_timeout_s=0.5, backoff_s=0.01
+                    api_key="sk-test", base_url=fake.url, stall_timeout_s=2, backoff_s=0.01
                 )
             )
             try:
@@ -233,7 +233,7 @@ class RunbookKit:
 
 def claude_config(url: str, **changes: object) -> ClaudeApiConfig:
     """A configuration that is as impatient as a test."""
-    defaults = {"api_key": "sk-test", "base_url": url, "stall_timeout_s": 0.5, "backoff_s": 0.01}
+    defaults = {"api_key": "sk-test", "base_url": url, "stall_timeout_s": 2, "backoff_s": 0.01}
     return ClaudeApiConfig(**{**defaults, **changes})  # type: ignore[arg-type]
 
 

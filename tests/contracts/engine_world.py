@@ -11,7 +11,7 @@ from __future__ import annotations
 import base64
 import re
 import tempfile
-from collections.abc import AsyncIterator, Iterator, Sequence
+from collections.abc import AsyncIterator, Iterator, Mapping, Sequence
 from contextlib import asynccontextmanager, suppress
 from dataclasses import dataclass, field
 from itertools import count
@@ -283,16 +283,29 @@ def for_engine(text: str, engine: str) -> str:
 
 
 def heard(body: dict[str, Any]) -> list[Piece]:
-    """What a request tells the model of the conversation, in order."""
+    """What a request tells the model of the conversation, in order.
+
+    Results of tools that ran at once belong to their calls by id: they are put in the calls'
+    order, as the one in which they ended says nothing.
+    """
     pieces: list[Piece] = []
+    order: dict[str, int] = {}
     for message in body["messages"]:
         blocks = blocks_of(message)
+        order |= {block["id"]: len(order) for block in blocks if block["type"] == "tool_use"}
         if message["role"] != "system":
-            pieces += [(message["role"], _piece(block)) for block in blocks]
+            pieces += [(message["role"], _piece(block)) for block in _matched(blocks, order)]
         else:
             joined = [_JOINED.match(block["text"]) for block in blocks]
             pieces += [("user", found[1]) for found in joined if found]
     return pieces
+
+
+def _matched(blocks: Sequence[dict[str, Any]], order: Mapping[str, int]) -> list[dict[str, Any]]:
+    results = [block for block in blocks if block["type"] == "tool_result"]
+    results.sort(key=lambda block: order[block["tool_use_id"]])
+    following = iter(results)
+    return [next(following) if block["type"] == "tool_result" else block for block in blocks]
 
 
 def system_of(body: dict[str, Any]) -> str:

@@ -73,7 +73,7 @@ def cases(faults: dict[str, str]) -> pytest.MarkDecorator:
 @pytest_asyncio.fixture(scope="module", loop_scope="module")
 async def world() -> AsyncIterator[World]:
     """One world for the module; every test has a conversation of its own."""
-    async with world_of(stall_timeout_s=0.5) as made:
+    async with world_of(stall_timeout_s=1.5) as made:
         yield made
 
 

@@ -61,9 +61,12 @@ async def fake() -> AsyncIterator[FakeAnthropic]:
 
 
 @pytest.fixture
-async def engine(fake: FakeAnthropic) -> AsyncIterator[ClaudeApiEngine]:
-    """An engine that waits 0.15 s for a byte."""
-    started = ClaudeApiEngine(claude_config(fake.url, stall_timeout_s=0.15))
+async def engine(
+    fake: FakeAnthropic, request: pytest.FixtureRequest
+) -> AsyncIterator[ClaudeApiEngine]:
+    """An engine that waits 0.15 s for a byte where none comes, and long enough elsewhere."""
+    silent = "stalled" in request.node.name
+    started = ClaudeApiEngine(claude_config(fake.url, stall_timeout_s=0.15 if silent else 10.0))
     yield started
     await started.aclose()
 
