@@ -9,6 +9,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 from enum import StrEnum
 
+from core.metering import QuotaRefusal
 from core.steps import ModelStep
 
 
@@ -107,6 +108,8 @@ class Completed:
     stop_reason: StopReason = StopReason.END
     notice: str = ""
     """A sentence to put under the answer, or empty."""
+    refusal: QuotaRefusal | None = None
+    """The meter refused a call: why, and when it may be asked again."""
 
 
 TurnEvent = (

@@ -1,7 +1,6 @@
 """Every model call is admitted before it is made and settled after it ended.
 
-``Meter`` is the port; the billing package implements it with quotas. Until it is wired,
-``storage.metering.RecordingMeter`` admits everything and records everything.
+``Meter`` is the port; ``billing.meter.BillingService`` implements it with quotas.
 """
 
 from __future__ import annotations
@@ -69,6 +68,8 @@ class CallRequest:
     max_output: int
     own_key: bool = False
     """On the tenant's own account with the provider: metered, but never billed."""
+    order_id: str = ""
+    """The standing order that runs the turn, if one does."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -77,6 +78,20 @@ class Grant:
 
     call_id: str
     max_output: int
+    note: str = ""
+    """A sentence for the user: what the turn is likely to take of the quota."""
+    recorded: bool = True
+    """Whether the call has its row. Without one (the database was away) its settlement is to
+    bring the request with it."""
+
+
+class RefusalCode(StrEnum):
+    """Why a call is not admitted; part of the API's contract."""
+
+    QUOTA = "quota_exceeded"
+    BUDGET = "budget_exceeded"
+    SERVICE = "service_suspended"
+    """An invoice is overdue for long."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -85,6 +100,8 @@ class QuotaRefusal:
 
     sentence: str
     retry_at_ms: int | None = None
+    """When it may be admitted again, such as the end of the month."""
+    code: RefusalCode = RefusalCode.QUOTA
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -94,6 +111,8 @@ class Settlement:
     call_id: str
     usage: Usage
     state: CallState = CallState.SETTLED
+    call: CallRequest | None = None
+    """The call itself, where its row was not written when it was admitted."""
 
 
 class Meter(Protocol):

@@ -85,6 +85,15 @@ class Turn:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
+class Offer:
+    """A button under a reply. Pressing it is sending its command, by whoever presses."""
+
+    label: str
+    command: str
+    """Such as ``/upgrade confirm quo_1``; whether the presser may is decided when it runs."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
 class Ending:
     """How a turn ended, committed with the cursor."""
 
@@ -100,6 +109,10 @@ class Ending:
     """The engine's own resume token; kept when the turn was answered."""
     continue_in: str | None = None
     """The conversation to go on in, when a command moved the place to another one."""
+    offer: Offer | None = None
+    """A button under the reply, where the place has buttons; the reply names its command too."""
+    retry_at_ms: int | None = None
+    """Refused for a limit: when it may be asked again."""
 
     @property
     def text(self) -> str:

@@ -17,7 +17,7 @@ if TYPE_CHECKING:
 
     from storage.postgres import PostgresDatabase
 
-HEAD = "0003"
+HEAD = "0004"
 """The newest revision in ``storage/migrations/versions``."""
 
 SCRIPTS = Path(__file__).parent / "migrations"

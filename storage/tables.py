@@ -8,12 +8,12 @@ from __future__ import annotations
 
 from sqlalchemy import Column, Index, LargeBinary, Table, text
 
-from storage import agent_tables, people_tables
+from storage import agent_tables, billing_tables, people_tables
 from storage.columns import int_column as _int
 from storage.columns import metadata
 from storage.columns import text_column as _text
 
-__all__ = ["agent_tables", "metadata", "people_tables"]
+__all__ = ["agent_tables", "billing_tables", "metadata", "people_tables"]
 
 installation = Table("installation", metadata, _text("key", key=True), _text("value"))
 
@@ -122,6 +122,7 @@ turns = Table(
     _text("files", default="[]"),  # JSON list of files still at the platform
     _text("album", default=""),  # what the parts of an album share
     _text("model", null=True),  # asked for with the message
+    _text("offer", null=True),  # JSON: a button under the reply and the command it stands for
     Index("turns_event", "event_id", unique=True),
     Index("turns_order", "conversation_id", "seq", unique=True),
     Index(
@@ -215,8 +216,22 @@ model_calls = Table(
     _int("cost_pico", null=True),  # pico-USD; NULL while it is open, and for a model without price
     _text("price", null=True),  # which row of the price table
     _int("own_key", zero=True),  # on the tenant's own account with the provider
+    _int("reserved_tokens", zero=True),  # what is held of the quota for it
+    _int("period_start", zero=True),  # the month whose quota it counts against
+    _int("lease_until", zero=True),  # after it the hold is given back
+    _int("released_at", null=True),  # when that happened: a settlement after it is late
+    _text("budgets", default="[]"),  # JSON: the budget counters that it counts against
+    _text("order_id", default=""),  # the standing order that asked for it
+    _int("position", null=True),  # billable tokens of the tenant's month up to and with this call
     Index("model_calls_turn", "turn_id"),
     Index("model_calls_tenant", "tenant_id", "created_at"),
+    Index("model_calls_position", "tenant_id", "period_start", "position"),
+    Index(
+        "model_calls_open",
+        "lease_until",
+        sqlite_where=text("state = 'reserved' AND released_at IS NULL"),
+        postgresql_where=text("state = 'reserved' AND released_at IS NULL"),
+    ),
 )
 
 controls = Table(  # control commands that were carried out at ingest

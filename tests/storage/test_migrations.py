@@ -34,7 +34,16 @@ from tests.support.postgres import PostgresServer
 
 Work = Callable[[sa.Connection], Any]
 
-INSTALLATION_WIDE = {"installation", "workers", "tenants", "pairings", "installs"}
+INSTALLATION_WIDE = {
+    "installation",
+    "workers",
+    "tenants",
+    "pairings",
+    "installs",
+    "plan_versions",
+    "invoice_counters",
+    "webhook_events",
+}
 
 
 class Bench:
