@@ -19,9 +19,11 @@ from core.emails import EMAIL
 from environment import Reader, split_url
 from settings_parts import (
     AgentSettings,
+    BillingSettings,
     SlackSettings,
     TelegramSettings,
     read_agents,
+    read_billing,
     read_slack,
     read_telegram,
 )
@@ -125,6 +127,7 @@ class Settings:
     slack: SlackSettings
     telegram: TelegramSettings
     agents: AgentSettings
+    billing: BillingSettings
     admin_email: str
     tuning: TuningSettings
     warnings: tuple[str, ...]
@@ -158,6 +161,7 @@ class Settings:
             slack=read_slack(reader),
             telegram=read_telegram(reader),
             agents=read_agents(reader, data_dir),
+            billing=read_billing(reader),
             admin_email=reader.text(
                 "IT0_ADMIN_EMAIL", "admin@localhost", EMAIL, "an address such as me@example.com"
             ).casefold(),

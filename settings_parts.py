@@ -1,4 +1,4 @@
-"""The settings of the chat platforms and of the engines on Claude Code.
+"""The settings of the chat platforms, of the engines on Claude Code and of billing.
 
 Read by ``settings``; nobody else but ``app`` may import it.
 """
@@ -56,6 +56,22 @@ class AgentSettings:
     idle_s: float
     login: str | None = field(repr=False)
     """The operator's own, for an installation of a single team."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class BillingSettings:
+    """Whether there are plans and quotas, who sells them, and how they are paid."""
+
+    enabled: bool
+    """Off: everything is counted, nothing is refused or billed."""
+    currency: str
+    """Of teams that chose none, ISO 4217."""
+    seller_name: str
+    seller_address: str
+    seller_tax_number: str
+    seller_email: str
+    instructions: str
+    """How an invoice is paid by hand, such as an account to transfer to."""
 
 
 def read_slack(reader: Reader) -> SlackSettings:
@@ -129,3 +145,21 @@ def read_agents(reader: Reader, data_dir: Path) -> AgentSettings:
         idle_s=reader.seconds("IT0_AGENT_IDLE_S", 300.0, 5, 86_400),
         login=login,
     )
+
+
+def read_billing(reader: Reader) -> BillingSettings:
+    """Read and check it."""
+    return BillingSettings(
+        enabled=(reader.choice("IT0_BILLING", ("on", "off")) or "on") == "on",
+        currency=reader.choice("IT0_CURRENCY", ("USD", "CNY")) or "USD",
+        seller_name=reader.value("IT0_SELLER_NAME") or "IT0",
+        seller_address=_lines(reader.value("IT0_SELLER_ADDRESS")),
+        seller_tax_number=reader.value("IT0_SELLER_TAX_NUMBER") or "",
+        seller_email=reader.value("IT0_SELLER_EMAIL") or "",
+        instructions=_lines(reader.value("IT0_PAYMENT_INSTRUCTIONS")),
+    )
+
+
+def _lines(written: str | None) -> str:
+    """Text of several lines, as an environment variable holds it on one."""
+    return (written or "").replace("\\n", "\n")

@@ -121,6 +121,20 @@ VARIABLES: tuple[Variable, ...] = (
         purpose="another address for its files; that of the Bot API when unset",
     ),
     Variable(
+        name="IT0_BILLING",
+        purpose="off: usage is counted, nothing is refused or billed; on (plans, quotas, invoices)"
+        " when unset",
+    ),
+    Variable(name="IT0_CURRENCY", purpose="USD or CNY, for teams that chose none; USD when unset"),
+    Variable(name="IT0_SELLER_NAME", purpose="who invoices, as printed on them; IT0 when unset"),
+    Variable(name="IT0_SELLER_ADDRESS", purpose="its address on invoices; \\n begins a new line"),
+    Variable(name="IT0_SELLER_TAX_NUMBER", purpose="its tax number on invoices"),
+    Variable(name="IT0_SELLER_EMAIL", purpose="its address for questions, on invoices"),
+    Variable(
+        name="IT0_PAYMENT_INSTRUCTIONS",
+        purpose="how an invoice is paid by hand, such as an account; \\n begins a new line",
+    ),
+    Variable(
         name="IT0_ADMIN_EMAIL",
         purpose="the first admin, made on the first start; admin@localhost when unset",
     ),

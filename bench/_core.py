@@ -20,6 +20,7 @@ async def _main(url: str, data_dir: str) -> None:
     settings = Settings.from_environment(
         {
             "IT0_DATA_DIR": data_dir,
+            "IT0_BILLING": "off",
             "ANTHROPIC_API_KEY": "sk-bench",
             "ANTHROPIC_BASE_URL": url,
             "IT0_MAX_OUTPUT_TOKENS": str(MAX_TOKENS),

@@ -96,6 +96,7 @@ async def _main(url: str, data_dir: str) -> None:
     settings = Settings.from_environment(
         {
             "IT0_DATA_DIR": data_dir,
+            "IT0_BILLING": "off",
             "IT0_AGENT_DIR": f"{data_dir}-agents",
             "ANTHROPIC_API_KEY": "sk-bench",
             "ANTHROPIC_BASE_URL": url,

@@ -49,6 +49,7 @@ def environment(data_dir: Path, port: int, upstream: str | None, **more: str) ->
     """The environment of a process; without an upstream the offline engine answers."""
     given = {
         "IT0_DATA_DIR": str(data_dir),
+        "IT0_BILLING": "off",
         "IT0_HTTP_PORT": str(port),
         "IT0_LOG_FORMAT": "json",
         "IT0_MAX_OUTPUT_TOKENS": str(MAX_TOKENS),

@@ -40,7 +40,8 @@ _CORE = {"structlog", "markdown_it", "cryptography", "PIL", "yaml", "prometheus_
 THIRD_PARTY: dict[str, set[str]] = {
     "core": _CORE | {"wcwidth"},
     "core.engines": _CORE | {"anthropic", "httpx2", "claude_agent_sdk", "mcp", "aiohttp", "yarl"},
-    "billing": set(),
+    "billing": {"structlog"},
+    "billing.invoice_pdf": {"structlog", "fpdf"},
     "bots": {"structlog", "markdown_it"},
     "bots.console": {"structlog", "markdown_it", "prompt_toolkit", "rich", "wcwidth", "aiohttp"},
     "bots.operator": {"aiohttp"},

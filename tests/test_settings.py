@@ -74,6 +74,13 @@ def test_every_value_reaches_its_place(tmp_path: Path) -> None:
         TELEGRAM_WEBHOOK_SECRET="hook_1-2",
         IT0_TELEGRAM_API_URL="http://127.0.0.1:2",
         IT0_TELEGRAM_FILE_URL="http://127.0.0.1:3/files",
+        IT0_BILLING="off",
+        IT0_CURRENCY="CNY",
+        IT0_SELLER_NAME="Ops Ltd",
+        IT0_SELLER_ADDRESS=r"1 Main St\nSpringfield",
+        IT0_SELLER_TAX_NUMBER="X1",
+        IT0_SELLER_EMAIL="bills@example.com",
+        IT0_PAYMENT_INSTRUCTIONS=r"IBAN 1\nBIC 2",
         IT0_ADMIN_EMAIL="me@example.com",
         IT0_TURN_SLOTS="8",
         IT0_SHUTDOWN_GRACE_S="1.5",
@@ -110,6 +117,11 @@ def test_every_value_reaches_its_place(tmp_path: Path) -> None:
     assert (telegram.token, telegram.webhook_secret) == ("123:ABC_d-e", "hook_1-2")
     assert telegram.api_url == "http://127.0.0.1:2"
     assert telegram.file_url == "http://127.0.0.1:3/files"
+    billing = settings.billing
+    assert not billing.enabled
+    assert (billing.currency, billing.seller_name) == ("CNY", "Ops Ltd")
+    assert (billing.seller_address, billing.seller_tax_number) == ("1 Main St\nSpringfield", "X1")
+    assert (billing.seller_email, billing.instructions) == ("bills@example.com", "IBAN 1\nBIC 2")
     assert settings.admin_email == "me@example.com"
     assert settings.tuning.turn_slots == 8
     assert settings.tuning.shutdown_grace_s == 1.5

@@ -114,6 +114,7 @@ async def open_chat_site(
         environ = {
             "IT0_DATA_DIR": str(directory / "data"),
             "IT0_SECRET_KEY": "chaos" * 10,
+            "IT0_BILLING": "off",
             "IT0_SHUTDOWN_GRACE_S": "0.5",
             "IT0_LOG_FORMAT": "json",
             "IT0_HTTP_PORT": "0",

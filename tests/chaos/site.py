@@ -59,6 +59,7 @@ async def open_site(database: str, directory: Path, platform_url: str) -> AsyncG
         environ = {
             "IT0_DATA_DIR": str(directory / "data"),
             "IT0_SECRET_KEY": "chaos" * 10,
+            "IT0_BILLING": "off",
             "IT0_SHUTDOWN_GRACE_S": "0.3",
             "IT0_LOG_FORMAT": "json",
             "ANTHROPIC_API_KEY": "sk-chaos",

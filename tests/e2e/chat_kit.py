@@ -400,6 +400,7 @@ def environment(model: FakeAnthropic, port: int, *lines: Line) -> dict[str, str]
     """The settings of a product with these platforms."""
     made = {
         "ANTHROPIC_API_KEY": "sk-test",
+        "IT0_BILLING": "off",
         "ANTHROPIC_BASE_URL": model.url,
         "IT0_PUBLIC_URL": f"http://127.0.0.1:{port}",
     }

@@ -373,7 +373,12 @@ class Site:
 
 def sqlite_site(directory: Path) -> Site:
     """An empty SQLite site."""
-    return Site({"IT0_DATA_DIR": str(directory), "IT0_SECRET_KEY": SECRET_KEY}, None)
+    environment = {
+        "IT0_DATA_DIR": str(directory),
+        "IT0_SECRET_KEY": SECRET_KEY,
+        "IT0_BILLING": "off",
+    }
+    return Site(environment, None)
 
 
 def postgres_site(directory: Path, server: PostgresServer, url: str) -> Site:
@@ -381,6 +386,7 @@ def postgres_site(directory: Path, server: PostgresServer, url: str) -> Site:
     environment = {
         "IT0_DATA_DIR": str(directory),
         "IT0_SECRET_KEY": SECRET_KEY,
+        "IT0_BILLING": "off",
         "IT0_DATABASE_URL": url,
     }
     return Site(environment, server)
