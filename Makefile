@@ -42,7 +42,7 @@ check: $(VENV)/.dev ## lint, format, types and architecture
 words: $(VENV)/.dev ## bring the translations up to date; fails when one is missing or unsure
 	@set -e; pot=$$(mktemp); trap 'rm -f "$$pot"' EXIT; \
 	$(PY) -m babel.messages.frontend -q extract -F pyproject.toml --no-default-keywords -k sentence -k words \
-		--no-location --sort-output --project=IT0 -o "$$pot" core bots storage; \
+		--no-location --sort-output --project=IT0 -o "$$pot" core billing bots storage; \
 	for po in core/locales/*/LC_MESSAGES/it0.po; do \
 		$(PY) -m babel.messages.frontend -q update -i "$$pot" -o "$$po" -l "$$(echo "$$po" | cut -d/ -f3)" \
 			--ignore-obsolete --omit-header --ignore-pot-creation-date; \
