@@ -32,6 +32,16 @@ class PaymentStatus(StrEnum):
         order = ("created", "processing", "failed", "succeeded", "refunded", "disputed")
         return min(order.index(self), 4)
 
+    @property
+    def unfinished(self) -> bool:
+        """Whether the payer may still go on with the session."""
+        return self in {PaymentStatus.CREATED, PaymentStatus.PROCESSING}
+
+    @property
+    def paid(self) -> bool:
+        """Whether the money came, whatever became of it later."""
+        return self.rank >= PaymentStatus.SUCCEEDED.rank
+
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class PaymentRequest:
@@ -71,7 +81,7 @@ class PaymentNews:
     provider_payment_id: str
     status: PaymentStatus
     received: Money | None = None
-    """What was paid, once it was."""
+    """What was paid, once it was; the same after a refund or dispute."""
     account: str = ""
     """Whose account with the provider it came to; checked against ours where it is told."""
     payment_id: str = ""
@@ -105,9 +115,17 @@ class ProviderFault(Exception):
 class PaymentProvider(Protocol):
     """One way to pay."""
 
-    name: str
-    account: str
-    """Our own account with it, as its news name it; empty where they do not."""
+    @property
+    def name(self) -> str:
+        """What customers call it; one word, stored with each payment."""
+
+    @property
+    def account(self) -> str:
+        """Our own account with it, as its news name it; empty where they do not."""
+
+    @property
+    def description(self) -> str:
+        """A sentence for the customer who chooses."""
 
     async def session(self, request: PaymentRequest) -> PaymentSession:
         """Begin a payment; a key that was used before means the same one. Raises the fault."""
@@ -138,6 +156,7 @@ class Payment:
     received: Money | None = None
     session: PaymentSession | None = None
     problem: str = ""
+    """What the operator should look at, as a code of ``billing.payment_rules.Problem``."""
     applied: str = ""
     """What became of the money: ``invoice``, ``balance``, ``review``; empty before it came."""
     created_at_ms: int = 0
@@ -151,3 +170,8 @@ class Providers:
     """Every way to pay that is configured, by name."""
 
     by_name: Mapping[str, PaymentProvider] = field(default_factory=dict)
+
+    def account(self, name: str) -> str:
+        """Our account with a provider; empty where there is none to compare."""
+        provider = self.by_name.get(name)
+        return provider.account if provider else ""
