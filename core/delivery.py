@@ -17,6 +17,7 @@ from core.errors import Fenced, StorageFailure
 from core.replies import HOLD_MS, PartLog, Reply
 from core.sinks import DeliveryFailed, Destination, Sinks
 from core.turnlog import DeliveryLog
+from core.turns import Offer
 
 SWEEP_LIMIT = 200
 AT_ONCE = 32
@@ -41,6 +42,7 @@ class DueReply:
     to: Destination
     text: str
     finished_ms_ago: int
+    offer: Offer | None = None
 
 
 class DueReplies(Protocol):
@@ -132,7 +134,7 @@ class Deliverer:
 
         sink = self.sinks[due.to.address.platform]
         reply = Reply(sink, self.parts, due.to, None, patience_s=PATIENCE_S)
-        await reply.deliver(due.text, hold)
+        await reply.deliver(due.text, hold, offer=due.offer)
 
 
 async def _let_end(running: set[asyncio.Task[None]]) -> None:

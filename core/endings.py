@@ -38,8 +38,12 @@ def refused(rejected: Rejected) -> Ending:
 def presentable(ending: Ending, language: str) -> Ending:
     """In the reader's language, and storable: no database takes a NUL or a lone surrogate."""
     words = Words(language)
+    offer = ending.offer
+    if offer is not None:
+        offer = replace(offer, label=clean_text(words.of(offer.label)))
     return replace(
         ending,
         reply=clean_text(words.of(ending.reply)),
         notice=clean_text(words.of(ending.notice)),
+        offer=offer,
     )

@@ -23,6 +23,7 @@ from core import telemetry
 from core.errors import Fenced, StorageFailure
 from core.markdown import split_markdown
 from core.sinks import DeliveryFailed, Destination, ReplySink, Throttled, View
+from core.turns import Offer
 
 PLACEHOLDER = "…"
 DRAFT_S = 20.0
@@ -154,11 +155,14 @@ class Reply:
             await self._pump
             self._pump = None
 
-    async def deliver(self, text: str, hold: Hold | None = None) -> None:
+    async def deliver(
+        self, text: str, hold: Hold | None = None, *, offer: Offer | None = None
+    ) -> None:
         """Bring the platform to the final text, however far an earlier try came.
 
         ``hold`` keeps other workers from delivering the same reply at the same time; raises
-        ``Fenced`` when one of them does. None where there is no other worker.
+        ``Fenced`` when one of them does. None where there is no other worker. ``offer`` is the
+        button under the last part.
         """
         await self.close()
         self._hold = hold
@@ -172,7 +176,8 @@ class Reply:
             self._parts = {number: _unknown(part) for number, part in self._parts.items()}
         texts = await self._split(text) or (PLACEHOLDER,)
         for number, part_text in enumerate(texts, start=1):
-            view = View(text=part_text, final=True, last=number == len(texts))
+            last = number == len(texts)
+            view = View(text=part_text, final=True, last=last, offer=offer if last else None)
             await self._show_part(number, view)
         for number in sorted(self._parts):
             if number > len(texts):  # a preview was longer than the final text
@@ -369,4 +374,6 @@ def _unknown(part: Part) -> Part:
 
 def _digest(view: View) -> str:
     shown = f"{view.final:d}{view.last:d}{view.status}\0{view.text}"
+    if view.offer is not None:
+        shown += f"\0{view.offer.label}\0{view.offer.command}"
     return hashlib.sha256(shown.encode("utf-8", "replace")).hexdigest()[:16]

@@ -9,7 +9,7 @@ from typing import Protocol
 from core.errors import It0Error
 from core.messages import ConversationAddress
 from core.private import is_private
-from core.turns import Turn, TurnKind
+from core.turns import Offer, Turn, TurnKind
 
 
 class DeliveryFailed(It0Error):
@@ -47,6 +47,8 @@ class View:
     """The turn is over: this text stays."""
     last: bool = True
     """The last part so far: the one that carries buttons."""
+    offer: Offer | None = None
+    """A button that the turn ended with; only a final view's last part has one."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

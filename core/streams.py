@@ -12,6 +12,7 @@ import json
 from collections.abc import AsyncGenerator
 from contextlib import aclosing
 from dataclasses import dataclass, field
+from datetime import UTC, datetime
 from typing import Protocol
 
 from core.events import (
@@ -27,6 +28,7 @@ from core.events import (
     ToolStarted,
     TurnEvent,
 )
+from core.metering import QuotaRefusal
 from core.steps import dump_usage
 
 POLL_S = 0.2
@@ -54,6 +56,8 @@ class EventId:
 
 
 START = EventId(0, 0)
+REFUSED_EVENT = "refused"
+"""Told last before ``completed`` where the meter refused: why, and when to ask again."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -180,6 +184,13 @@ async def _follow(live: LiveTurn, after: EventId) -> AsyncGenerator[StreamEvent,
             return
         if changed is live.changed:
             await changed.wait()  # bounded by the turn: its end always wakes
+
+
+def encode_refusal(refusal: QuotaRefusal) -> tuple[str, str]:
+    """The wire name and JSON of a refusal by the meter; its time in ISO 8601, UTC."""
+    at = refusal.retry_at_ms
+    retry_at = None if at is None else datetime.fromtimestamp(at / 1000, UTC).isoformat()
+    return REFUSED_EVENT, json.dumps({"code": str(refusal.code), "retry_at": retry_at})
 
 
 def encode(event: TurnEvent) -> tuple[str, str] | None:

@@ -333,7 +333,7 @@ class TurnRunner:
     async def _deliver(self, reply: Reply, turn: Turn, ending: Ending) -> None:
         reply_to = destination(turn)
         try:
-            await reply.deliver(ending.text, lambda: self.hold(reply_to))
+            await reply.deliver(ending.text, lambda: self.hold(reply_to), offer=ending.offer)
         except DeliveryFailed as failure:
             telemetry.DELIVERY_ERRORS.labels("permanent" if failure.permanent else "later").inc()
             _log.warning("delivery.failed", permanent=failure.permanent)

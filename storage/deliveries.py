@@ -12,7 +12,8 @@ from core.replies import Part
 from core.sinks import Destination
 from core.turns import Ending, Outcome, Turn
 from storage.database import Database, execute, now_ms
-from storage.rows import integer, text
+from storage.endings import load_offer
+from storage.rows import integer, optional_text, text
 
 IN_ORDER_MS = 100_000
 """How long the next turn waits for a reply that did not reach its platform at once.
@@ -239,7 +240,7 @@ def _claim_undelivered(
         f" (SELECT id FROM turns WHERE {_DUE} AND platform IN ({names})"
         " ORDER BY finished_at LIMIT :n{lock})"
         " RETURNING id, tenant_id, event_id, platform, workspace, channel, thread, outcome,"
-        " reply, notice, finished_at, sender, source_ref, language, kind, text",
+        " reply, notice, finished_at, sender, source_ref, language, kind, text, offer",
         me=worker,
         hold=hold_ms,
         n=limit,
@@ -268,6 +269,7 @@ def _claim_undelivered(
                 outcome=Outcome(text(row[7])), reply=text(row[8]), notice=text(row[9])
             ).text,
             finished_ms_ago=now - integer(row[10]),
+            offer=load_offer(optional_text(row[16])),
         )
         for row in rows
     )

@@ -9,8 +9,9 @@ import sqlalchemy as sa
 from core.errors import NotFound
 from core.streams import EventId, StreamEvent, StreamState
 from storage.database import Database, execute
+from storage.endings import final_data
 from storage.rows import integer, text
-from storage.turnlog import FINAL, final_data
+from storage.turnlog import FINAL
 
 
 class SqlStreamLog:

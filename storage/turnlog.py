@@ -9,13 +9,14 @@ import sqlalchemy as sa
 from core.audit import AuditEntry
 from core.errors import Fenced
 from core.metering import Settlement
-from core.steps import SteerStep, Step, ToolStep, dump_step, dump_usage
+from core.steps import SteerStep, Step, ToolStep, dump_step
 from core.streams import EventId, StreamEvent
 from core.turns import Ending, Outcome, Turn
 from storage.audit import append_audit
 from storage.database import Database, execute
-from storage.metering import settle, settle_lost, turn_usage
-from storage.rows import integer, optional_text, text
+from storage.endings import dump_offer, final_data
+from storage.metering import settle, settle_lost
+from storage.rows import integer, text
 
 
 class SqlTurnLog:
@@ -277,7 +278,7 @@ def _end(conn: sa.Connection, turn: Turn, ending: Ending, deliverer: str | None)
         "UPDATE turns SET status = 'done', outcome = CASE WHEN cancel_at IS NOT NULL"
         " AND kind = 'message' AND CAST(:outcome AS TEXT) = 'answered' THEN 'cancelled'"
         " ELSE :outcome END, reply = :reply, notice = :notice, answered_by = :engine,"
-        " failure = :failure, continue_in = :continue_in,"
+        " failure = :failure, continue_in = :continue_in, offer = :offer,"
         " finished_at = {now}, deliverer = :deliverer, deliver_until = {now} + 60000,"
         " delivered_at = CASE WHEN CAST(:deliverer AS TEXT) IS NULL THEN {now} ELSE NULL END"
         " WHERE id = :id",
@@ -288,6 +289,7 @@ def _end(conn: sa.Connection, turn: Turn, ending: Ending, deliverer: str | None)
         engine=ending.engine,
         failure=ending.failure,
         continue_in=ending.continue_in,
+        offer=dump_offer(ending.offer),
         deliverer=deliverer,
     )
     execute(
@@ -300,25 +302,4 @@ def _end(conn: sa.Connection, turn: Turn, ending: Ending, deliverer: str | None)
         id=turn.id,
         engine=ending.engine,
         notice="Your message joined the answer above.",
-    )
-
-
-def final_data(conn: sa.Connection, turn_id: str) -> str:
-    """The ``completed`` event of a finished turn as JSON."""
-    row = execute(
-        conn,
-        "SELECT outcome, reply, notice, answered_by, conversation_id, continue_in, merged_into"
-        " FROM turns WHERE id = :id",
-        id=turn_id,
-    ).one()
-    return json.dumps(
-        {
-            "outcome": text(row[0]),
-            "reply": text(row[1]),
-            "notice": text(row[2]),
-            "engine": text(row[3]),
-            "conversation_id": optional_text(row[5]) or text(row[4]),
-            "merged_into": optional_text(row[6]),
-            "usage": dump_usage(turn_usage(conn, turn_id)),
-        }
     )

@@ -198,6 +198,13 @@ class Usage(BaseModel):
     cache_write_1h_tokens: int = 0
 
 
+class Offered(BaseModel):
+    """A button under a reply; pressing it is sending its command."""
+
+    label: str
+    command: str
+
+
 class Completed(BaseModel):
     """The last event of a turn, and the whole answer with ``Accept: application/json``."""
 
@@ -208,6 +215,11 @@ class Completed(BaseModel):
     conversation_id: str
     merged_into: str | None
     usage: Usage
+    failure: str
+    """A static label of what went wrong, such as ``quota_exceeded``; else empty."""
+    retry_at: datetime | None
+    """Refused for a limit: when it may be asked again."""
+    offer: Offered | None
 
 
 class ProblemDocument(BaseModel):

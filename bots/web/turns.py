@@ -168,6 +168,9 @@ async def _control_events(done: ControlDone) -> AsyncGenerator[StreamEvent, None
         "conversation_id": done.conversation_id,
         "merged_into": None,
         "usage": {},
+        "failure": "",
+        "retry_at": None,
+        "offer": None,
     }
     yield StreamEvent(EventId(1, 1), "completed", json.dumps(data))
 

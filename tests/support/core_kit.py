@@ -133,6 +133,9 @@ class Final:
     conversation_id: str
     merged_into: str | None
     usage: dict[str, int]
+    failure: str
+    retry_at: str | None
+    offer: dict[str, str] | None
     events: tuple[StreamEvent, ...]
 
     def names(self) -> list[str]:
