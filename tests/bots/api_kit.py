@@ -96,7 +96,9 @@ async def open_api(
     data_dir: Path, environ: Mapping[str, str] | None = None, parts: Parts | None = None
 ) -> AsyncGenerator[Api]:
     """Start the product in this process and sign in as its admin."""
-    settings = Settings.from_environment({"IT0_DATA_DIR": str(data_dir), "IT0_BILLING": "off", **(environ or {})})
+    settings = Settings.from_environment(
+        {"IT0_DATA_DIR": str(data_dir), "IT0_BILLING": "off", **(environ or {})}
+    )
     async with (
         running(settings, Role.UP, parts, port=0) as process,
         aiohttp.ClientSession() as session,
