@@ -83,6 +83,15 @@ class Till:
         sql = "SELECT status, paid, needs_review FROM invoices WHERE number = :number"
         return (await rows(self.db, sql, number=number))[0]
 
+    async def becomes(self, status: str, number: str = "IT0-2026-000001") -> None:
+        """Something else happens to the invoice."""
+        sql = "UPDATE invoices SET status = :status WHERE number = :number RETURNING id"
+        await self.write(sql, status=status, number=number)
+
+    async def write(self, sql: str, **params: str | int) -> None:
+        """Run a statement that returns rows, and commit it."""
+        await self.db.transaction(lambda conn: execute(conn, sql, **params).all())
+
     async def events(self, kind: str) -> list[object]:
         """The ids of what was published."""
         sql = "SELECT id FROM outbox WHERE kind = :kind ORDER BY seq"
