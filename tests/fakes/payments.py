@@ -52,7 +52,7 @@ class Held:
     history: list[PaymentStatus] = field(default_factory=list)
 
 
-Script = Callable[["FakePayments", Held], None]
+Script = Callable[["FakePayments", Held], Sent]
 """What happens to a payment in the moment it is begun."""
 
 

@@ -15,8 +15,10 @@ from core.refusals import Rejected
 from storage.database import Database
 from tests.fakes.payments import FakePayments
 from tests.storage.payment_kit import MINUTE, START_MS, TOTAL, Till, till
+from tests.storage.payment_places import db, migrated_file, migrated_url, place
 
 S = PaymentStatus
+__all__ = ["db", "migrated_file", "migrated_url", "place"]
 
 
 async def refused(shop: Till, invoice: str, method: str | None = "card") -> str:
@@ -155,7 +157,7 @@ async def test_a_session_that_was_never_heard_of_again_raises_an_alarm(db: Datab
 async def test_a_charge_that_succeeds_at_once_is_booked_at_once(db: Database) -> None:
     """A session may be paid in the moment it is begun: its amount is asked for."""
     shop = await till(db)
-    shop.card.scripts.append(lambda fake, held: None if fake.pay(held) else None)
+    shop.card.scripts.append(FakePayments.pay)
     payment = await shop.pay()
     assert (payment.status, payment.applied) == (S.SUCCEEDED, "invoice")
     assert await shop.invoice() == ("paid", TOTAL, 0)
@@ -164,10 +166,10 @@ async def test_a_charge_that_succeeds_at_once_is_booked_at_once(db: Database) ->
 async def test_a_charge_that_is_declined_or_needs_the_payer_says_so(db: Database) -> None:
     """Declined: another attempt follows. Pending: the same session is shown again."""
     shop = await till(db, invoices=2)
-    shop.card.scripts.append(lambda fake, held: None if fake.decline(held, hard=True) else None)
+    shop.card.scripts.append(FakePayments.decline)
     declined = await shop.pay()
     assert declined.status is S.FAILED
-    shop.card.scripts.append(lambda fake, held: None if fake.act(held) else None)
+    shop.card.scripts.append(FakePayments.act)
     pending = await shop.pay()
     assert (pending.attempt, pending.status) == (2, S.PROCESSING)
     assert (await shop.pay()).id == pending.id

@@ -16,15 +16,17 @@ from storage.database import Database
 from storage.payments import SqlPayments
 from storage.postgres import PostgresDatabase
 from tests.storage.payment_kit import MINUTE, TOTAL, Till, till
+from tests.storage.payment_places import db, migrated_file, migrated_url, pg, place
 from tests.storage.racing import rows
 
 S = PaymentStatus
+__all__ = ["db", "migrated_file", "migrated_url", "pg", "place"]
 NUMBER = "IT0-2026-000001"
 
 
-async def marked(shop: Till, **said: Money) -> MarkedPaid:
+async def marked(shop: Till, amount: Money | None = None) -> MarkedPaid:
     """Mark the invoice paid; it must be possible."""
-    answer = await shop.service.mark_paid(NUMBER, by="usr_op", reference="slip 7", **said)
+    answer = await shop.service.mark_paid(NUMBER, by="usr_op", reference="slip 7", amount=amount)
     assert isinstance(answer, MarkedPaid), answer
     return answer
 

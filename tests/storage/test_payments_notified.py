@@ -19,9 +19,11 @@ from storage.payments import SqlPayments
 from storage.postgres import PostgresDatabase
 from tests.fakes.payments import FakePayments, Held
 from tests.storage.payment_kit import MINUTE, TOTAL, Hands, Till, till
+from tests.storage.payment_places import db, migrated_file, migrated_url, pg, place
 from tests.storage.racing import rows
 
 S = PaymentStatus
+__all__ = ["db", "migrated_file", "migrated_url", "pg", "place"]
 
 
 async def inbox(shop: Till) -> list[tuple[object, ...]]:
