@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from dataclasses import replace
 
+from core.events import Completed, StopReason
 from core.messages import clean_text
 from core.refusals import Rejected
 from core.turns import Ending, Outcome, Turn
@@ -27,6 +28,26 @@ def given_up(turn: Turn, text: str) -> Ending:
             turn=turn.id,
         ),
         failure="poisoned",
+    )
+
+
+def concluded(
+    completed: Completed, *, text: str, why: str, engine: str, session: str | None, language: str
+) -> Ending:
+    """An engine's run came to its end. ``why`` says why another engine than the chosen one did."""
+    refusal = completed.refusal
+    notice = completed.notice or ("" if text else EMPTY)
+    words = Words(language)
+    return Ending(
+        outcome=Outcome.REFUSED
+        if completed.stop_reason is StopReason.REFUSED
+        else Outcome.ANSWERED,
+        reply=text,
+        notice=" ".join(words.of(part) for part in (why, notice) if part),
+        engine=engine,
+        session=session,
+        failure="" if refusal is None else str(refusal.code),
+        retry_at_ms=None if refusal is None else refusal.retry_at_ms,
     )
 
 

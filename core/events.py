@@ -112,6 +112,11 @@ class Completed:
     """The meter refused a call: why, and when it may be asked again."""
 
 
+def refused(refusal: QuotaRefusal) -> Completed:
+    """How a run ends when the meter refuses a call."""
+    return Completed(stop_reason=StopReason.REFUSED, notice=refusal.sentence, refusal=refusal)
+
+
 TurnEvent = (
     TextDelta
     | ThinkingDelta

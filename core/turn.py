@@ -23,7 +23,7 @@ from core.clock import Clock
 from core.commands import Commands
 from core.control import Control, Stop
 from core.conversations import Conversations
-from core.endings import EMPTY, STOPPED, STOPPED_EARLY, given_up, presentable, refused
+from core.endings import STOPPED, STOPPED_EARLY, concluded, given_up, presentable, refused
 from core.engines.engine import EngineRequest
 from core.engines.replies import joined_text
 from core.errors import EngineFailure, Fenced, StorageFailure
@@ -32,7 +32,6 @@ from core.events import (
     EngineChanged,
     EngineSession,
     ModelCallFinished,
-    StopReason,
     TextDelta,
     TextReset,
     ThinkingDelta,
@@ -46,12 +45,11 @@ from core.refusals import Rejected
 from core.replies import PartLog, Reply
 from core.sinks import STREAMED, DeliveryFailed, Destination, Sinks, destination
 from core.steps import dump_usage
-from core.streams import LiveTurn, Streams, encode
+from core.streams import LiveTurn, Streams, encode, encode_refusal
 from core.toolrunner import ToolRunner
 from core.turnlog import DeliveryLog, TurnLog
 from core.turnmeter import TurnMeter
 from core.turns import MAX_CROWDED, MAX_FAILURES, Ending, Outcome, Turn, TurnKind
-from core.words import Words
 
 FLUSH_S = 0.3
 """How long a live event may wait before it is committed for other processes."""
@@ -221,17 +219,15 @@ class TurnRunner:
                 failure=failure.reason,
             )
         completed = run.completed or Completed()
-        refused = completed.stop_reason is StopReason.REFUSED
-        if not run.text and not completed.notice:
-            completed = Completed(notice=EMPTY)
-        words = Words(run.turn.language)
-        notices = [words.of(part) for part in (run.why, completed.notice) if part]
-        return Ending(
-            outcome=Outcome.REFUSED if refused else Outcome.ANSWERED,
-            reply=run.text,
-            notice=" ".join(notices),
+        if completed.refusal is not None:
+            run.live.emit(*encode_refusal(completed.refusal))
+        return concluded(
+            completed,
+            text=run.text,
+            why=run.why,
             engine=run.engine,
             session=run.session,
+            language=run.turn.language,
         )
 
     def _restore(self, run: _Run, request: EngineRequest) -> None:

@@ -53,6 +53,7 @@ from core.events import (
     ToolFinished,
     ToolStarted,
     TurnEvent,
+    refused,
 )
 from core.metering import QuotaRefusal, Usage
 from core.steps import SteerStep, Step, ToolCall
@@ -119,7 +120,7 @@ class AgentTurn:
         self._steps = list(self.request.steps)
         refusal = await self.calls.admit()
         if refusal is not None:
-            yield _refused(refusal)
+            yield refused(refusal)
             return
         self.desk.take = self._queue.put_nowait
         reader = asyncio.create_task(self._read())
@@ -212,7 +213,7 @@ class AgentTurn:
             case CallFinished():
                 self._passing = ""
             case CallRefused(refusal=refusal):
-                self._ending = _refused(refusal)
+                self._ending = refused(refusal)
             case Opened(session_id=session_id):
                 # One that begins in mid-turn holds notes of ours that are for this process.
                 yield EngineSession(token="" if self.request.steps else session_id)
@@ -265,7 +266,7 @@ class AgentTurn:
         self._streamed.add(message_id)
         begun = await self.calls.began(message_id)
         if isinstance(begun, QuotaRefusal):
-            self._ending = _refused(begun)
+            self._ending = refused(begun)
             return None
         self._call_id, self._fault = begun, None
         return ClaudeAnswer(separator_after(self._steps))
@@ -394,7 +395,3 @@ class AgentTurn:
         self.settled = True
         text = joined_text(self._steps).strip()
         self._ending = ending_of(self._steps) or Completed(notice="" if text else EMPTY_ANSWER)
-
-
-def _refused(refusal: QuotaRefusal) -> Completed:
-    return Completed(stop_reason=StopReason.REFUSED, notice=refusal.sentence)

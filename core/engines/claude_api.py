@@ -23,7 +23,7 @@ from core.engines.claude_stream import ClaudeAnswer
 from core.engines.engine import EngineRequest
 from core.engines.replies import separator_after
 from core.engines.toolcalls import run_tools, unanswered
-from core.events import Completed, ModelCallFinished, StopReason, TurnEvent
+from core.events import Completed, ModelCallFinished, TurnEvent, refused
 from core.metering import Grant, QuotaRefusal, Usage
 from core.steps import SteerStep, Step
 
@@ -88,7 +88,7 @@ class ClaudeApiEngine:
         while True:
             grant = await turn.reserve()
             if isinstance(grant, QuotaRefusal):
-                turn.ending = Completed(stop_reason=StopReason.REFUSED, notice=grant.sentence)
+                turn.ending = refused(grant)
                 return
             answer = ClaudeAnswer(separator_after(turn.steps))
             try:

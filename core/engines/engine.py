@@ -9,7 +9,7 @@ from typing import Protocol
 from core.agent_config import Billing
 from core.events import TurnEvent
 from core.messages import Attachment
-from core.metering import CallMeter
+from core.metering import CallMeter, QuotaRefusal
 from core.steps import Exchange, Step, ToolCall
 from core.tools import ToolResult, ToolSpec
 
@@ -86,6 +86,9 @@ class EngineRequest:
     session: NativeSession | None = None
     previous_turn_id: str = ""
     """The last finished turn in ``history``; empty when there is none, or it was compacted."""
+    refusal: QuotaRefusal | None = None
+    """The meter refused to let a model answer: an engine without one may, when it knows what is
+    meant; when it does not, it ends with ``StopReason.REFUSED`` and nothing said."""
     ephemeral: bool = False
     """Not a part of the conversation (a summary of it): the engine remembers nothing of it."""
 

@@ -27,6 +27,7 @@ from core.engines.outages import (
     changed_to,
     given_up,
     is_providers,
+    over_quota,
     problem_of,
     taken_back,
 )
@@ -34,15 +35,17 @@ from core.engines.replies import joined_text
 from core.engines.watch import NoSign, Patience, Running, Silence, Watch, WatchedMeter
 from core.errors import EngineFailure
 from core.events import (
+    Completed,
     ModelCallFinished,
     Notice,
+    StopReason,
     TextDelta,
     TextReset,
     ThinkingDelta,
     ToolFinished,
     TurnEvent,
 )
-from core.steps import SteerStep, Step, ToolStep
+from core.steps import ModelStep, SteerStep, Step, ToolStep
 from core.words import Sentence
 
 _MOST_SILENCES = 1_000
@@ -95,9 +98,10 @@ class FailoverEngine:
             engine=self.name,
             steps=list(request.steps),
             shown=joined_text(request.steps),
+            offline=not engines[-1].has_model,
         )
         for place, engine in enumerate(engines):
-            if engine.has_model and self._pointless(run):
+            if engine.has_model and (run.refused or self._pointless(run)):
                 continue
             later = len(engines) - place - 1
             async with aclosing(self._try(engine, run, later)) as events:
@@ -105,6 +109,9 @@ class FailoverEngine:
                     yield event
             if run.answered:
                 return
+        if run.refused is not None:
+            yield run.refused
+            return
         if request.ephemeral:
             self._remember(run)
         assert run.failure is not None  # noqa: S101  # there is at least one engine
@@ -136,6 +143,8 @@ class FailoverEngine:
         try:
             async with Running(engine.run(run.request_for(engine, watch))) as running:
                 while (event := await running.next(watch)) is not None:
+                    if run.passes_on(event):
+                        return
                     for told in call.take(event):
                         yield told
             run.answered = True
@@ -195,7 +204,11 @@ class _Run:
     """Committed, by earlier attempts and by this one."""
     shown: str
     """The answer as the user sees it."""
+    offline: bool
+    """Whether the last of the engines has no model."""
     answered: bool = False
+    refused: Completed | None = None
+    """The meter refused the first call: the ending, unless the offline engine knows better."""
     failure: EngineFailure | None = None
     problem: Sentence | None = None
     """Of the engine whose failure explains best why another one answers."""
@@ -208,6 +221,7 @@ class _Run:
             steps=tuple(self.steps),
             session=session if session is not None and session.engine == engine.name else None,
             meter=WatchedMeter(self.request.meter, watch),
+            refusal=None if self.refused is None else self.refused.refusal,
             steering=_NotedSteering(self.request.steering, self.steps),
         )
 
@@ -216,8 +230,27 @@ class _Run:
         if self.failure is None or blame_of(failure.reason) is not Blame.CHOICE:
             self.failure, self.problem = failure, problem
 
+    def passes_on(self, event: TurnEvent) -> bool:
+        """Whether this ending is not the turn's: refused before anything was done or said.
+
+        The offline engine may then answer; when it ends so too, the refusal stands.
+        """
+        if not isinstance(event, Completed) or event.stop_reason is not StopReason.REFUSED:
+            return False
+        if self.refused is None:
+            began = self.shown or any(isinstance(step, ModelStep) for step in self.steps)
+            if event.refusal is None or began or not self.offline:
+                return False
+            self.refused = event
+        return True
+
     def announced(self, engine: Engine) -> list[TurnEvent]:
         """What to tell before an engine's first word."""
+        if self.refused is not None and self.refused.refusal is not None:
+            if engine.name == self.engine:
+                return []
+            self.engine = engine.name
+            return [over_quota(engine, self.refused.refusal)]
         if engine.name == self.engine or self.problem is None:
             return []
         told: list[TurnEvent] = []

@@ -12,6 +12,7 @@ from enum import StrEnum
 
 from core.engines.engine import Engine
 from core.events import EngineChanged
+from core.metering import QuotaRefusal
 from core.words import Sentence, sentence
 
 
@@ -119,6 +120,16 @@ def taken_back(problem: Sentence) -> Sentence:
     return sentence(
         "{problem} in the middle of the answer; another engine goes on.", problem=problem
     )
+
+
+def over_quota(engine: Engine, refusal: QuotaRefusal) -> EngineChanged:
+    """The offline engine answers what no model may be asked."""
+    reason = sentence(
+        "{refusal} The offline engine ({engine}) answered this one.",
+        refusal=refusal.sentence,
+        engine=engine.name,
+    )
+    return EngineChanged(engine=engine.name, reason=reason)
 
 
 def changed_to(engine: Engine, problem: Sentence) -> EngineChanged:

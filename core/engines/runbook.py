@@ -17,7 +17,7 @@ from core.engines.replies import joined_text, separator_after
 from core.engines.runbook_plan import Plan, WouldChange, make_plan
 from core.engines.runbook_words import WhyOffline, Words, ask_for, offline_line, words_for
 from core.engines.toolcalls import run_tools
-from core.events import Completed, TextDelta, TextReset, TurnEvent
+from core.events import Completed, StopReason, TextDelta, TextReset, TurnEvent
 from core.fleet.inventory import Inventory, Server
 from core.fleet.report import Verdict, clean, verdict_of
 from core.skills import SkillLibrary, SkillShelf
@@ -61,6 +61,10 @@ class RunbookEngine:
     async def run(self, request: EngineRequest) -> AsyncGenerator[TurnEvent, None]:
         """Match the message, call the tools of the skill, show and judge what they say."""
         words = words_for(request.text)
+        plan = await self._plan(request)
+        if request.refusal is not None and not isinstance(plan, Plan):
+            yield Completed(stop_reason=StopReason.REFUSED)  # the refusal itself says more
+            return
         if request.attempt > 1:
             yield TextReset(text=joined_text(request.steps), reason=words.again)
         if _is_answered(request.steps):
@@ -71,23 +75,18 @@ class RunbookEngine:
         if request.attachments:
             names = ", ".join(clean(attachment.name) for attachment in request.attachments)
             yield TextDelta(text=words.attachments.format(names=names) + "\n\n")
+        async with aclosing(_say(plan, request, words)) as events:
+            async for event in events:
+                yield event
+        why = self._why if request.refusal is None else WhyOffline.REFUSED
+        yield TextDelta(text=f"\n\n{offline_line(words, why)}")
+        yield Completed()
+
+    async def _plan(self, request: EngineRequest) -> Plan | WouldChange | None:
         servers = await self._inventory.servers(request.tenant_id)
         library = await self._skills.of(request.tenant_id)
         # In a thread: a team's many triggers must not hold up the other turns.
-        plan = await asyncio.to_thread(_plan, request, library, servers)
-        match plan:
-            case Plan() if plan.missing:
-                yield TextDelta(text=ask_for(words, plan.missing[0]))
-            case Plan():
-                async with aclosing(_carry_out(plan, request, words)) as events:
-                    async for event in events:
-                        yield event
-            case WouldChange(verb=verb):
-                yield TextDelta(text=words.would_change.format(verb=verb, examples=words.examples))
-            case None:
-                yield TextDelta(text=words.unmatched.format(examples=words.examples))
-        yield TextDelta(text=f"\n\n{offline_line(words, self._why)}")
-        yield Completed()
+        return await asyncio.to_thread(_plan, request, library, servers)
 
 
 def _plan(
@@ -110,6 +109,23 @@ def _is_follow_up(text: str) -> bool:
 def _is_answered(steps: Sequence[Step]) -> bool:
     """Whether a model already gave the final answer before the turn was interrupted."""
     return bool(steps) and isinstance(steps[-1], ModelStep) and not steps[-1].tool_calls
+
+
+async def _say(
+    plan: Plan | WouldChange | None, request: EngineRequest, words: Words
+) -> AsyncGenerator[TurnEvent, None]:
+    """What the plan brings, or what can be asked."""
+    match plan:
+        case Plan() if plan.missing:
+            yield TextDelta(text=ask_for(words, plan.missing[0]))
+        case Plan():
+            async with aclosing(_carry_out(plan, request, words)) as events:
+                async for event in events:
+                    yield event
+        case WouldChange(verb=verb):
+            yield TextDelta(text=words.would_change.format(verb=verb, examples=words.examples))
+        case None:
+            yield TextDelta(text=words.unmatched.format(examples=words.examples))
 
 
 async def _carry_out(

@@ -17,6 +17,8 @@ class WhyOffline(StrEnum):
     """No engine with a model is configured."""
     OUTAGE = "outage"
     """The model that should answer cannot; what the turn says above tells why."""
+    REFUSED = "refused"
+    """The meter refused the model's call; what the turn says besides tells why."""
     CHOSEN = "chosen"
     """A model could be asked, but the setting or the message chose this engine."""
 
@@ -26,10 +28,11 @@ class Words:
     """The sentences of one language; braces are filled in by the engine."""
 
     offline: str
-    """Begins the line about the engine; one of the three reasons follows."""
+    """Begins the line about the engine; one of the reasons follows."""
     why_unknown: str
     why_no_key: str
     why_outage: str
+    why_refused: str
     why_chosen: str
     examples: str
     unmatched: str
@@ -50,6 +53,7 @@ ENGLISH = Words(
     why_no_key="no API key is configured. "
     "Set `ANTHROPIC_API_KEY` and restart IT0 to talk to a model.",
     why_outage="the model cannot answer right now.",
+    why_refused="the model may not be asked right now.",
     why_chosen="the engine `runbook` was chosen, by the settings or with the message.",
     examples="""- `everything ok?` (disk, memory, load, failed services)
 - `how full is the disk?`, `what's eating memory?`, `cpu`
@@ -75,6 +79,7 @@ CHINESE = Words(
     why_unknown="没有配置模型或暂时无法连接。设置 `ANTHROPIC_API_KEY` 并重启 IT0 即可使用模型。",
     why_no_key="没有配置 API 密钥。设置 `ANTHROPIC_API_KEY` 并重启 IT0 即可使用模型。",
     why_outage="模型暂时无法回答。",
+    why_refused="目前不能使用模型。",
     why_chosen="设置或消息选择了引擎 `runbook`。",
     examples="""- `一切正常吗` (磁盘、内存、负载、失败的服务)
 - `磁盘空间`、`什么在吃内存`、`cpu`
@@ -127,6 +132,8 @@ def offline_line(words: Words, why: WhyOffline) -> str:
             because = words.why_no_key
         case WhyOffline.OUTAGE:
             because = words.why_outage
+        case WhyOffline.REFUSED:
+            because = words.why_refused
         case WhyOffline.CHOSEN:
             because = words.why_chosen
     return words.offline.format(why=because)

@@ -259,6 +259,8 @@ SPECS = (
 class RecordingMeter:
     """Grants ``allowed`` calls and remembers what it saw of each."""
 
+    REFUSAL = QuotaRefusal(sentence="The monthly limit is reached.", retry_at_ms=1_798_761_600_000)
+
     def __init__(self, *, allowed: int = 1_000, max_output: int | None = None) -> None:
         """``max_output`` caps what is granted."""
         self.reserved: dict[str, int] = {}
@@ -275,7 +277,7 @@ class RecordingMeter:
         assert engine
         assert model
         if len(self.reserved) >= self._allowed:
-            return QuotaRefusal(sentence="The monthly limit is reached.")
+            return self.REFUSAL
         call_id = f"call-{len(self.reserved) + 1}"
         self.reserved[call_id] = estimated_input
         return Grant(call_id=call_id, max_output=min(max_output, self._max_output or max_output))

@@ -209,12 +209,14 @@ async def test_any_history_is_taken(kit: EngineKit, engine: Engine) -> None:
 async def test_a_quota_refusal_ends_the_turn_with_its_sentence(
     kit: EngineKit, engine: Engine
 ) -> None:
-    """No model call is made without a grant."""
+    """No model call is made without a grant; the refusal is the ending's, with no word said."""
     turn = Turn(meter=RecordingMeter(allowed=0))
     end = await turn.play(engine, turn.request(kit.prompts[Case.TEXT]))
     assert end.stop_reason is StopReason.REFUSED
     assert end.notice == "The monthly limit is reached."
+    assert end.refusal == RecordingMeter.REFUSAL
     assert not turn.of(TextDelta)
+    assert not turn.of(ModelCallFinished)
 
 
 @kits_for(Case.TOOL, model=True)
@@ -225,6 +227,7 @@ async def test_a_quota_refusal_between_steps_keeps_what_was_done(
     turn = Turn(meter=RecordingMeter(allowed=1))
     end = await turn.play(engine, turn.request(kit.prompts[Case.TOOL]))
     assert end.stop_reason is StopReason.REFUSED
+    assert end.refusal == RecordingMeter.REFUSAL
     assert turn.ran == {"look": 1}
     assert len(turn.of(ModelCallFinished)) == 1
 

@@ -31,11 +31,11 @@ from core.events import (
     EngineSession,
     ModelCallFinished,
     Notice,
-    StopReason,
     TextDelta,
     TextReset,
     ThinkingDelta,
     TurnEvent,
+    refused,
 )
 from core.metering import QuotaRefusal, Usage
 from core.steps import ModelStep, SteerStep, Step, ToolCall
@@ -198,7 +198,7 @@ class ScriptedEngine:
                 max_output=request.max_output_tokens,
             )
             if isinstance(granted, QuotaRefusal):
-                yield Completed(stop_reason=StopReason.REFUSED, notice=granted.sentence)
+                yield refused(granted)
                 return
             start = Usage(input_tokens=move.usage.input_tokens, output_tokens=1)
             request.meter.saw(granted.call_id, start)

@@ -21,12 +21,11 @@ from core.events import (
     EngineSession,
     ModelCallFinished,
     Notice,
-    StopReason,
     TextDelta,
     TextReset,
 )
 from core.steps import ModelStep, SteerStep, ToolCall, ToolStartedStep, ToolStep
-from tests.contracts.engine_kit import RecordingMeter, RunbookKit, Turn
+from tests.contracts.engine_kit import RunbookKit, Turn
 from tests.core.engines.test_breaker import Seconds
 from tests.fakes.scripted_engine import Crash, Fail, Move, Say, ScriptedEngine, Tell, Until
 
@@ -304,17 +303,6 @@ async def test_a_tenants_own_key_is_its_own_trouble() -> None:
     good = Credentials(api_key="sk-good", billing=Billing.OWN_KEY)
     for credentials in (good, Credentials(), Credentials(billing=Billing.SUBSCRIPTION)):
         assert (await chain.play(credentials=credentials)).shown == "Fine."
-
-
-async def test_a_quota_refusal_is_an_answer() -> None:
-    """No other engine is asked, and no circuit learns anything."""
-    chain = Chain([first(Say("x")), offline()])
-    for _ in range(3):
-        turn = Turn(meter=RecordingMeter(allowed=0))
-        end = await turn.play(chain.engine, turn.request("hm"))
-        assert end.stop_reason is StopReason.REFUSED
-        assert not turn.of(EngineChanged)
-    assert chain.state() is BreakerState.CLOSED
 
 
 async def test_an_engine_gets_only_its_own_native_session() -> None:
