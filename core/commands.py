@@ -7,8 +7,9 @@ module a topic.
 from __future__ import annotations
 
 import difflib
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
+from typing import Protocol
 
 from core.agent_config import ModelNotes
 from core.clock import Clock
@@ -23,6 +24,7 @@ from core.turns import Ending, Turn
 from core.words import Words, sentence
 
 __all__ = [
+    "BILLING_COMMANDS",
     "CONTROL_COMMANDS",
     "HELP",
     "HIDDEN",
@@ -31,6 +33,7 @@ __all__ = [
     "Commands",
     "ConversationInfo",
     "ServerNames",
+    "Topic",
     "make_commands",
     "parse_command",
 ]
@@ -73,12 +76,29 @@ HELP: Mapping[str, str] = {
     ),
     "tenant": sentence("your teams; `/tenant NUMBER`: choose the one that you work for here"),
     "invite": sentence("`/invite EMAIL ROLE` or `/invite CODE ROLE`: let somebody in (admins)"),
+    "plan": sentence("show your team's plan, its limits and what is scheduled"),
+    "usage": sentence("show this month's tokens; `/usage budget`: your team's own limits (admins)"),
+    "upgrade": sentence("`/upgrade PLAN`: what a larger plan costs; it asks first (admins)"),
+    "downgrade": sentence(
+        "`/downgrade PLAN`: a smaller plan from the next period on; it asks first (admins)"
+    ),
+    "cancel": sentence(
+        "end the plan with its period; it asks first; `/cancel back`: take it back (admins)"
+    ),
+    "invoices": sentence(
+        "list the invoices; `/invoices NUMBER`: show one, `/invoices NUMBER LINE`: explain a "
+        "line (admins)"
+    ),
+    "pay": sentence("`/pay NUMBER`: how to pay an invoice (admins)"),
 }
 """Every command of this installation, with its line in ``/help``. One that takes an argument
 shows it as ```/word ARGUMENT```."""
 
 CONTROL_COMMANDS = frozenset({"stop"})
 """Carried out at ingest: they never wait behind the turn they are about."""
+
+BILLING_COMMANDS = frozenset({"plan", "usage", "upgrade", "downgrade", "cancel", "invoices", "pay"})
+"""What an installation without plans cannot answer."""
 
 _NEAR = 0.62
 """How alike a word must be to count as a typo; ``/home`` and ``/srv`` stay paths."""
@@ -114,6 +134,8 @@ class Commands:
         if command is not None and command.word in self._handlers:
             return await self._handlers[command.word](turn, command.rest)
         words = Words(turn.language)
+        if command is not None and command.word in BILLING_COMMANDS:
+            return refused(words("This installation has no plans: nothing is billed here."))
         word = turn.text[1:].split(maxsplit=1)[0]
         near = difflib.get_close_matches(word.casefold(), HELP, n=1, cutoff=_NEAR)
         if not near:
@@ -146,12 +168,25 @@ class CommandPorts:
     clock: Clock
 
 
-def make_commands(ports: CommandPorts) -> Commands:
-    """Every command, on these ports."""
+class Topic(Protocol):
+    """Commands of one subject, wherever they are defined."""
+
+    def handlers(self) -> Mapping[str, Handler]:
+        """By word; each has its line in ``HELP``."""
+
+
+def make_commands(ports: CommandPorts, extra: Sequence[Topic] = ()) -> Commands:
+    """Every command, on these ports; ``extra`` are topics from outside the core (billing)."""
+    answered = {word for topic in extra for word in topic.handlers()}
+    listed = {
+        word: line
+        for word, line in HELP.items()
+        if word not in BILLING_COMMANDS or word in answered
+    }
     conversations = ConversationCommands(ports.desk, ports.shares, ports.clock)
     people = PeopleCommands(ports.codes, ports.memberships, ports.preferences)
-    team = TeamCommands(HELP, ports.servers)
+    team = TeamCommands(listed, ports.servers)
     engine = EngineCommand(ports.engines, ports.preferences, ports.team_models, ports.model_notes)
     skills = SkillCommands(ports.skills)
-    topics = (conversations, people, team, engine, skills)
+    topics: tuple[Topic, ...] = (conversations, people, team, engine, skills, *extra)
     return Commands({word: it for topic in topics for word, it in topic.handlers().items()})
