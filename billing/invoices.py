@@ -6,18 +6,25 @@ corrected by a credit note. A void invoice keeps its number.
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from enum import StrEnum
 from typing import Final
 
 from billing.money import share
-from billing.periods import Period
+from billing.periods import DAY_MS, Period
+from billing.plans import PlanVersion
 
 TAX_WHOLE: Final = 10_000
 """Tax rates are hundredths of a per cent."""
 MAX_LINES: Final = 20
 """An invoice with more is a mistake of ours: nothing is issued, and the operator is paged."""
+MINIMUM_DUE: Final[Mapping[str, int]] = {"USD": 50, "CNY": 50}
+"""Minor units: providers collect no less (Stripe: about USD 0.50)."""
+PAY_WITHIN_MS: Final = 7 * DAY_MS
+UPGRADE_WITHIN_MS: Final = 23 * 3_600_000
+"""A payment code is good for a day at most: then the upgrade is void."""
+MILLION: Final = 1_000_000
 
 
 class InvoiceStatus(StrEnum):
@@ -181,6 +188,25 @@ class CreditNote:
     created_at_ms: int
 
 
+def due_at(kind: InvoiceKind, issued_at_ms: int) -> int:
+    """When it is to be paid: within a week, an upgrade before its payment code is void."""
+    upgrade = kind is InvoiceKind.UPGRADE
+    return issued_at_ms + (UPGRADE_WITHIN_MS if upgrade else PAY_WITHIN_MS)
+
+
+def balance_part(total: int, credit: int, currency: str) -> int:
+    """How much of an invoice the customer's balance takes when it is issued.
+
+    A total below zero goes to the balance. Otherwise the balance pays what it can; a balance
+    below zero adds to what is due. An amount that is too small to be collected is put on the
+    balance as a debt, so that no invoice stays open for it and the next one asks for it.
+    """
+    if total <= 0:
+        return total
+    part = min(credit, total)
+    return total if total - part < MINIMUM_DUE.get(currency, 0) else part
+
+
 class UnsafeInvoice(ValueError):
     """The bill is beyond what can be right; nothing was issued."""
 
@@ -197,6 +223,20 @@ def checked(draft: Draft, *, most_minor: int) -> Draft:
         message = f"{draft.subtotal} {draft.currency} minor units; at most {most_minor} can be"
         raise UnsafeInvoice(message)
     return draft
+
+
+def most_in_a_month(versions: Iterable[PlanVersion], currency: str) -> int:
+    """The largest amount, minor units before tax, that one of these plans can lead to.
+
+    Its base, and every token that it lets through over what is included.
+    """
+    amounts = [0]
+    for version in versions:
+        price = version.prices[currency]
+        percent = version.hard_percent or version.cap_percent or 100
+        over = max(0, version.included_tokens * (percent - 100) // 100)
+        amounts.append(price.base + share(price.overage, over, MILLION))
+    return max(amounts)
 
 
 def credited_tax(invoice: Invoice, credited: Sequence[CreditNote], total: int) -> int:
