@@ -164,6 +164,15 @@ def buyer_of(conn: sa.Connection, tenant_id: str) -> Party:
     return Party(name=name, address=rest[0], tax_number=rest[1], email=rest[2])
 
 
+def plan_names(conn: sa.Connection, invoice: Invoice) -> dict[str, str]:
+    """The plan's name of each version on the invoice."""
+    names = {}
+    for version_id in {line.version_id for line in invoice.lines}:
+        row = execute(conn, "SELECT plan FROM plan_versions WHERE id = :id", id=version_id).one()
+        names[version_id] = text(row[0])
+    return names
+
+
 def number(conn: sa.Connection, series: str) -> int:
     """The next number of a series: its row stays locked to the end, so none is left out."""
     row = execute(

@@ -7,10 +7,15 @@ for each other.
 
 from __future__ import annotations
 
+import asyncio
+from collections.abc import Sequence
+
 import sqlalchemy as sa
 
 from billing import ledger
+from billing.desk import InvoicePage, LineExplanation
 from billing.invoices import (
+    CreditNote,
     Draft,
     Invoice,
     InvoiceStatus,
@@ -21,17 +26,32 @@ from billing.invoices import (
 from billing.ledger import BookingKind
 from billing.money import Money
 from billing.periods import moment
-from storage.credit_notes import credit, notes_of
-from storage.database import execute
+from core.clock import Clock
+from core.refusals import Rejected
+from core.words import sentence
+from storage.credit_notes import credit, notes_of, of_invoice
+from storage.database import Database, execute
+from storage.explain import NOT_FOUND, explain
 from storage.invoice_endings import close, lock_tenant, locked, paid
-from storage.invoice_rows import buyer_of, by_key, insert_draft, load, number, reloaded
+from storage.invoice_rows import (
+    buyer_of,
+    by_key,
+    insert_draft,
+    load,
+    number,
+    page,
+    plan_names,
+    reloaded,
+)
 from storage.ledger import book, credit_of, found
 from storage.outbox import publish
 
-__all__ = ["credit", "issue", "load", "receive", "reviewed", "void", "write_off"]
+__all__ = ["SqlInvoices", "credit", "issue", "load", "receive", "reviewed", "void", "write_off"]
 
 INVOICE, BALANCE, REVIEW = "invoice", "balance", "review"
 """What became of a payment."""
+MOST_ON_A_PAGE = 100
+_DIGITS = 19
 _APPLIED = {
     BookingKind.PAID: INVOICE,
     BookingKind.TO_BALANCE: BALANCE,
@@ -155,3 +175,92 @@ def write_off(conn: sa.Connection, invoice: Invoice, at_ms: int) -> Invoice:
 def owed_on(invoice: Invoice) -> int:
     """What is left to pay, also of an invoice that was written off."""
     return max(0, invoice.total - invoice.from_balance - invoice.paid - invoice.credited)
+
+
+class SqlInvoices:
+    """Implements ``billing.desk.Invoices``, and what the operator does with an invoice."""
+
+    def __init__(self, db: Database, clock: Clock) -> None:
+        """Wire the database and the clock."""
+        self._db = db
+        self._clock = clock
+
+    async def invoices(
+        self,
+        tenant_id: str,
+        *,
+        status: InvoiceStatus | None = None,
+        cursor: str | None = None,
+        limit: int = 20,
+    ) -> InvoicePage | Rejected:
+        """See the port; a page has 100 at most."""
+        before = None if cursor is None else _before(cursor)
+        if isinstance(before, Rejected):
+            return before
+        most = max(1, min(limit, MOST_ON_A_PAGE))
+        found = await self._db.read(page, tenant_id, status, before, most + 1)
+        last = found[most - 1] if len(found) > most else None
+        return InvoicePage(
+            invoices=found[:most],
+            next_cursor=None if last is None else f"{last.created_at_ms}.{last.id}",
+        )
+
+    async def invoice(self, tenant_id: str, id_or_number: str) -> Invoice | Rejected:
+        """See the port."""
+        invoice = await self._db.read(load, tenant_id, id_or_number)
+        return NOT_FOUND if invoice is None or invoice.number is None else invoice
+
+    async def credit_notes(self, tenant_id: str, invoice_id: str) -> Sequence[CreditNote]:
+        """See the port."""
+        return await self._db.read(of_invoice, tenant_id, invoice_id)
+
+    async def explain(
+        self, tenant_id: str, id_or_number: str, line: int, *, after: int = 0, limit: int = 50
+    ) -> LineExplanation | Rejected:
+        """See the port; a page has 100 calls at most."""
+        most = max(1, min(limit, MOST_ON_A_PAGE))
+        return await self._db.read(explain, tenant_id, id_or_number, line, after, most)
+
+    async def pdf(self, tenant_id: str, id_or_number: str, language: str) -> bytes | Rejected:
+        """See the port; drawn in a thread, for it takes a moment of CPU."""
+        from billing.invoice_pdf import render  # noqa: PLC0415  # heavy, and few need it
+
+        invoice = await self.invoice(tenant_id, id_or_number)
+        if isinstance(invoice, Rejected):
+            return invoice
+        notes = await self.credit_notes(tenant_id, invoice.id)
+        names = await self._db.read(plan_names, invoice)
+        return await asyncio.to_thread(
+            render, invoice, plan_names=names, notes=notes, language=language
+        )
+
+    async def credit(
+        self, tenant_id: str, id_or_number: str, total: int, *, reason: str, by: str
+    ) -> CreditNote | Rejected:
+        """Credit an amount, tax included; minor units."""
+        return await self._db.transaction(self._credit, tenant_id, id_or_number, total, reason, by)
+
+    async def review(self, tenant_id: str, id_or_number: str) -> Invoice | Rejected:
+        """The operator looked at it: the balance pays what it can."""
+        return await self._db.transaction(self._review, tenant_id, id_or_number)
+
+    def _credit(
+        self, conn: sa.Connection, tenant_id: str, it: str, total: int, reason: str, by: str
+    ) -> CreditNote | Rejected:
+        invoice = load(conn, tenant_id, it)
+        if invoice is None:
+            return NOT_FOUND
+        return credit(conn, invoice, total, reason, by, self._clock.now_ms())
+
+    def _review(self, conn: sa.Connection, tenant_id: str, it: str) -> Invoice | Rejected:
+        invoice = load(conn, tenant_id, it)
+        return NOT_FOUND if invoice is None else reviewed(conn, invoice, self._clock.now_ms())
+
+
+def _before(cursor: str) -> tuple[int, str] | Rejected:
+    """Where the last page ended."""
+    created, _, invoice_id = cursor.partition(".")
+    if not (created.isascii() and created.isdigit() and len(created) < _DIGITS and invoice_id):
+        bad = sentence("This page does not exist. Begin again without a cursor.")
+        return Rejected(code="bad_cursor", sentence=bad)
+    return int(created), invoice_id
