@@ -97,10 +97,10 @@ class PaymentService:
         begun = await self._store.begin(wanted, self._clock.now_ms())
         if isinstance(begun, Rejected):
             return begun
-        for older in begun.older:
-            await self._close(older)
         if begun.payment.session is not None:
             return begun.payment
+        for older in begun.older:
+            await self._close(older)
         try:
             return await self._open(begun, provider)
         except ProviderFault as fault:

@@ -36,7 +36,7 @@ class Begun:
     number: str
     """The invoice's."""
     older: tuple[Payment, ...] = ()
-    """Unfinished ones of the same invoice, to be closed."""
+    """Others of the same invoice that may still be paid: to be closed."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

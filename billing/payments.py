@@ -72,6 +72,7 @@ class PaymentSession:
     qr: str = ""
     """The text of a QR code."""
     expires_at_ms: int | None = None
+    """None: it holds until it is closed, as instructions do."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

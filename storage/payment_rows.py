@@ -101,18 +101,22 @@ def session_text(session: PaymentSession) -> str:
     return json.dumps(shown, ensure_ascii=False)
 
 
-def _session_of(written: str, theirs: str, expires_at_ms: int | None) -> PaymentSession | None:
-    """Its status is that of the payment; an empty object: the provider has not answered."""
+def _session_of(
+    written: str, theirs: str, status: PaymentStatus, expires_at_ms: int | None
+) -> PaymentSession | None:
+    """An empty object: the provider has not answered yet."""
     shown = json.loads(written)
     if not shown:
         return None
-    return PaymentSession(provider_payment_id=theirs, expires_at_ms=expires_at_ms, **shown)
+    return PaymentSession(
+        provider_payment_id=theirs, status=status, expires_at_ms=expires_at_ms, **shown
+    )
 
 
 def payment_of(row: Sequence[object]) -> Payment:
     """A row of ``COLUMNS``."""
     theirs, expires = optional_text(row[4]), _optional(row[16])
-    came = text(row[11])
+    status, came = PaymentStatus(text(row[7])), text(row[11])
     return Payment(
         id=text(row[0]),
         tenant_id=text(row[1]),
@@ -121,10 +125,10 @@ def payment_of(row: Sequence[object]) -> Payment:
         provider_payment_id=theirs,
         attempt=integer(row[5]),
         idempotency_key=text(row[6]),
-        status=PaymentStatus(text(row[7])),
+        status=status,
         amount=Money(integer(row[9]), text(row[8])),
         received=Money(integer(row[10]), came) if came else None,
-        session=_session_of(text(row[12]), theirs or "", expires),
+        session=_session_of(text(row[12]), theirs or "", status, expires),
         problem=text(row[13]),
         applied=text(row[14]),
         created_at_ms=integer(row[15]),

@@ -32,9 +32,9 @@ from billing.payments import (
 from core.ids import new_id
 from core.refusals import Rejected
 from core.words import sentence
-from storage import payment_events, payment_rows
+from storage import invoice_endings, payment_events, payment_rows
 from storage.database import Database, execute
-from storage.invoices import load, receive
+from storage.invoices import load, owed_on, receive
 from storage.outbox import publish
 from storage.payment_rows import COLUMNS, locked, of_invoice, payment_of, plan, session_text
 from storage.rows import text
@@ -128,16 +128,21 @@ def _begin(conn: sa.Connection, wanted: Wanted, at_ms: int) -> Begun | Rejected:
     due = _due_of(invoice, by_hand=wanted.by_hand)
     if isinstance(due, Rejected) or invoice is None:
         return due if isinstance(due, Rejected) else _NOT_FOUND
-    earlier = of_invoice(conn, invoice.tenant_id, invoice.id)
-    unfinished = [
+    # A declined one too: in many sessions the payer may try another card.
+    going = [
         payment
-        for payment in earlier
-        if payment.status.unfinished
+        for payment in of_invoice(conn, invoice.tenant_id, invoice.id)
+        if not payment.status.paid
         and (payment.expires_at_ms is None or at_ms < payment.expires_at_ms)
     ]
-    same = [p for p in unfinished if p.provider == wanted.provider and p.amount == due]
-    payment = same[-1] if same else _insert(conn, invoice, wanted, due, len(earlier) + 1, at_ms)
-    older = tuple(one for one in unfinished if one.id != payment.id)
+    same = [
+        payment
+        for payment in going
+        if payment.status.unfinished
+        and (payment.provider, payment.amount) == (wanted.provider, due)
+    ]
+    payment = same[-1] if same else _insert(conn, invoice, wanted, due, at_ms)
+    older = tuple(one for one in going if one.id != payment.id)
     return Begun(payment=payment, number=invoice.number or "", older=older)
 
 
@@ -159,8 +164,8 @@ def _due_of(invoice: Invoice | None, *, by_hand: bool) -> Money | Rejected:
         case InvoiceStatus.UNCOLLECTIBLE if not by_hand:
             closed = sentence("Invoice {number} is closed.", number=number)
             return Rejected(code="invoice_closed", sentence=closed)
-    due = invoice.total - invoice.from_balance - invoice.paid - invoice.credited
-    if due <= 0:
+    due = owed_on(invoice)
+    if due == 0:
         nothing = sentence("Nothing is left to pay on invoice {number}.", number=number)
         return Rejected(code="nothing_due", sentence=nothing)
     return Money(due, invoice.currency)
@@ -175,9 +180,10 @@ def _tenant_of(conn: sa.Connection, invoice: str) -> str | None:
 
 
 def _insert(
-    conn: sa.Connection, invoice: Invoice, wanted: Wanted, due: Money, attempt: int, at_ms: int
+    conn: sa.Connection, invoice: Invoice, wanted: Wanted, due: Money, at_ms: int
 ) -> Payment:
     """A payment by hand waits for nobody's answer: the mark follows at once."""
+    attempt = len(of_invoice(conn, invoice.tenant_id, invoice.id)) + 1
     row = execute(
         conn,
         "INSERT INTO payments (id, tenant_id, invoice_id, provider, attempt, idempotency_key,"
@@ -249,13 +255,9 @@ def _apply(
 
 
 def _lock_for_money(conn: sa.Connection, payment_id: str) -> None:
-    """The subscription's row, then the invoice's: whoever books money takes them in this order."""
-    row = execute(
-        conn, "SELECT tenant_id, invoice_id FROM payments WHERE id = :id", id=payment_id
-    ).one()
-    live = "SELECT id FROM subscriptions WHERE tenant_id = :tenant AND ended_at IS NULL{row}"
-    execute(conn, live, tenant=text(row[0])).all()
-    execute(conn, "SELECT id FROM invoices WHERE id = :id{row}", id=text(row[1])).all()
+    """Whoever books money locks the subscription, then the invoice; the payment comes last."""
+    sql = "SELECT invoice_id FROM payments WHERE id = :id"
+    invoice_endings.locked(conn, text(execute(conn, sql, id=payment_id).one()[0]))
 
 
 def _rise(conn: sa.Connection, payment: Payment, news: PaymentNews, at_ms: int) -> None:

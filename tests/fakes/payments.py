@@ -165,8 +165,19 @@ class FakePayments:
         held.hard_decline = hard
         return self._becomes(held, PaymentStatus.FAILED)
 
-    def pay(self, held: Held, received: Money | None = None, *, account: str | None = None) -> Sent:
-        """The money comes: all of it, or as told; to our account, or another one."""
+    def pay(
+        self,
+        held: Held,
+        received: Money | None = None,
+        *,
+        account: str | None = None,
+        even_closed: bool = False,
+    ) -> Sent:
+        """The money comes: all of it, or as told; to our account, or another one.
+
+        ``even_closed``: it was under way when the session was closed.
+        """
+        assert even_closed or not held.closed, "nobody can pay a closed session"
         held.received = received or held.request.amount
         held.account = account or held.account
         held.hard_decline = False

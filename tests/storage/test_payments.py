@@ -208,6 +208,18 @@ async def test_a_provider_that_is_down_is_asked_later(db: Database) -> None:
     assert (await shop.payment(second)).status is S.SUCCEEDED
 
 
+async def test_a_late_plan_to_ask_leaves_what_is_paid_alone(db: Database) -> None:
+    """The money came while another worker was asking: no more polls, and no alarm."""
+    shop = await till(db)
+    payment, held = await shop.held()
+    await shop.deliver(shop.card.pay(held))
+    await shop.store.plan(payment.id, shop.clock.now_ms(), shop.clock.now_ms())
+    await shop.store.give_up(payment.id, shop.clock.now_ms())
+    paid = await shop.payment(payment)
+    assert (paid.poll_at_ms, paid.problem) == (None, "")
+    assert await shop.events("billing.alarm") == []
+
+
 async def test_a_way_that_is_not_configured_any_more_is_waited_for(db: Database) -> None:
     """Its open payments stay open, and are settled when it is back."""
     shop = await till(db)

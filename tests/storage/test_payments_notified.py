@@ -201,12 +201,13 @@ async def test_what_is_paid_too_much_goes_to_the_balance(db: Database) -> None:
 
 
 async def test_of_two_payments_the_second_goes_to_the_balance(db: Database) -> None:
-    """The first session was under way and could not be closed: both are paid."""
+    """The first session was closed while its money was under way: both are paid."""
     shop = await till(db)
     first, one = await shop.held()
     await shop.deliver(shop.card.decline(one))
     second, two = await shop.held()
-    await shop.deliver(shop.card.pay(two), shop.card.pay(one))
+    assert one.closed
+    await shop.deliver(shop.card.pay(two), shop.card.pay(one, even_closed=True))
     applied = [(await shop.payment(payment)).applied for payment in (second, first)]
     assert applied == ["invoice", "balance"]
     assert await shop.invoice() == ("paid", TOTAL, 0)
