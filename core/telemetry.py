@@ -34,6 +34,7 @@ REAPED = Counter("it0_reaped_leases", "Leases freed because their owner died or 
 ADOPTED_POSTS = Counter("it0_adopted_posts", "Posts found on the platform after a crash.")
 DELIVERY_ERRORS = Counter("it0_delivery_errors", "Replies a platform did not take.", ["kind"])
 LOOP_ERRORS = Counter("it0_loop_errors", "Errors that a background loop survived.", ["loop"])
+ALARMS = Counter("it0_alarms", "Events that the operator has to look at, by kind.", ["kind"])
 RUNNING = Gauge("it0_running_turns", "Turns running in this process.")
 AGENT_PROCESSES = Gauge(
     "it0_agent_processes", "Live processes of the agent engines.", ["engine", "state"]
