@@ -28,6 +28,8 @@ class Action(StrEnum):
     """The answer helped."""
     BAD = "b"
     """The answer did not help."""
+    OFFER = "o"
+    """Send the command that the answer offered (``core.turns.Offer``)."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

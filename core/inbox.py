@@ -94,8 +94,8 @@ class InboxStore(Protocol):
     async def stop(self, message: InboundMessage) -> ControlDone | Rejected:
         """Ask every unfinished turn of the conversation to stop."""
 
-    async def press(self, press: Press) -> ControlDone | Rejected:
-        """Carry a button out, once a person and turn."""
+    async def press(self, press: Press) -> ControlDone | InboundMessage | Rejected:
+        """Carry a button out, once a person and turn; an offer's is the message it stands for."""
 
     async def edit(self, message: InboundMessage) -> Edited:
         """Give a message that nobody began to answer its new text."""
@@ -177,13 +177,13 @@ class Inbox:
         self._slots.stop(await self._shielded(self._store.retract(_printable(event_id))))
         self._slots.wake()
 
-    async def press(self, press: Press) -> ControlDone | Rejected:
-        """A button was pressed; its data has been checked by the edge (``core.buttons``)."""
-        done = await self._shielded(self._store.press(press))
-        if isinstance(done, ControlDone):
-            self._slots.stop(done.stopped)
-            self._slots.wake()
-        return done
+    async def press(self, press: Press) -> Acceptance:
+        """A button was pressed; its data has been checked by the edge (``core.buttons``).
+
+        The press of an offer becomes a command turn, written by whoever pressed: the same
+        event id, however often it comes, is one turn.
+        """
+        return await self._shielded(self._press(press))
 
     async def move(self, old: ConversationAddress, new: ConversationAddress) -> None:
         """A channel got another id, as a Telegram group that becomes a supergroup."""
@@ -261,6 +261,15 @@ class Inbox:
             return done
         kind = TurnKind.MESSAGE if command is None else TurnKind.COMMAND
         return await self._store_turn(message, kind)
+
+    async def _press(self, press: Press) -> Acceptance:
+        done = await self._store.press(press)
+        if isinstance(done, InboundMessage):
+            return await self._let_in(done, parse_command(done.text))
+        if isinstance(done, ControlDone):
+            self._slots.stop(done.stopped)
+            self._slots.wake()
+        return done
 
     async def _edit(self, message: InboundMessage) -> Acceptance | None:
         text = clean_text(message.text).strip()

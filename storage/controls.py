@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
+
 import sqlalchemy as sa
 
 from core.buttons import Action, Press
@@ -12,8 +14,9 @@ from core.refusals import NO_CONVERSATION, Rejected
 from core.tenants import Role, User
 from core.words import Words, sentence
 from storage.database import execute
+from storage.endings import load_offer
 from storage.places import find, sender
-from storage.rows import text
+from storage.rows import optional_text, text
 
 
 def stop(conn: sa.Connection, message: InboundMessage) -> ControlDone | Rejected:
@@ -42,12 +45,14 @@ def stop(conn: sa.Connection, message: InboundMessage) -> ControlDone | Rejected
     return ControlDone(conversation_id=conversation_id, reply=reply, stopped=stopped)
 
 
-def press(conn: sa.Connection, pressed: Press) -> ControlDone | Rejected:
+def press(conn: sa.Connection, pressed: Press) -> ControlDone | InboundMessage | Rejected:
     """Carry a button out. Only the tenant's own people can, whoever the button is shown to."""
     who = sender(conn, pressed.actor, pressed.group)
     if isinstance(who, Rejected):
         return who
     user, words = who.user, Words(who.language)
+    if pressed.action is Action.OFFER:
+        return _taken(conn, user, pressed)
     before = _done_before(conn, user, pressed.event_id)
     if before is not None:
         return before
@@ -73,6 +78,32 @@ def press(conn: sa.Connection, pressed: Press) -> ControlDone | Rejected:
         reply = words("Stopped.") if stopped else words("This is over already.")
     _done(conn, user, pressed.event_id, text(row[0]), reply)
     return ControlDone(conversation_id=text(row[0]), reply=reply, stopped=stopped)
+
+
+def _taken(conn: sa.Connection, user: User, pressed: Press) -> InboundMessage | Rejected:
+    """The offered command as a message of whoever pressed, in the thread of the offer.
+
+    Where the channel got another id meanwhile, the thread is the one that the platform names.
+    """
+    row = execute(
+        conn,
+        "SELECT offer, channel, thread FROM turns WHERE id = :id AND tenant_id = :tenant",
+        id=pressed.turn_id,
+        tenant=user.tenant_id,
+    ).first()
+    offer = None if row is None else load_offer(optional_text(row[0]))
+    if row is None or offer is None:
+        return Rejected(code="no_offer", sentence=sentence("This button no longer works."))
+    address = pressed.address
+    if text(row[1]) == address.channel:
+        address = replace(address, thread=text(row[2]))
+    return InboundMessage(
+        event_id=pressed.event_id,
+        address=address,
+        actor=pressed.actor,
+        text=offer.command,
+        group=pressed.group,
+    )
 
 
 def edit(conn: sa.Connection, message: InboundMessage) -> Edited:

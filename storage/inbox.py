@@ -54,7 +54,7 @@ class SqlInbox:
         """See the port."""
         return await self._db.transaction(controls.stop, message)
 
-    async def press(self, press: Press) -> ControlDone | Rejected:
+    async def press(self, press: Press) -> ControlDone | InboundMessage | Rejected:
         """See the port."""
         return await self._db.transaction(controls.press, press)
 

@@ -6,13 +6,16 @@ from bots.slack.fields import Json
 from core.buttons import Action, Buttons
 from core.messages import ConversationAddress
 from core.sinks import Destination
+from core.turns import Offer
 from core.words import Words
 
-STOP, FEEDBACK = "it0_stop", "it0_feedback"
+STOP, FEEDBACK, OFFER = "it0_stop", "it0_feedback", "it0_offer"
 EVENT_TYPE = "it0_reply"
 NOTICE_TYPE = "it0_notice"
 """Messages of ours that are no reply to a turn."""
 _MAX_STATUS = 300
+_MAX_LABEL = 75
+"""Slack's limit of a button's text (docs.slack.dev/reference/block-kit, button)."""
 
 
 def metadata(turn_id: str, part: int) -> Json:
@@ -36,6 +39,22 @@ def stop_button(buttons: Buttons, to: Destination, channel: str) -> Json:
                 "action_id": STOP,
                 "text": _plain(words("Stop")),
                 "value": buttons.seal(Action.STOP, to.turn_id, _at(to, channel)),
+            }
+        ],
+    }
+
+
+def offer_button(buttons: Buttons, to: Destination, channel: str, offer: Offer) -> Json:
+    """Under a finished reply: what it offers, one press away."""
+    return {
+        "type": "actions",
+        "elements": [
+            {
+                "type": "button",
+                "action_id": OFFER,
+                "style": "primary",
+                "text": _plain(offer.label[:_MAX_LABEL]),
+                "value": buttons.seal(Action.OFFER, to.turn_id, _at(to, channel)),
             }
         ],
     }

@@ -30,7 +30,7 @@ from bots.slack.ports import Recent
 from bots.slack.seldom import Seldom
 from bots.slack.sink import DirectMessages
 from bots.slack.workspaces import Installation, Workspaces
-from core.buttons import BadButton, Buttons, Press
+from core.buttons import Action, BadButton, Buttons, Press
 from core.inbox import Acceptance, Accepted, ControlDone, Inbox
 from core.messages import InboundMessage
 from core.refusals import STRANGER_CODES, Rejected
@@ -131,9 +131,12 @@ class Handlers:
             _log.warning("slack.bad_button", workspace=workspace)
             self._say(installation, pressed, words("This button no longer works."))
             return
+        event_id = pressed.event_id
+        if action is Action.OFFER:  # pressed twice it is still one command
+            event_id = f"slack:{workspace}:{pressed.address.channel}:offer:{turn_id}:{user}"
         done = await self.inbox.press(
             Press(
-                event_id=pressed.event_id,
+                event_id=event_id,
                 actor=actor,
                 address=pressed.address,
                 group=workspace,
@@ -141,6 +144,8 @@ class Handlers:
                 turn_id=turn_id,
             )
         )
+        if isinstance(done, Accepted):  # the turn answers
+            return
         if isinstance(done, ControlDone):
             self._say(installation, pressed, done.reply)
         elif done.code not in STRANGER_CODES:

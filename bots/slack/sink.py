@@ -9,7 +9,14 @@ from dataclasses import dataclass, field, replace
 
 import structlog
 
-from bots.slack.controls import EVENT_TYPE, feedback, metadata, status_line, stop_button
+from bots.slack.controls import (
+    EVENT_TYPE,
+    feedback,
+    metadata,
+    offer_button,
+    status_line,
+    stop_button,
+)
 from bots.slack.errors import BAD_BLOCKS, Refused
 from bots.slack.events import is_direct
 from bots.slack.fields import Json, node, number, text
@@ -308,13 +315,18 @@ class SlackSink:
         return refusal if final else Throttled(pause)
 
     def _controls(self, to: Destination, place: Place, view: View) -> list[Json]:
-        """The buttons of a reply: stop while it is written, then whether it helped."""
-        if not view.last or to.private or to.command:
+        """The buttons of a reply: stop while it is written, then its offer, and if it helped."""
+        if not view.last or to.private:
             return []
+        made: list[Json] = []
+        if view.final and view.offer is not None:
+            made.append(offer_button(self._buttons, to, place.channel, view.offer))
+        if to.command:
+            return made
         if not view.final:
             return [stop_button(self._buttons, to, place.channel)]
         native = place.workspace not in self._plain_buttons
-        return [feedback(self._buttons, to, place.channel, native=native)]
+        return [*made, feedback(self._buttons, to, place.channel, native=native)]
 
     async def _show_status(self, place: Place, ref: str, status: str) -> None:
         """Slack's own line under a thread; worth nothing compared to the text."""

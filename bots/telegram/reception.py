@@ -159,7 +159,8 @@ class Reception:
         )
         if isinstance(done, Rejected):
             return self._answer_query(pressed, words.of(done.sentence), alert=True)
-        return self._answer_query(pressed, done.reply, alert=False)
+        said = done.reply if isinstance(done, ControlDone) else ""  # a turn answers for itself
+        return self._answer_query(pressed, said, alert=False)
 
     def _answer_query(self, pressed: Pressed, text: str, *, alert: bool) -> None:
         """Best effort: the button stops spinning, with a sentence."""

@@ -153,7 +153,7 @@ class TelegramSink:
             _remember(self._replaced, ref, new)
         _, message_id, _ = _parse_ref(new)
         async with self.pace.final(place.chat_id):
-            stands = await self._edit(place.chat_id, message_id, view, None)
+            stands = await self._edit(place.chat_id, message_id, view, self._keyboard(to, view))
         if not stands:
             sentence = "The message was deleted again and again."
             raise DeliveryFailed(sentence, retry_after_s=None, permanent=True)
@@ -218,8 +218,15 @@ class TelegramSink:
         return f"{self.sender.current(place.chat_id)}:{message_id}"
 
     def _keyboard(self, to: Destination, view: View) -> InlineKeyboardMarkup | None:
-        """Stop, while there is something to stop."""
-        if view.final or not view.last or to.private:
+        """Stop, while there is something to stop; then what the answer offers."""
+        words = Words(to.language)
+        if not view.final:
+            label, action = words("Stop"), Action.STOP
+        elif view.offer is not None:
+            label, action = view.offer.label, Action.OFFER
+        else:
+            return None
+        if not view.last or to.private:
             return None
         now = str(self.sender.current(int(to.address.channel)))
         address = ConversationAddress(
@@ -228,9 +235,8 @@ class TelegramSink:
             channel=now,
             thread=to.address.thread,
         )
-        data = self.buttons.seal(Action.STOP, to.turn_id, address)
-        words = Words(to.language)
-        return InlineKeyboardMarkup([[InlineKeyboardButton(words("Stop"), callback_data=data)]])
+        data = self.buttons.seal(action, to.turn_id, address)
+        return InlineKeyboardMarkup([[InlineKeyboardButton(label, callback_data=data)]])
 
 
 def _is_group(address: ConversationAddress) -> bool:
