@@ -31,6 +31,8 @@ MAX_ATTEMPTS = 8
 """Tries in a row without a new event before a turn is given up; about 40 s of waiting."""
 LONGEST_WAIT_S = 30.0
 """Longest ``Retry-After`` that is obeyed by waiting; a longer one is an answer."""
+_DATED_S = 3600
+"""A wait of so long is told by the sentence itself, as a date."""
 _TRANSIENT = frozenset({502, 503, 504})
 
 
@@ -393,6 +395,6 @@ def _sentence(status: int, detail: str, retry_after: str) -> str:
         detail += "."
     if status == 401:  # noqa: PLR2004  # unauthorised
         return f"The server does not accept the token. {detail}"
-    if retry_after.isdecimal():
+    if retry_after.isdecimal() and int(retry_after) < _DATED_S:
         return f"{detail} Try again in {retry_after} s."
     return detail

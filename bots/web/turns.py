@@ -2,24 +2,23 @@
 
 from __future__ import annotations
 
-import asyncio
 import base64
 import binascii
 import json
 from collections.abc import AsyncGenerator
-from contextlib import aclosing
 from http import HTTPStatus
 from typing import Final
 
 from aiohttp import web
 
-from bots.sse import KEEP_ALIVE, SseMessage, encode
 from bots.web.auth import Authenticator
 from bots.web.models import AttachmentBody, Completed, TurnBody
 from bots.web.openapi import operation
 from bots.web.problems import Problem
 from bots.web.requests import idempotency_key, prefers_json, read_body
+from bots.web.streaming import HOLD_S, final_answer, stream
 from core.attachments import check_in_background
+from core.clock import Clock, SystemClock
 from core.ids import new_id
 from core.inbox import Accepted, ControlDone, Inbox
 from core.messages import (
@@ -34,9 +33,6 @@ from core.refusals import Rejected
 from core.streams import START, EventId, StreamEvent, Streams
 from core.tenants import User
 
-KEEP_ALIVE_S = 15.0
-"""Silence after which a comment line is sent, so that proxies keep the stream open."""
-
 _STATUSES: Final = {
     "empty_message": HTTPStatus.UNPROCESSABLE_ENTITY,
     "message_too_long": HTTPStatus.REQUEST_ENTITY_TOO_LARGE,
@@ -50,8 +46,11 @@ _STATUSES: Final = {
 class TurnRoutes:
     """Accepts messages over HTTP and serves the streams of turns."""
 
-    def __init__(self, inbox: Inbox, streams: Streams, auth: Authenticator) -> None:
-        """Wire the core's entrance and its streams."""
+    def __init__(
+        self, inbox: Inbox, streams: Streams, auth: Authenticator, clock: Clock | None = None
+    ) -> None:
+        """Wire the core's entrance and its streams; the clock tells ``Retry-After``."""
+        self._clock = clock or SystemClock()
         self._inbox = inbox
         self._streams = streams
         self._auth = auth
@@ -67,7 +66,7 @@ class TurnRoutes:
         body=TurnBody,
         answer=Completed,
         streams=True,
-        errors=(400, 403, 404, 408, 409, 413, 415, 422),
+        errors=(400, 403, 404, 408, 409, 413, 415, 422, 429),
     )
     async def create_turn(self, request: web.Request) -> web.StreamResponse:
         """Accept a message and stream its turn.
@@ -75,6 +74,7 @@ class TurnRoutes:
         ``Idempotency-Key`` makes a repeated request answer with the first one's turn;
         ``Last-Event-ID`` then continues its stream; with another message the key is refused.
         When ``Accept`` prefers ``application/json``, the answer is the final event alone.
+        A turn whose first model call is over the quota or a budget is a 429.
         """
         caller = await self._auth.caller(request)
         if request.content_type != "application/json":
@@ -90,13 +90,15 @@ class TurnRoutes:
             case Rejected(code=code, sentence=sentence):
                 raise Problem(_STATUSES[code], code, sentence)
             case ControlDone():
-                events = _control_events(accepted)
+                events, after = _control_events(accepted), START
             case Accepted(tenant_id=tenant_id, turn_id=turn_id):
                 after = _last_event_id(request) if accepted.duplicate else START
                 events = self._streams.listen(tenant_id, turn_id, after)
         if prefers_json(request.headers.get("Accept", "")):
-            return await _final(events)
-        return await _stream(request, events)
+            return await final_answer(events, self._clock)
+        # Who goes on in a stream has seen its beginning: that was no 429.
+        hold_s = HOLD_S if after == START else 0.0
+        return await stream(request, events, self._clock, hold_s=hold_s)
 
     @operation(streams=True, errors=(404,))
     async def turn_events(self, request: web.Request) -> web.StreamResponse:
@@ -105,7 +107,8 @@ class TurnRoutes:
         turn_id = request.match_info["turn_id"]
         after = _last_event_id(request)
         await self._streams.check(caller.user.tenant_id, caller.user.id, turn_id)
-        return await _stream(request, self._streams.listen(caller.user.tenant_id, turn_id, after))
+        events = self._streams.listen(caller.user.tenant_id, turn_id, after)
+        return await stream(request, events, self._clock)
 
 
 async def _message(body: TurnBody, user: User, key: str | None) -> InboundMessage:
@@ -173,45 +176,3 @@ async def _control_events(done: ControlDone) -> AsyncGenerator[StreamEvent, None
         "offer": None,
     }
     yield StreamEvent(EventId(1, 1), "completed", json.dumps(data))
-
-
-async def _final(events: AsyncGenerator[StreamEvent, None]) -> web.Response:
-    async with aclosing(events):
-        async for event in events:
-            if event.name == "completed":
-                return web.json_response(text=event.data)
-    raise AssertionError  # a stream ends with "completed"
-
-
-async def _stream(
-    request: web.Request, events: AsyncGenerator[StreamEvent, None]
-) -> web.StreamResponse:
-    response = web.StreamResponse(
-        headers={
-            "Content-Type": "text/event-stream",
-            "Cache-Control": "no-store",
-            "X-Accel-Buffering": "no",
-        }
-    )
-    await response.prepare(request)
-    keep_alive = asyncio.create_task(_keep_alive(response))
-    try:
-        async with aclosing(events):
-            async for event in events:
-                message = SseMessage(event=event.name, data=event.data, id=str(event.id))
-                await response.write(encode(message))
-        await response.write_eof()
-    except ConnectionResetError:
-        pass  # the client has gone; the turn goes on and can be resumed
-    finally:
-        keep_alive.cancel()
-    return response
-
-
-async def _keep_alive(response: web.StreamResponse) -> None:
-    try:
-        while True:
-            await asyncio.sleep(KEEP_ALIVE_S)
-            await response.write(KEEP_ALIVE)
-    except ConnectionResetError:
-        return

@@ -294,6 +294,15 @@ async def test_an_error_does_not_end_the_chat(api: ConsoleApi) -> None:
     assert "You said: two" in screen.out.getvalue()
 
 
+async def test_a_wait_of_weeks_is_not_told_in_seconds(api: ConsoleApi) -> None:
+    """Over quota the sentence names the date; the exit code is that of a refused turn."""
+    used = {"detail": "The quota is used up until 1 December.", "code": "quota_exceeded"}
+    api.refusals = [(429, {"Retry-After": "691200"}, used)]
+    screen = Screen(Typist())
+    assert await chat(api, screen, ChatOptions(once="hm")) == ExitCode.FAILED
+    assert screen.err.getvalue() == "The quota is used up until 1 December.\n"
+
+
 async def test_an_unknown_conversation_ends_before_the_first_prompt(api: ConsoleApi) -> None:
     """A wrong --conversation is one sentence and exit code 1."""
     screen = Screen(Typist())
