@@ -3,9 +3,9 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Awaitable, Callable, Iterable
+from collections.abc import Awaitable, Callable, Iterable, Mapping
 from dataclasses import dataclass
-from typing import Final, TypeVar
+from typing import Any, Final, TypeVar
 
 from aiohttp import web
 from pydantic import BaseModel
@@ -18,6 +18,45 @@ _REFERENCE: Final = "#/components/schemas/{model}"
 _PATH_NAME: Final = re.compile(r"\{(\w+)\}")
 
 EVENTS: Final = "text/event-stream"
+_RETRY_STATUSES: Final = frozenset({409, 429, 503})
+"""Problems that may say when to try again."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Header:
+    """A header that a request may have."""
+
+    name: str
+    description: str
+    max_length: int
+
+
+IDEMPOTENCY_KEY: Final = Header(
+    name="Idempotency-Key",
+    description="Makes the same request again answer as the first one did, for 24 hours.",
+    max_length=200,
+)
+LAST_EVENT_ID: Final = Header(
+    name="Last-Event-ID",
+    description="The last event that was seen: the stream goes on after it.",
+    max_length=100,
+)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Reads:
+    """What a handler reads besides a body in JSON."""
+
+    query: type[BaseModel] | None = None
+    """The model that reads the query."""
+    numbers: frozenset[str] = frozenset()
+    """Names of the path that are whole numbers from 1 on; the others are text."""
+    headers: tuple[Header, ...] = ()
+    raw: str = ""
+    """The media type of a body that is taken as it is."""
+
+
+NOTHING: Final = Reads()
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -30,6 +69,8 @@ class Operation:
     streams: bool
     errors: tuple[int, ...]
     public: bool
+    reads: Reads
+    gives: str
 
 
 def operation(  # one keyword for each thing a reader of the document asks
@@ -40,8 +81,13 @@ def operation(  # one keyword for each thing a reader of the document asks
     streams: bool = False,
     errors: tuple[int, ...] = (),
     public: bool = False,
+    reads: Reads = NOTHING,
+    gives: str = "",
 ) -> Callable[[_F], _F]:
-    """Document a handler. 401 and 503 go without saying where a token is needed."""
+    """Document a handler. 401 and 503 go without saying where a token is needed.
+
+    ``gives``: the media type of an answer that is not JSON.
+    """
 
     def mark(handler: _F) -> _F:
         usual = () if public else (401, 503)
@@ -52,6 +98,8 @@ def operation(  # one keyword for each thing a reader of the document asks
             streams=streams,
             errors=(*errors, *usual),
             public=public,
+            reads=reads,
+            gives=gives,
         )
         handler.__operation__ = described  # type: ignore[attr-defined]  # read by ``document``
         return handler
@@ -61,19 +109,16 @@ def operation(  # one keyword for each thing a reader of the document asks
 
 def document(routes: Iterable[web.RouteDef], *, version: str) -> dict[str, object]:
     """The OpenAPI 3.1 document of the described routes."""
+    known = [
+        (route, described)
+        for route in routes
+        if isinstance(described := getattr(route.handler, "__operation__", None), Operation)
+    ]
+    schemas, queries = _schemas([described for _, described in known])
     paths: dict[str, dict[str, object]] = {}
-    models: set[type[BaseModel]] = {ProblemDocument}
-    for route in routes:
-        described: Operation | None = getattr(route.handler, "__operation__", None)
-        if described is None:
-            continue
-        models |= {model for model in (described.body, described.answer) if model}
-        summary = " ".join((route.handler.__doc__ or "").split("\n\n")[0].split())
-        paths.setdefault(route.path, {})[route.method.lower()] = _entry(route, described, summary)
-    schemas = models_json_schema(
-        [(model, "validation") for model in sorted(models, key=lambda model: model.__name__)],
-        ref_template=_REFERENCE,
-    )[1].get("$defs", {})
+    for route, described in known:
+        entry = _entry(route, described, queries)
+        paths.setdefault(route.path, {})[route.method.lower()] = entry
     return {
         "openapi": "3.1.0",
         "info": {"title": "IT0", "version": version},
@@ -85,24 +130,91 @@ def document(routes: Iterable[web.RouteDef], *, version: str) -> dict[str, objec
     }
 
 
-def _entry(route: web.RouteDef, described: Operation, summary: str) -> dict[str, object]:
-    handler_name = getattr(route.handler, "__name__", "handler")
+def _schemas(
+    operations: list[Operation],
+) -> tuple[dict[str, object], dict[str, list[dict[str, object]]]]:
+    """The schemas of bodies, and the parameters that each model of a query stands for."""
+    models: set[type[BaseModel]] = {ProblemDocument}
+    queries: set[type[BaseModel]] = set()
+    for one in operations:
+        models |= {model for model in (one.body, one.answer) if model}
+        queries |= {one.reads.query} if one.reads.query else set()
+    named = sorted(models | queries, key=lambda model: model.__name__)
+    schemas = models_json_schema(
+        [(model, "validation") for model in named], ref_template=_REFERENCE
+    )[1].get("$defs", {})
+    read = {model.__name__: _query_parameters(schemas.pop(model.__name__)) for model in queries}
+    return schemas, read
+
+
+def _entry(
+    route: web.RouteDef, described: Operation, queries: Mapping[str, list[dict[str, object]]]
+) -> dict[str, object]:
     entry: dict[str, object] = {
-        "operationId": handler_name,
-        "summary": summary,
+        "operationId": getattr(route.handler, "__name__", "handler"),
+        "summary": " ".join((route.handler.__doc__ or "").split("\n\n")[0].split()),
         "responses": _responses(described),
     }
-    names = _PATH_NAME.findall(route.path)
-    if names:
-        entry["parameters"] = [
-            {"name": name, "in": "path", "required": True, "schema": {"type": "string"}}
-            for name in names
-        ]
+    parameters = [*_path_parameters(route, described), *_header_parameters(described)]
+    if described.reads.query is not None:
+        parameters += queries[described.reads.query.__name__]
+    if parameters:
+        entry["parameters"] = parameters
     if described.body is not None:
         entry["requestBody"] = {"required": True, "content": _content(described.body)}
+    elif described.reads.raw:
+        entry["requestBody"] = {"required": False, "content": {described.reads.raw: {}}}
     if not described.public:
         entry["security"] = [{"token": []}]
     return entry
+
+
+def _path_parameters(route: web.RouteDef, described: Operation) -> list[dict[str, object]]:
+    text: dict[str, object] = {"type": "string", "minLength": 1}
+    number: dict[str, object] = {"type": "integer", "minimum": 1}
+    return [
+        {
+            "name": name,
+            "in": "path",
+            "required": True,
+            "schema": number if name in described.reads.numbers else text,
+        }
+        for name in _PATH_NAME.findall(route.path)
+    ]
+
+
+def _header_parameters(described: Operation) -> list[dict[str, object]]:
+    return [
+        {
+            "name": header.name,
+            "in": "header",
+            "required": False,
+            "description": header.description,
+            "schema": {"type": "string", "maxLength": header.max_length},
+        }
+        for header in described.reads.headers
+    ]
+
+
+def _query_parameters(schema: Mapping[str, Any]) -> list[dict[str, object]]:
+    """Parameters instead of properties; what may be left out is not ``null`` in a query."""
+    listed: list[dict[str, object]] = []
+    for name, written in schema.get("properties", {}).items():
+        kinds = [kind for kind in written.get("anyOf", ()) if kind != {"type": "null"}]
+        inner = kinds[0] if len(kinds) == 1 else written
+        shown = {key: inner[key] for key in inner if key not in {"title", "description"}}
+        if shown.get("default", "") is None:
+            del shown["default"]
+        listed.append(
+            {
+                "name": name,
+                "in": "query",
+                "required": name in schema.get("required", ()),
+                "description": written.get("description", ""),
+                "schema": shown,
+            }
+        )
+    return listed
 
 
 def _responses(described: Operation) -> dict[str, object]:
@@ -110,6 +222,8 @@ def _responses(described: Operation) -> dict[str, object]:
     content: dict[str, object] = {}
     if described.answer is not None:
         content |= _content(described.answer)
+    if described.gives:
+        content[described.gives] = {}
     if described.streams:
         content[EVENTS] = {"schema": {"type": "string"}}
     if content:
@@ -117,10 +231,18 @@ def _responses(described: Operation) -> dict[str, object]:
     responses: dict[str, object] = {str(described.status): answer}
     problem = {"schema": {"$ref": _REFERENCE.format(model="ProblemDocument")}}
     for status in sorted(set(described.errors)):
-        responses[str(status)] = {
+        said: dict[str, object] = {
             "description": "A problem.",
             "content": {"application/problem+json": problem},
         }
+        if status in _RETRY_STATUSES:
+            said["headers"] = {
+                "Retry-After": {
+                    "description": "Seconds after which to try again, where that is known.",
+                    "schema": {"type": "integer", "minimum": 0},
+                }
+            }
+        responses[str(status)] = said
     return responses
 
 
