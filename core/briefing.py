@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Awaitable, Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 
 from core import models
 from core.agent_config import AgentConfig, AgentConfigs, Billing, UnusableAccount
@@ -11,6 +11,7 @@ from core.conversations import Conversations
 from core.engine_choice import Engines
 from core.engines.engine import Credentials, Engine, EngineRequest
 from core.errors import EngineFailure
+from core.service_levels import FullService, ServiceLevels
 from core.tenants import Role
 from core.toolrunner import ToolRunner
 from core.turnlog import TurnLog
@@ -51,6 +52,8 @@ class Briefing:
     system_prompt: Callable[[Turn, str], Awaitable[str]]
     """For a turn, with what its team adds."""
     max_output_tokens: int
+    services: ServiceLevels = field(default_factory=FullService)
+    """What an overdue invoice leaves to a team."""
 
     async def choose(self, turn: Turn) -> Chosen | str:
         """Who answers, or a sentence that says why nobody can.
@@ -86,6 +89,7 @@ class Briefing:
         own = config.billing is Billing.OWN_KEY
         meter.own_key = own
         account = Credentials(api_key=config.api_key if own else None, billing=config.billing)
+        service = await self.services.of(turn.tenant_id)
         memory = await self.conversations.recall(turn)
         if engine.has_model:
             memory = await self.conversations.compact(turn, memory, engine, model, meter, account)
@@ -102,7 +106,7 @@ class Briefing:
             text=turn.text,
             attachments=memory.attachments,
             steps=memory.steps,
-            tools=self.tools.door(turn, memory.steps, config),
+            tools=self.tools.door(turn, memory.steps, config, service=service),
             meter=meter,
             steering=TurnSteering(self.log, turn),
             max_output_tokens=self.max_output_tokens,

@@ -22,6 +22,7 @@ from core.audit import AuditEntry
 from core.engines.engine import ToolDoor
 from core.messages import clean_text
 from core.risk import Level
+from core.service_levels import PAY_FIRST, READ_ONLY
 from core.steps import Step, ToolCall, ToolStartedStep, ToolStep
 from core.tools import (
     Arguments,
@@ -92,12 +93,21 @@ class ToolRunner:
     gate: ApprovalGate
 
     def door(
-        self, turn: Turn, steps: tuple[Step, ...], config: AgentConfig = DEFAULTS
+        self,
+        turn: Turn,
+        steps: tuple[Step, ...],
+        config: AgentConfig = DEFAULTS,
+        *,
+        service: str = "full",
     ) -> TurnTools:
-        """The door of one turn; ``steps`` are those committed by earlier attempts."""
+        """The door of one turn; ``steps`` are those committed by earlier attempts.
+
+        ``service`` is what the team gets (``ServiceLevels``): it may be only to read.
+        """
         done = {step.tool_call_id: step for step in steps if isinstance(step, ToolStep)}
         begun = {step.tool_call_id for step in steps if isinstance(step, ToolStartedStep)}
-        return TurnTools(self, turn, done, begun, AllowedTools(turn.user.role, config))
+        allowed = AllowedTools(turn.user.role, config)
+        return TurnTools(self, turn, done, begun, allowed, reads_only=service in READ_ONLY)
 
 
 @dataclass(slots=True)
@@ -109,6 +119,8 @@ class TurnTools(ToolDoor):
     done: dict[str, ToolStep]
     begun: set[str]
     allowed: AllowedTools
+    reads_only: bool = False
+    """An invoice is overdue for long: whoever asks, nothing is changed."""
 
     def specs(self) -> tuple[ToolSpec, ...]:
         """The tools that the team has; what the role may not do is refused with a reason."""
@@ -158,6 +170,8 @@ class TurnTools(ToolDoor):
         refusal = self.allowed.refusal(call.name, level, why)
         if refusal is not None:
             return refusal
+        if self.reads_only and level > Level.L0:
+            return PAY_FIRST
         if level is Level.L2:
             verdict = await self.runner.gate.decide(self.turn, call, arguments)
             if isinstance(verdict, Denied):
