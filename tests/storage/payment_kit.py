@@ -12,6 +12,7 @@ from billing.providers.manual import ManualConfig, ManualProvider
 from core.tenants import User
 from storage.database import Database, execute
 from storage.payments import SqlPayments
+from storage.rows import integer
 from tests.fakes.payments import FakePayments, Held, Sent
 from tests.storage.kit import install
 from tests.storage.racing import rows
@@ -99,9 +100,8 @@ class Till:
 
     async def balance(self) -> int:
         """The customer's credit, in minor units."""
-        sql = "SELECT COALESCE(-SUM(amount), 0) FROM ledger_entries WHERE account = 'balance'"
-        found = (await rows(self.db, sql))[0][0]
-        return int(str(found))
+        sql = "SELECT CAST(COALESCE(-SUM(amount), 0) AS BIGINT) FROM ledger_entries WHERE"
+        return integer((await rows(self.db, f"{sql} account = 'balance'"))[0][0])
 
 
 async def till(db: Database, *, invoices: int = 1, repeats_reference: bool = True) -> Till:

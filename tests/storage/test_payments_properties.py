@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass, field
+from itertools import count as count_from
 
 import pytest
 from hypothesis import HealthCheck, given, settings
@@ -26,6 +27,7 @@ _AMOUNTS = st.sampled_from([TOTAL, TOTAL - 1, TOTAL + 7, -TOTAL])
 """Minor units of USD; a negative one stands for as many EUR."""
 
 
+_NUMBERS = count_from(1)
 _MOST_FAULTS = 3
 """Fewer than the tries of a notification: one that is put aside is the operator's."""
 
@@ -160,8 +162,9 @@ async def test_we_end_where_the_provider_is_over_many_stories(
 
 
 async def _ends_right(shop: Till, truth: Truth, ops: list[tuple[str, int]]) -> None:
-    number = f"IT0-2026-{len(shop.card.held) + 1:06}"
-    await shop.db.transaction(add_invoice, shop.admin.tenant_id, len(shop.card.held) + 1)
+    count = next(_NUMBERS)
+    number = f"IT0-2026-{count:06}"
+    await shop.db.transaction(add_invoice, shop.admin.tenant_id, count)
     before = await shop.balance()
     shop.card.unreachable = 0
     payment, held = await shop.held(number)
