@@ -2,15 +2,17 @@
 
 from __future__ import annotations
 
+import asyncio
 from dataclasses import replace
 
 import pytest
 
+from billing import payment_service
 from billing.money import Money
 from billing.payment_rules import AFTER_EXPIRY_MS, SESSION_MS, UNKNOWN_MS, Problem
 from billing.payment_service import PaymentService
 from billing.payment_store import Begun, Wanted
-from billing.payments import Payment, PaymentStatus, Providers
+from billing.payments import Payment, PaymentRequest, PaymentSession, PaymentStatus, Providers
 from core.refusals import Rejected
 from storage.database import Database
 from tests.fakes.payments import FakePayments
@@ -123,6 +125,29 @@ async def test_a_fault_of_the_provider_is_no_second_payment(db: Database, lost: 
     payment = await shop.pay()
     assert list(shop.card.held) == [payment.provider_payment_id]
     assert (payment.attempt, shop.card.calls) == (1, ["session", "session"])
+
+
+class Silent(FakePayments):
+    """A provider that takes the connection and never answers."""
+
+    async def session(self, request: PaymentRequest) -> PaymentSession:
+        """Nothing, for ever."""
+        await asyncio.Event().wait()
+        return await FakePayments.session(self, request)
+
+
+async def test_a_provider_that_never_answers_is_not_waited_for(
+    db: Database, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The outcome is unknown, as with a lost answer: the payer may try again."""
+    monkeypatch.setattr(payment_service, "PROVIDER_S", 0.01)
+    shop = await till(db)
+    ways = Providers(by_name={"card": Silent(shop.clock)})
+    silent = PaymentService(shop.store, ways, shop.clock)
+    answer = await silent.pay(shop.admin.tenant_id, "inv_1")
+    assert isinstance(answer, Rejected)
+    assert (answer.code, "in time" in answer.sentence) == ("provider_unreachable", True)
+    assert (await shop.pay()).attempt == 1
 
 
 async def test_a_crash_before_the_provider_is_called_is_made_good(db: Database) -> None:

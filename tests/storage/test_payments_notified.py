@@ -253,6 +253,22 @@ async def test_a_contradiction_waits_for_a_provider_that_is_down(db: Database) -
     assert all(done for _, done, _ in await inbox(shop))
 
 
+async def test_a_contradiction_of_a_way_that_is_gone_is_put_aside(db: Database) -> None:
+    """Nobody can be asked: the money stays booked, and the operator is told."""
+    shop = await till(db)
+    payment, held = await shop.held()
+    declined = shop.card.decline(held)
+    await shop.deliver(shop.card.pay(held))
+    assert await shop.service.notified("card", declined.body, declined.headers) is None
+    gone = PaymentService(shop.store, Providers(), shop.clock)
+    for attempt in range(1, TRIES + 1):
+        await gone.work()
+        shop.clock.at += pause_ms(attempt)
+    assert (TRIES, True, str(Problem.CONTRADICTION)) in await inbox(shop)
+    assert (await shop.payment(payment)).status is S.SUCCEEDED
+    assert await shop.events("billing.alarm") == ["alarm/notification/card/evt_card_1"]
+
+
 @pytest.mark.parametrize("order", [(0, 1, 2), (2, 1, 0), (1, 2, 0), (2, 0, 1)])
 async def test_money_that_went_back_is_recorded_and_takes_nothing_back(
     db: Database, order: tuple[int, ...]
