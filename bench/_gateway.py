@@ -1,7 +1,9 @@
 """The gateway in its own process, with a meter that does nothing or one that writes to SQLite.
 
 Asked ``{"meter": "none" | "sqlite", "clients": N}``, it begins a turn on N routes and says
-where they are; asked ``{}``, it ends them and says how long each ``reserve`` of each route took.
+where they are; asked ``{}``, it ends them and says how long each ``reserve`` of each route took,
+and the CPU time of the whole process meanwhile. On SQLite every call is settled too, in a
+transaction, as the turn that reads the answer would.
 """
 
 from __future__ import annotations
@@ -17,11 +19,18 @@ from itertools import count
 from pathlib import Path
 
 from bench._child import MAX_TOKENS, MODEL
-from core.engines.gateway import Gateway, GatewayConfig, GatewayEvent, Route, RouteTurn
-from core.metering import CallMeter, Grant, QuotaRefusal, Usage
+from core.engines.gateway import (
+    CallFinished,
+    Gateway,
+    GatewayConfig,
+    GatewayEvent,
+    Route,
+    RouteTurn,
+)
+from core.metering import CallMeter, Grant, QuotaRefusal, Settlement, Usage
 from core.turnmeter import TurnMeter
 from core.turns import Turn
-from storage.metering import RecordingMeter
+from storage.metering import RecordingMeter, settle
 from storage.sqlite import SqliteDatabase
 from tests.storage.kit import install, sqlite_database
 from tests.storage.racing import leased
@@ -51,7 +60,21 @@ class Timed:
     """A meter, and how long it took to admit each call, in milliseconds."""
 
     meter: CallMeter
+    db: SqliteDatabase | None = None
+    """Where finished calls are settled."""
     took: list[float] = field(default_factory=list)
+    settling: list[asyncio.Task[None]] = field(default_factory=list)
+
+    def tell(self, event: GatewayEvent) -> None:
+        """Settle a call that ended."""
+        if self.db is not None and isinstance(event, CallFinished):
+            settlement = Settlement(call_id=event.call_id, usage=event.usage)
+            self.settling.append(asyncio.create_task(self.db.transaction(settle, settlement)))
+
+    async def settled(self) -> None:
+        """Wait until all of them are."""
+        await asyncio.gather(*self.settling)
+        self.settling.clear()
 
     async def reserve(
         self, *, engine: str, model: str, estimated_input: int, max_output: int
@@ -85,29 +108,33 @@ async def _main(url: str, data_dir: str) -> None:
     async with _turns(Path(data_dir) / "bench.db") as (db, turns):
         meters = {
             "none": [Timed(NoMeter()) for _ in turns],
-            "sqlite": [Timed(TurnMeter(RecordingMeter(db), turn)) for turn in turns],
+            "sqlite": [Timed(TurnMeter(RecordingMeter(db), turn), db) for turn in turns],
         }
+        began_s = 0.0
         print("ready", flush=True)
         while line := await asyncio.to_thread(sys.stdin.readline):
             question = json.loads(line)
             if not question:
                 await asyncio.gather(*(route.end() for route in routes))
-                print(json.dumps([meter.took for meter in running]), flush=True)
+                await asyncio.gather(*(meter.settled() for meter in running))
+                cpu_s = time.process_time() - began_s
+                took = [meter.took for meter in running]
+                print(json.dumps({"took": took, "cpu_s": cpu_s}), flush=True)
                 continue
             running = meters[question["meter"]][: question["clients"]]
             for route, meter in zip(routes, running, strict=False):
                 meter.took = []
                 _begin(route, meter)
             secrets = [route.secret for route in routes[: question["clients"]]]
+            began_s = time.process_time()
             print(json.dumps({"url": routes[0].url, "secrets": secrets}), flush=True)
     await gateway.aclose()
 
 
-def _begin(route: Route, meter: CallMeter) -> None:
-    told: list[GatewayEvent] = []
+def _begin(route: Route, meter: Timed) -> None:
     route.begin(
         RouteTurn(
-            meter=meter, engine="bench", model=MODEL, max_output_tokens=MAX_TOKENS, tell=told.append
+            meter=meter, engine="bench", model=MODEL, max_output_tokens=MAX_TOKENS, tell=meter.tell
         )
     )
 

@@ -38,7 +38,7 @@ TINY = {
     ),
     "gateway": (
         "--clients 1 --rounds=1 --requests=4 --words=4",
-        ("to first visible text, median", "Meter.reserve itself"),
+        ("to first visible text, median", "Meter.reserve itself", "CPU of a request"),
     ),
     "soak": ("--turns=80 --blocks=5", ("80 turns in one process", "slope after the warm-up")),
 }
