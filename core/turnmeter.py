@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from dataclasses import dataclass, field
 
 from core.metering import (
@@ -21,6 +22,12 @@ from core.turns import Turn
 class _Open:
     seen: Usage
     streamed_chars: int = 0
+    unrecorded: CallRequest | None = None
+    """The call itself, where the database was away when it was admitted."""
+
+
+def _to_nobody(note: str) -> None:
+    """Where nobody shows notes."""
 
 
 @dataclass(slots=True)
@@ -32,6 +39,10 @@ class TurnMeter:
     made: int = 0
     own_key: bool = False
     """Whether the attempt runs on the tenant's own account with the provider."""
+    order_id: str = ""
+    """The standing order that runs the turn, if one does."""
+    noted: Callable[[str], None] = _to_nobody
+    """Gets what is to be told the user before an answer: ``Grant.note``."""
     _open: dict[str, _Open] = field(default_factory=dict)
 
     async def reserve(
@@ -50,13 +61,18 @@ class TurnMeter:
             estimated_input=estimated_input,
             max_output=max_output,
             own_key=self.own_key,
+            order_id=self.order_id,
         )
         # Known before the answer: one that is cancelled meanwhile was never made, and costs
         # nothing, though its reservation may be committed.
         self._open[call.id] = _Open(seen=Usage())
         granted = await self.meter.reserve(call)
         if isinstance(granted, Grant):
-            self._open[call.id].seen = Usage(input_tokens=estimated_input)
+            opened = self._open[call.id]
+            opened.seen = Usage(input_tokens=estimated_input)
+            opened.unrecorded = None if granted.recorded else call
+            if granted.note:
+                self.noted(granted.note)
         else:
             del self._open[call.id]
         return granted
@@ -73,13 +89,19 @@ class TurnMeter:
 
     def finished(self, step: ModelStep) -> Settlement:
         """The settlement of a call that ended well, to be committed with its step."""
-        self._open.pop(step.call_id, None)
-        return Settlement(call_id=step.call_id, usage=step.usage)
+        opened = self._open.pop(step.call_id, None)
+        call = opened.unrecorded if opened is not None else None
+        return Settlement(call_id=step.call_id, usage=step.usage, call=call)
 
     def leftovers(self) -> tuple[Settlement, ...]:
         """Settle every call that was cut off as estimated: what was seen of it."""
         settlements = tuple(
-            Settlement(call_id=call_id, usage=_estimate(call), state=CallState.ESTIMATED)
+            Settlement(
+                call_id=call_id,
+                usage=_estimate(call),
+                state=CallState.ESTIMATED,
+                call=call.unrecorded,
+            )
             for call_id, call in self._open.items()
         )
         self._open.clear()

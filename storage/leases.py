@@ -8,6 +8,7 @@ from collections import Counter
 import sqlalchemy as sa
 import structlog
 
+from billing.quota import LEASE_MS, RENEW_MS
 from core.errors import Fenced, It0Error
 from core.messages import AttachmentRef, ConversationAddress, Overlap, RemoteFile
 from core.metering import Settlement
@@ -37,7 +38,7 @@ class SqlLeases:
         alone = self._db.exclusive and not self._joined
         held = frozenset((turn.conversation_id, turn.epoch) for turn in running)
         reaped, mine, stopped = await self._db.transaction(
-            _beat, worker, ttl_ms, self._suspects - held, alone=alone
+            _beat, worker, ttl_ms, self._suspects - held, alone=alone, busy=bool(running)
         )
         self._joined = True
         # Unknown on two beats running: not merely in flight, but lost with a commit's answer.
@@ -132,6 +133,7 @@ def _beat(
     suspects: frozenset[tuple[str, int]],
     *,
     alone: bool,
+    busy: bool,
 ) -> tuple[int, frozenset[tuple[str, int]], tuple[str, ...]]:
     if alone:
         execute(conn, "DELETE FROM workers WHERE id <> :me", me=worker)
@@ -158,12 +160,28 @@ def _beat(
         " AND t.cancel_at IS NOT NULL",
         me=worker,
     ).all()
+    if busy:
+        _renew_calls(conn, worker)
     if freed and conn.dialect.name == "postgresql":
         execute(conn, "SELECT pg_notify('turns', '')")
     return (
         freed,
         frozenset((text(row[0]), integer(row[1])) for row in mine),
         tuple(text(row[0]) for row in stopped),
+    )
+
+
+def _renew_calls(conn: sa.Connection, worker: str) -> None:
+    """Keep what the worker's open model calls hold of their quotas; few are near their end."""
+    execute(
+        conn,
+        "UPDATE model_calls SET lease_until = {now} + :lease WHERE state = 'reserved'"
+        " AND released_at IS NULL AND lease_until < {now} + :near AND turn_id IN"
+        " (SELECT t.id FROM conversations c JOIN turns t ON t.conversation_id = c.id"
+        " AND t.seq = c.done_seq + 1 WHERE c.lease_owner = :me AND t.status = 'running')",
+        lease=LEASE_MS,
+        near=RENEW_MS,
+        me=worker,
     )
 
 

@@ -164,13 +164,18 @@ async def test_an_unknown_model_raises_an_alarm(db: Database) -> None:
     assert logged == [alarm | {"reason": "unknown_model"}]
 
 
-async def test_nonsense_of_a_provider_is_settled_as_unknown(db: Database) -> None:
-    """More tokens than anybody can pay for are recorded; the turn goes on."""
+@pytest.mark.parametrize("usage", [Usage(output_tokens=2**60), Usage(input_tokens=-1)])
+async def test_nonsense_of_a_provider_is_settled_as_the_estimate(
+    db: Database, usage: Usage
+) -> None:
+    """What nobody can have used is neither recorded nor billed; the turn goes on."""
     call = await reserve(db, await leased(db, await install(db)), "claude-opus-5-5")
     with structlog.testing.capture_logs() as logged:
-        await settled(db, call, Usage(output_tokens=2**60))
-    assert await bill(db, call) == ("settled", None, None)
-    assert [entry["reason"] for entry in logged] == ["impossible_usage"]
+        await settled(db, call, usage)
+    price = "claude-opus-5-5/2026-01-01/0+"
+    assert await bill(db, call) == ("estimated", 1_000 * 4_000_000 + 10 * 20_000_000, price)
+    assert [entry["event"] for entry in logged] == ["usage.impossible"]
+    assert await rows(db, "SELECT used, reserved FROM quota_counters") == [(1_010, 0)]
 
 
 async def test_the_check_lists_calls_without_a_cost(db: Database) -> None:

@@ -20,7 +20,7 @@ from storage.database import Database, execute
 from storage.deliveries import SqlDeliveries
 from storage.inbox import SqlInbox
 from storage.leases import SqlLeases
-from storage.metering import _reserve
+from storage.metering import record_call
 from storage.operations import SqlOperations
 from storage.postgres import PostgresDatabase
 from storage.streams import SqlStreamLog
@@ -100,13 +100,13 @@ async def test_a_reservation_in_flight_does_not_outlive_its_turn(pg: PostgresDat
     """A call whose reservation commits while the turn ends is settled with it."""
     turn = await leased(pg, await install(pg))
     async with in_flight(pg) as other:
-        await other.run_sync(_reserve, _call(turn))
+        await other.run_sync(record_call, _call(turn), 1)
         finishing = asyncio.create_task(finish(pg, turn))
         await blocked(pg)
     await finishing
     assert await rows(pg, "SELECT state FROM model_calls") == [("estimated",)]
     with pytest.raises(Fenced):
-        await pg.transaction(_reserve, replace(_call(turn), id=f"{turn.id}.1.2"))
+        await pg.transaction(record_call, replace(_call(turn), id=f"{turn.id}.1.2"), 1)
 
 
 def _call(turn: Turn) -> CallRequest:
