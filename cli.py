@@ -12,6 +12,8 @@ from collections.abc import Callable, Coroutine, Sequence
 from pathlib import Path
 from typing import Any
 
+from billing_cli import add_billing, billing
+
 VERSION = "0.1.0"
 
 Handler = Callable[[argparse.Namespace], int]
@@ -71,6 +73,7 @@ def build_parser() -> argparse.ArgumentParser:
     _add_people(commands)
     _add_skills(commands)
     _add_care(commands)
+    add_billing(commands).set_defaults(handler=_billing)
     return parser
 
 
@@ -302,6 +305,10 @@ def _audit_head(_arguments: argparse.Namespace) -> int:
     from operate import audit_head  # noqa: PLC0415  # only this command needs it
 
     return _run(audit_head(_settings(quiet=True)))
+
+
+def _billing(arguments: argparse.Namespace) -> int:
+    return _run(billing(_settings(quiet=True), arguments))
 
 
 def _backup(arguments: argparse.Namespace) -> int:

@@ -21,6 +21,7 @@ import aiohttp
 
 import app
 from bots.operator import OperatorClient
+from bots.web import operator_proof
 from bots.web.auth import identity_proof, operator_token
 from core.errors import It0Error
 from core.keys import KEY_FILE, Keys
@@ -72,6 +73,11 @@ class Connection:
     def operator(self, email: str | None = None) -> OperatorClient:
         """A client for the operator's requests."""
         return OperatorClient(base_url=self.url, token_source=lambda: self.token(email))
+
+    def proof(self, method: str, path: str) -> str:
+        """What proves that one request comes from this installation's operator."""
+        key = installation_keys(self._settings).derive(operator_proof.PURPOSE)
+        return operator_proof.operator_proof(key, method, path)
 
     async def find(self) -> str:
         """The URL of the server now, also when the one before has gone. Raises ``It0Error``."""

@@ -12,6 +12,7 @@ from billing.commands_text import (
     only_admins,
     only_in_private,
     rejected,
+    ways_to_pay,
 )
 from billing.desk import BillingDesk, InvoicePage, LineExplanation
 from billing.invoices import Invoice, InvoiceStatus
@@ -151,13 +152,9 @@ class InvoiceCommands:
         if isinstance(found, Rejected):
             return rejected(found, words)
         said = [invoice_due(invoice, words), found]
-        methods = await self._desk.payments.methods(turn.tenant_id)
-        if len(methods) > 1:
-            ways = "\n".join(
-                f"- {code(f'/pay {invoice.number} {name}')}: {escape(words.of(description))}"
-                for name, description in methods.items()
-            )
-            said.append(words("Ways to pay:") + f"\n\n{ways}")
+        if method is None and len(await self._desk.payments.methods(turn.tenant_id)) > 1:
+            ways = await ways_to_pay(self._desk.payments, turn, invoice)
+            said += [ways] if ways != found else []
         return answered("\n\n".join(said))
 
 

@@ -48,9 +48,21 @@ async def how_to_pay(
 ) -> str | Rejected:
     """Begin a payment (or show the one that was begun), as Markdown."""
     payment = await desk.pay(turn.tenant_id, invoice.id, method)
+    if isinstance(payment, Rejected) and payment.code == "choose_method":
+        return await ways_to_pay(desk, turn, invoice)
     if isinstance(payment, Rejected):
         return payment
     return payment_text(payment, Words(turn.language))
+
+
+async def ways_to_pay(desk: PaymentDesk, turn: Turn, invoice: Invoice) -> str:
+    """Every way, with the command that takes it."""
+    words = Words(turn.language)
+    ways = [
+        f"- {code(f'/pay {invoice.number} {name}')}: {escape(words.of(description))}"
+        for name, description in (await desk.methods(turn.tenant_id)).items()
+    ]
+    return "\n".join([words("Ways to pay:"), "", *ways])
 
 
 def payment_text(payment: Payment, words: Words) -> str:

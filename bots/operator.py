@@ -5,10 +5,13 @@ from __future__ import annotations
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from http import HTTPStatus
-from typing import TypedDict, cast
+from typing import Final, TypedDict, cast
 from urllib.parse import quote
 
 import aiohttp
+
+PATIENCE_S: Final = 30.0
+NO_HEADERS: Final[Mapping[str, str]] = {}
 
 
 class UserRow(TypedDict):
@@ -60,54 +63,54 @@ class OperatorClient:
 
     async def users(self) -> list[UserRow]:
         """The operator's team."""
-        return cast("list[UserRow]", (await self._call("GET", "users"))["users"])
+        return cast("list[UserRow]", (await self.call("GET", "users"))["users"])
 
     async def add_user(self, *, email: str, name: str, role: str) -> UserRow:
         """Add a person."""
         body = {"email": email, "name": name, "role": role}
-        return cast("UserRow", await self._call("POST", "users", body))
+        return cast("UserRow", await self.call("POST", "users", body))
 
     async def set_role(self, email: str, role: str) -> UserRow:
         """Give a person of the team another role."""
         path = f"users/{(await self._user(email))['id']}"
-        return cast("UserRow", await self._call("PATCH", path, {"role": role}))
+        return cast("UserRow", await self.call("PATCH", path, {"role": role}))
 
     async def disable_user(self, email: str) -> None:
         """Shut a person of the team out, with all their tokens."""
-        await self._call("DELETE", f"users/{(await self._user(email))['id']}")
+        await self.call("DELETE", f"users/{(await self._user(email))['id']}")
 
     async def servers(self) -> list[ServerRow]:
         """The team's servers."""
-        return cast("list[ServerRow]", (await self._call("GET", "servers"))["servers"])
+        return cast("list[ServerRow]", (await self.call("GET", "servers"))["servers"])
 
     async def token(self, *, days: int) -> str:
         """A bearer token for the user this client acts as."""
-        return str((await self._call("POST", "tokens", {"days": days}))["token"])
+        return str((await self.call("POST", "tokens", {"days": days}))["token"])
 
     async def link_code(self) -> str:
         """A code that makes its sender the user this client acts as."""
-        return str((await self._call("POST", "codes", {"kind": "link"}))["code"])
+        return str((await self.call("POST", "codes", {"kind": "link"}))["code"])
 
     async def invite_code(self, *, email: str, role: str) -> str:
         """A code that makes its sender a user of the team."""
         body = {"kind": "invite", "email": email, "role": role}
-        return str((await self._call("POST", "codes", body))["code"])
+        return str((await self.call("POST", "codes", body))["code"])
 
     async def tokens(self) -> list[TokenRow]:
         """The team's live tokens."""
-        return cast("list[TokenRow]", (await self._call("GET", "tokens"))["tokens"])
+        return cast("list[TokenRow]", (await self.call("GET", "tokens"))["tokens"])
 
     async def revoke_token(self, token_id: str) -> None:
         """Revoke a token and those made with it."""
-        await self._call("DELETE", f"tokens/{quote(token_id, safe='')}")
+        await self.call("DELETE", f"tokens/{quote(token_id, safe='')}")
 
     async def skills(self) -> list[SkillRow]:
         """The team's skills, those that are off included."""
-        return cast("list[SkillRow]", (await self._call("GET", "skills"))["skills"])
+        return cast("list[SkillRow]", (await self.call("GET", "skills"))["skills"])
 
     async def add_skills(self, skills: Sequence[Mapping[str, object]]) -> list[SkillRow]:
         """Add skills of the team's own or replace them, all or none."""
-        answer = await self._call("POST", "skills", {"skills": skills})
+        answer = await self.call("POST", "skills", {"skills": skills})
         return cast("list[SkillRow]", answer["skills"])
 
     async def _user(self, email: str) -> UserRow:
@@ -117,12 +120,19 @@ class OperatorClient:
                 return user
         raise RequestRefused(f"There is no user {email}. `it0 user list` shows who there is.")
 
-    async def _call(
-        self, method: str, path: str, body: Mapping[str, object] | None = None
+    async def call(
+        self,
+        method: str,
+        path: str,
+        body: Mapping[str, object] | None = None,
+        *,
+        headers: Mapping[str, str] = NO_HEADERS,
+        patience_s: float = PATIENCE_S,
     ) -> dict[str, object]:
-        headers = {"Authorization": f"Bearer {self.token_source()}"}
+        """Ask the server. Raises ``RequestRefused`` with its sentence."""
+        headers = {"Authorization": f"Bearer {self.token_source()}", **headers}
         url = f"{self.base_url}/api/v1/{path}"
-        timeout = aiohttp.ClientTimeout(total=30)
+        timeout = aiohttp.ClientTimeout(total=patience_s)
         try:
             async with (
                 aiohttp.ClientSession(timeout=timeout) as session,

@@ -1,0 +1,200 @@
+"""What ``/api/v1/operator/billing`` takes and answers."""
+
+from __future__ import annotations
+
+from datetime import datetime
+from typing import Annotated, Final
+
+from pydantic import AwareDatetime, BaseModel, ConfigDict, Field
+
+from billing.invoices import InvoiceStatus
+from billing.plans import PlanName
+
+_MOST_TOKENS: Final = 10**12
+Text = Annotated[str, Field(max_length=1000)]
+Id = Annotated[str, Field(max_length=100)]
+Tokens = Annotated[int, Field(ge=0, le=_MOST_TOKENS)]
+Count = Annotated[int, Field(ge=0, le=1_000_000)]
+Percent = Annotated[int, Field(ge=100, le=100_000)]
+Minor = Annotated[int, Field(ge=0, le=10**12)]
+
+
+class _Body(BaseModel):
+    model_config = ConfigDict(extra="forbid")
+
+
+class RunBody(_Body):
+    """When to bill; without it, now."""
+
+    at: AwareDatetime | None = None
+
+
+class PaidBody(_Body):
+    """What came in; without an amount, all that is due."""
+
+    amount: Id | None = None
+    """As people write it, such as 49.99."""
+    currency: Id | None = None
+    """Of the amount; the invoice's where none is told."""
+
+
+class CreditBody(_Body):
+    """What to take back."""
+
+    amount: Id
+    reason: Annotated[str, Field(min_length=1, max_length=500)]
+
+
+class TrialBody(_Body):
+    """Which plan to try, by which team; without one, the caller's."""
+
+    plan: PlanName
+    days: Annotated[int, Field(ge=1, le=365)] = 14
+    tenant: Id | None = None
+
+
+class AccountBody(_Body):
+    """What to change; without a team, the caller's."""
+
+    tenant: Id | None = None
+    currency: Id | None = None
+    name: Text | None = None
+    address: Text | None = None
+    tax_number: Text | None = None
+    email: Text | None = None
+    tax_rate: Annotated[int, Field(ge=0, le=10_000)] | None = None
+    """Hundredths of a per cent."""
+
+
+class PriceBody(_Body):
+    """In minor units."""
+
+    base: Minor
+    overage: Minor = 0
+
+
+class PlanBody(_Body):
+    """A version of a plan that is to be sold."""
+
+    plan: PlanName
+    version: Annotated[int, Field(ge=1, le=1_000_000)]
+    included_tokens: Tokens
+    hard_percent: Percent | None = None
+    cap_percent: Percent | None = None
+    max_servers: Count
+    max_users: Count
+    max_standing_orders: Count
+    prices: dict[str, PriceBody]
+    available_from: AwareDatetime | None = None
+
+
+class MoveBody(_Body):
+    """Whom to move; without a team, everybody on another version of the plan."""
+
+    version: Id
+    tenant: Id | None = None
+
+
+class Ran(BaseModel):
+    """What the run did."""
+
+    renewed: int
+    issued: int
+    ended: int
+    reminded: int
+    failed: int
+
+
+class InvoicesQuery(_Body):
+    """Which invoices; without a status, all that were issued."""
+
+    status: InvoiceStatus | None = None
+
+
+class InvoiceRow(BaseModel):
+    """An invoice in the operator's list; amounts in minor units."""
+
+    id: str
+    number: str | None
+    tenant: str
+    buyer: str
+    status: str
+    currency: str
+    total: int
+    due: int
+    needs_review: bool
+    issued_at: datetime | None
+    due_at: datetime | None
+
+
+class InvoiceRows(BaseModel):
+    """The newest first."""
+
+    invoices: list[InvoiceRow]
+    more: bool
+
+
+class Marked(BaseModel):
+    """What became of the money."""
+
+    number: str
+    payment: str
+    applied: str
+    """``invoice``, ``balance`` or ``review``."""
+    problem: str
+
+
+class Credited(BaseModel):
+    """The credit note."""
+
+    number: str
+    currency: str
+    total: int
+
+
+class Published(BaseModel):
+    """The version that is sold."""
+
+    version: str
+
+
+class Moved(BaseModel):
+    """How many subscriptions change with their next period."""
+
+    subscriptions: int
+
+
+class Trial(BaseModel):
+    """The subscription on trial."""
+
+    subscription: str
+    tenant: str
+    until: datetime | None
+
+
+class AccountInfo(BaseModel):
+    """Who is invoiced, and how."""
+
+    tenant: str
+    currency: str
+    name: str
+    address: str
+    tax_number: str
+    email: str
+    tax_rate: int
+
+
+class DifferenceRow(BaseModel):
+    """A figure that is not what its records add up to."""
+
+    tenant: str
+    month: str
+    what: str
+    expected: int
+    found: int
+
+
+class Differences(BaseModel):
+    """Empty when everything agrees."""
+
+    differences: list[DifferenceRow]
