@@ -41,6 +41,8 @@ _MARKS: Final[Mapping[InvoiceStatus, tuple[int, int, int]]] = {
 }
 """The colour of the mark; an open invoice has none."""
 _DAY_S: Final = 86_400
+_PAGES: Final = "\x02pages\x03"
+"""Becomes the number of pages; no text of ours or theirs has control characters."""
 
 
 def render(
@@ -275,11 +277,12 @@ def _document(invoice: Invoice, words: Words) -> FPDF:
                 "Invoice {number}, page {page} of {pages}",
                 number=number,
                 page=self.page_no(),
-                pages="{nb}",
+                pages=_PAGES,
             )
             self.cell(_WIDTH, 5, said, align="C")
 
     pdf = Numbered(format="A4")
+    pdf.alias_nb_pages(_PAGES)
     pdf.set_margin(_MARGIN)
     pdf.set_auto_page_break(auto=True, margin=20)
     pdf.add_font(_FAMILY, "", FONT)
