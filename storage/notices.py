@@ -106,6 +106,8 @@ def _exceeded(conn: sa.Connection, event: Event) -> _News | None:
     month = _month(conn, event)
     if month is None or month.limits.most is None:
         return None
+    if month.told >= _ALL and month.limits.most <= month.limits.soft:
+        return None  # the same limit, and they have been told of it
     return _News(
         message=sentence(
             "Your team has reached its limit of {most:,} tokens for this month. Until {end} "
@@ -135,12 +137,14 @@ class _Month:
     limits: Limits
     end: str
     """The day on which the next one begins."""
+    told: int
+    """The highest per cent of the allowance that was told."""
 
 
 def _month(conn: sa.Connection, event: Event) -> _Month | None:
     row = execute(
         conn,
-        "SELECT soft, hard, cap, period_end FROM quota_counters"
+        "SELECT soft, hard, cap, period_end, told FROM quota_counters"
         " WHERE tenant_id = :tenant AND period_start = :start",
         tenant=event.tenant_id,
         start=event.number("period_start"),
@@ -152,7 +156,7 @@ def _month(conn: sa.Connection, event: Event) -> _Month | None:
         hard=None if row[1] is None else integer(row[1]),
         cap=None if row[2] is None else integer(row[2]),
     )
-    return _Month(limits=limits, end=_day(integer(row[3])))
+    return _Month(limits=limits, end=_day(integer(row[3])), told=integer(row[4]))
 
 
 # -- invoices, payments and the plan --------------------------------------------------------
