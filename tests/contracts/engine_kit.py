@@ -233,7 +233,7 @@ class RunbookKit:
 
 def claude_config(url: str, **changes: object) -> ClaudeApiConfig:
     """A configuration that is as impatient as a test."""
-    defaults = {"api_key": "sk-test", "base_url": url, "stall_timeout_s": 2, "backoff_s": 0.01}
+    defaults = {"api_key": "sk-test", "base_url": url, "stall_timeout_s": 10, "backoff_s": 0.01}
     return ClaudeApiConfig(**{**defaults, **changes})  # type: ignore[arg-type]
 
 
