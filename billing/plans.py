@@ -6,7 +6,7 @@ Prices in another currency are set, not converted.
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from enum import StrEnum
 from typing import Final
@@ -57,6 +57,24 @@ class PlanVersion:
 
 
 CURRENCIES: Final = ("USD", "CNY")
+
+
+class UnknownCurrency(ValueError):
+    """The plan has no price in it."""
+
+    def __init__(self, version: PlanVersion, currency: str) -> None:
+        """Name both."""
+        super().__init__(f"{version.id} has no price in {currency}")
+
+
+def sold(versions: Iterable[PlanVersion], at_ms: int) -> tuple[PlanVersion, ...]:
+    """What is sold at a moment: of each plan the newest version that is out, smallest first."""
+    newest: dict[PlanName, PlanVersion] = {}
+    for version in sorted(versions, key=lambda it: (it.available_from_ms, it.version)):
+        if version.available_from_ms <= at_ms:
+            newest[version.plan] = version
+    return tuple(newest[name] for name in PlanName if name in newest)
+
 
 SEED: Final = (
     PlanVersion(

@@ -97,7 +97,11 @@ class Subscription:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Segment:
-    """A stretch of time in which one plan version was in effect."""
+    """A stretch of time in which one plan version was in effect.
+
+    A trial's segment names the free version: the plan's features come from the subscription,
+    the tokens from here.
+    """
 
     version_id: str
     starts_at_ms: int
@@ -105,3 +109,42 @@ class Segment:
     """Billable tokens of the month that were used before it began."""
     debited_minor: int = 0
     """What was charged for it, from its start to the end of the period; before tax."""
+
+
+def version_at(subscription: Subscription, at_ms: int, free_id: str) -> str:
+    """The plan version whose features a team has at a moment, whether or not the run came by.
+
+    A change at the end of the period, a cancellation and the end of a trial hold from their
+    second on; ``free_id`` is the version that follows an end.
+    """
+    ends = (subscription.cancel_at_ms, subscription.trial_end_ms, subscription.ended_at_ms)
+    if any(end is not None and end <= at_ms for end in ends):
+        return free_id
+    if subscription.next_version_id is not None and subscription.period.end_ms <= at_ms:
+        return subscription.next_version_id
+    return subscription.version_id
+
+
+def in_month(
+    subscription: Subscription, segments: tuple[Segment, ...], month: Period, free_id: str
+) -> tuple[Segment, ...]:
+    """The segments of a calendar month, the first one cut to the month's start.
+
+    ``segments``: those that begin in the month, in order, after the last one before it if there
+    is one. A month that the run has not begun yet has what it will have then.
+    """
+    before = [segment for segment in segments if segment.starts_at_ms < month.start_ms][-1:]
+    within = [segment for segment in segments if month.start_ms <= segment.starts_at_ms]
+    if before and not (within and within[0].starts_at_ms == month.start_ms):
+        version_id = before[0].version_id
+        if subscription.period.end_ms <= month.start_ms and not subscription.status.ended:
+            version_id = _tokens_at(subscription, before[0], month.start_ms, free_id)
+        cut = Segment(version_id=version_id, starts_at_ms=month.start_ms, start_position=0)
+        return (cut, *within)
+    return tuple(within)
+
+
+def _tokens_at(subscription: Subscription, last: Segment, at_ms: int, free_id: str) -> str:
+    if subscription.status is Status.TRIALING:
+        return last.version_id
+    return version_at(subscription, at_ms, free_id)
