@@ -166,7 +166,7 @@ def parse_tokens(text: str) -> int | None:
     if written == "off":
         return 0
     unit = _UNITS.get(written[-1:], 1)
-    digits = written.rstrip("km") if unit > 1 else written
+    digits = written[:-1] if unit > 1 else written
     if not (digits.isascii() and digits.isdecimal() and len(digits) <= len(str(_MOST_TOKENS))):
         return None
     tokens = int(digits) * unit

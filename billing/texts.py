@@ -12,7 +12,7 @@ from typing import Final
 from billing.desk import PlanStanding, QuotaStanding
 from billing.invoices import InvoiceStatus, Line, LineKind
 from billing.money import EXPONENTS, Money
-from billing.periods import DAY_MS, Period, moment
+from billing.periods import Period, moment, month_of
 from billing.plans import PlanVersion
 from core.words import Sentence, Words, language_of, sentence
 
@@ -64,11 +64,8 @@ def day(at_ms: int, words: Words) -> str:
 
 def span(period: Period, words: Words) -> str:
     """A whole calendar month by its name, else from and to; the end is not part of it."""
-    first, last = moment(period.start_ms), moment(period.end_ms)
-    days = (period.end_ms - period.start_ms) / DAY_MS
-    whole = first.day == last.day == 1 and not (period.start_ms | period.end_ms) % DAY_MS
-    if whole and days <= 31:  # noqa: PLR2004  # the longest month
-        return words.month(first)
+    if period == month_of(period.start_ms):
+        return words.month(moment(period.start_ms))
     return words(
         "{start} to {end}", start=day(period.start_ms, words), end=day(period.end_ms, words)
     )
