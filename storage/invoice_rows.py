@@ -150,20 +150,6 @@ def _insert_line(
     )
 
 
-def buyer_of(conn: sa.Connection, tenant_id: str) -> Party:
-    """Who is billed, as the account has it now; without a name the team's."""
-    row = execute(
-        conn,
-        "SELECT name, address, tax_number, email FROM billing_accounts WHERE tenant_id = :tenant",
-        tenant=tenant_id,
-    ).first()
-    name, *rest = [text(value) for value in row] if row else ["", "", "", ""]
-    if not name:
-        team = execute(conn, "SELECT name FROM tenants WHERE id = :id", id=tenant_id).first()
-        name = text(team[0]) if team else tenant_id
-    return Party(name=name, address=rest[0], tax_number=rest[1], email=rest[2])
-
-
 def plan_names(conn: sa.Connection, invoice: Invoice) -> dict[str, str]:
     """The plan's name of each version on the invoice."""
     names = {}

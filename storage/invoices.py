@@ -14,6 +14,7 @@ import sqlalchemy as sa
 
 from billing import ledger
 from billing.desk import InvoicePage, LineExplanation
+from billing.events import Kind
 from billing.invoices import (
     CreditNote,
     Draft,
@@ -25,16 +26,17 @@ from billing.invoices import (
 )
 from billing.ledger import BookingKind
 from billing.money import Money
+from billing.operator import Account
 from billing.periods import moment
 from core.clock import Clock
 from core.refusals import Rejected
 from core.words import sentence
+from storage.billing_accounts import account
 from storage.credit_notes import credit, notes_of, of_invoice
 from storage.database import Database, execute
 from storage.explain import NOT_FOUND, explain
 from storage.invoice_endings import close, lock_tenant, locked, paid
 from storage.invoice_rows import (
-    buyer_of,
     by_key,
     insert_draft,
     load,
@@ -65,7 +67,7 @@ def issue(conn: sa.Connection, draft: Draft, at_ms: int, seller: Party) -> Invoi
     The balance pays first. When nothing is left to pay the invoice is paid at once.
     """
     lock_tenant(conn, draft.tenant_id)
-    buyer = buyer_of(conn, draft.tenant_id)
+    buyer = _buyer(account(conn, draft.tenant_id, at_ms))
     invoice_id = insert_draft(conn, draft, seller, buyer, at_ms)
     if invoice_id is None:
         return by_key(conn, draft.key)
@@ -86,7 +88,7 @@ def issue(conn: sa.Connection, draft: Draft, at_ms: int, seller: Party) -> Invoi
     book(conn, ledger.issued(invoice), at_ms)
     book(conn, ledger.balance_used(invoice), at_ms)
     event = {"invoice_id": invoice.id}
-    publish(conn, f"issued/{invoice.id}", invoice.tenant_id, "invoice.issued", event, at_ms)
+    publish(conn, f"issued/{invoice.id}", invoice.tenant_id, Kind.INVOICE_ISSUED, event, at_ms)
     return invoice if invoice.due else paid(conn, invoice, at_ms)
 
 
@@ -113,7 +115,7 @@ def receive(
         reason = f"paid_when_{invoice.status}"
         event = {"reason": reason, "payment_id": payment_id, "invoice_id": invoice.id}
         alarm = f"alarm/payment/{payment_id}/{reason}"
-        publish(conn, alarm, invoice.tenant_id, "billing.alarm", event, at_ms)
+        publish(conn, alarm, invoice.tenant_id, Kind.BILLING_ALARM, event, at_ms)
         kept = ledger.kept(
             BookingKind.TO_BALANCE, invoice.tenant_id, payment_id, provider, received
         )
@@ -175,6 +177,15 @@ def write_off(conn: sa.Connection, invoice: Invoice, at_ms: int) -> Invoice:
 def owed_on(invoice: Invoice) -> int:
     """What is left to pay, also of an invoice that was written off."""
     return max(0, invoice.total - invoice.from_balance - invoice.paid - invoice.credited)
+
+
+def _buyer(account: Account) -> Party:
+    return Party(
+        name=account.name,
+        address=account.address,
+        tax_number=account.tax_number,
+        email=account.email,
+    )
 
 
 class SqlInvoices:

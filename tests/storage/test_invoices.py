@@ -15,7 +15,10 @@ from storage.database import Database, execute
 from storage.invoices import SqlInvoices, issue, load, reviewed, void, write_off
 from tests.storage.invoice_kit import AT, SELLER, books_are_sound, numbers, office
 from tests.storage.payment_kit import Hands
+from tests.storage.payment_places import db, migrated_file, migrated_url, place
 from tests.storage.racing import rows
+
+__all__ = ["db", "migrated_file", "migrated_url", "place"]
 
 
 async def test_an_issued_invoice_is_whole(db: Database) -> None:

@@ -9,6 +9,9 @@ from storage.database import Database
 from storage.invoices import SqlInvoices, reviewed, void
 from tests.storage.invoice_kit import AT, books_are_sound, office
 from tests.storage.payment_kit import Hands
+from tests.storage.payment_places import db, migrated_file, migrated_url, place
+
+__all__ = ["db", "migrated_file", "migrated_url", "place"]
 
 
 async def test_the_whole_amount_pays_it(db: Database) -> None:
