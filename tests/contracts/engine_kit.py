@@ -198,7 +198,7 @@ async def agent_parts() -> AsyncIterator[tuple[Homes, Gateway]]:
         async with FakeAnthropic() as fake:
             gateway = Gateway(
                 GatewayConfig(
-                    api_key="sk-test", base_url=fake.url, stall_timeout_s=2, backoff_s=0.01
+                    api_key="sk-test", base_url=fake.url, stall_timeout_s=10, backoff_s=0.01
                 )
             )
             try:

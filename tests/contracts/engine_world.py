@@ -11,10 +11,11 @@ from __future__ import annotations
 import base64
 import re
 import tempfile
-from collections.abc import AsyncIterator, Iterator, Mapping, Sequence
+from collections.abc import AsyncIterator, Iterator, Sequence
 from contextlib import asynccontextmanager, suppress
 from dataclasses import dataclass, field
-from itertools import count
+from itertools import count, groupby
+from operator import itemgetter
 from pathlib import Path
 from typing import Any
 
@@ -288,24 +289,30 @@ def heard(body: dict[str, Any]) -> list[Piece]:
     Results of tools that ran at once belong to their calls by id: they are put in the calls'
     order, as the one in which they ended says nothing.
     """
-    pieces: list[Piece] = []
-    order: dict[str, int] = {}
+    pieces: list[tuple[Piece, int]] = []
+    calls: dict[str, int] = {}
     for message in body["messages"]:
         blocks = blocks_of(message)
-        order |= {block["id"]: len(order) for block in blocks if block["type"] == "tool_use"}
+        calls |= {block["id"]: len(calls) for block in blocks if block["type"] == "tool_use"}
         if message["role"] != "system":
-            pieces += [(message["role"], _piece(block)) for block in _matched(blocks, order)]
+            pieces += [
+                ((message["role"], _piece(block)), calls.get(block.get("tool_use_id", ""), -1))
+                for block in blocks
+            ]
         else:
             joined = [_JOINED.match(block["text"]) for block in blocks]
-            pieces += [("user", found[1]) for found in joined if found]
-    return pieces
+            pieces += [(("user", found[1]), -1) for found in joined if found]
+    return _in_order_of_calls(pieces)
 
 
-def _matched(blocks: Sequence[dict[str, Any]], order: Mapping[str, int]) -> list[dict[str, Any]]:
-    results = [block for block in blocks if block["type"] == "tool_result"]
-    results.sort(key=lambda block: order[block["tool_use_id"]])
-    following = iter(results)
-    return [next(following) if block["type"] == "tool_result" else block for block in blocks]
+def _in_order_of_calls(pieces: Sequence[tuple[Piece, int]]) -> list[Piece]:
+    ordered: list[Piece] = []
+    for is_result, run in groupby(pieces, key=lambda piece: piece[1] >= 0):
+        found = list(run)
+        ordered += [
+            piece for piece, _ in (sorted(found, key=itemgetter(1)) if is_result else found)
+        ]
+    return ordered
 
 
 def system_of(body: dict[str, Any]) -> str:
