@@ -32,6 +32,7 @@ from core.events import (
     EngineChanged,
     EngineSession,
     ModelCallFinished,
+    Notice,
     TextDelta,
     TextReset,
     ThinkingDelta,
@@ -50,6 +51,7 @@ from core.toolrunner import ToolRunner
 from core.turnlog import DeliveryLog, TurnLog
 from core.turnmeter import TurnMeter
 from core.turns import MAX_CROWDED, MAX_FAILURES, Ending, Outcome, Turn, TurnKind
+from core.words import Words
 
 FLUSH_S = 0.3
 """How long a live event may wait before it is committed for other processes."""
@@ -67,6 +69,8 @@ class _Run:
     reply: Reply | None
     engine: str = ""
     text: str = ""
+    forecast: str = ""
+    """What was told of the quota before the answer."""
     why: str = ""
     """Why another engine than the chosen one answers."""
     session: str | None = None
@@ -115,6 +119,7 @@ class TurnRunner:
         live = self.streams.open(turn.tenant_id, turn.id, turn.attempt)
         meter = TurnMeter(self.meter, turn)
         run = _Run(turn=turn, live=live, meter=meter, reply=self._reply(turn, control))
+        meter.noted = lambda note: self._forecast(run, note)
         try:
             flusher = asyncio.create_task(self._flush(run))
             try:
@@ -275,6 +280,15 @@ class TurnRunner:
             run.reply.show(run.text)
         elif isinstance(event, ToolStarted):
             run.reply.status(event.summary)
+
+    def _forecast(self, run: _Run, note: str) -> None:
+        """Tell what the turn will take of the quota, once, before its first word."""
+        if run.forecast:
+            return
+        run.forecast = Words(run.turn.language).of(note)
+        self._emit(run, Notice(text=run.forecast))
+        if run.reply is not None:
+            run.reply.status(run.forecast)
 
     def _announce(self, run: _Run) -> None:
         turn = run.turn
