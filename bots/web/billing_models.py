@@ -96,7 +96,7 @@ class ExplanationQuery(_Body):
 class HistoryQuery(_Body):
     """Days, UTC, both included; this month where they are left out."""
 
-    from_: Annotated[date, Field(alias="from")] | None = None
+    from_: Annotated[date | None, Field(alias="from")] = None
     to: date | None = None
 
 
