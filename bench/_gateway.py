@@ -1,4 +1,4 @@
-"""The gateway in its own process, with a meter that does nothing or one that writes to SQLite.
+"""The gateway in its own process, with a meter that does nothing or one with quotas on SQLite.
 
 Asked ``{"meter": "none" | "sqlite", "clients": N}``, it begins a turn on N routes and says
 where they are; asked ``{}``, it ends them and says how long each ``reserve`` of each route took,
@@ -19,6 +19,10 @@ from itertools import count
 from pathlib import Path
 
 from bench._child import MAX_TOKENS, MODEL
+from billing.meter import BillingService
+from billing.periods import month_of
+from billing.quota import Limits
+from core.clock import SystemClock
 from core.engines.gateway import (
     CallFinished,
     Gateway,
@@ -27,15 +31,20 @@ from core.engines.gateway import (
     Route,
     RouteTurn,
 )
-from core.metering import CallMeter, Grant, QuotaRefusal, Settlement, Usage
+from core.metering import CallMeter, Grant, Meter, QuotaRefusal, Settlement, Usage
 from core.turnmeter import TurnMeter
 from core.turns import Turn
-from storage.metering import RecordingMeter, settle
+from storage.admission import SqlQuota
+from storage.metering import settle
+from storage.quota import set_limits
 from storage.sqlite import SqliteDatabase
+from storage.subscriptions import current
 from tests.storage.kit import install, sqlite_database
 from tests.storage.racing import leased
 
 MOST_CLIENTS = 50
+_MUCH = 10**12
+"""Tokens."""
 
 
 @dataclass(slots=True)
@@ -100,15 +109,25 @@ async def _turns(path: Path) -> AsyncGenerator[tuple[SqliteDatabase, list[Turn]]
         yield db, [await leased(db, user, number) for number in range(MOST_CLIENTS)]
 
 
+async def _billing(db: SqliteDatabase, tenant_id: str) -> Meter:
+    """The product's meter, with a month that is larger than the benchmark."""
+    clock = SystemClock()
+    limits = Limits(soft=_MUCH, hard=2 * _MUCH)
+    await db.transaction(current, tenant_id, clock.now_ms())
+    await db.transaction(set_limits, tenant_id, month_of(clock.now_ms()), limits)
+    return BillingService(SqlQuota(db), clock)
+
+
 async def _main(url: str, data_dir: str) -> None:
     gateway = Gateway(GatewayConfig(api_key="sk-bench", base_url=url))
     await gateway.start()
     routes = [gateway.open() for _ in range(MOST_CLIENTS)]
     running: list[Timed] = []
     async with _turns(Path(data_dir) / "bench.db") as (db, turns):
+        billing = await _billing(db, turns[0].tenant_id)
         meters = {
             "none": [Timed(NoMeter()) for _ in turns],
-            "sqlite": [Timed(TurnMeter(RecordingMeter(db), turn), db) for turn in turns],
+            "sqlite": [Timed(TurnMeter(billing, turn), db) for turn in turns],
         }
         began_s = 0.0
         print("ready", flush=True)

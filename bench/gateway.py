@@ -1,9 +1,9 @@
 """What the gateway adds to a streaming request, beside the provider asked directly.
 
 One fake provider, one gateway and one process of clients take turns in short rounds: the
-provider alone, through the gateway with a meter that does nothing, and with the SQLite meter,
+provider alone, through the gateway with a meter that does nothing, and with quotas on SQLite,
 whose own ``reserve`` is measured and taken off. The CPU time is the gateway's process alone, and
-with the SQLite meter holds reservation and settlement.
+with quotas holds reservation and settlement.
 """
 
 from __future__ import annotations
@@ -18,7 +18,7 @@ from typing import Any
 from bench._child import Child
 from bench._report import Report, median, quantile, verdict
 
-ALONE, GATEWAY, METERED = "provider alone", "gateway, no meter", "gateway, SQLite meter"
+ALONE, GATEWAY, METERED = "provider alone", "gateway, no meter", "gateway, quotas"
 METERS = {GATEWAY: "none", METERED: "sqlite"}
 _MOST_MS = 2.0
 _MOST_CPU_MS = 12.0
