@@ -226,7 +226,8 @@ def set_budget(
         return budget
     if budget.subject and not _is_known(conn, tenant_id, budget):
         return NO_SUBJECT
-    if len(budgets_of(conn, tenant_id)) >= MOST_BUDGETS:
+    there = {(one.scope, one.subject) for one in budgets_of(conn, tenant_id)}
+    if len(there | {(budget.scope, budget.subject)}) > MOST_BUDGETS:
         return TOO_MANY
     execute(
         conn,
