@@ -150,17 +150,20 @@ async def _done(client: BillingOperator, action: str, arguments: argparse.Namesp
 async def _run(client: BillingOperator, at: str | None, out: TextIO) -> int:
     """1 when a team could not be billed: whoever runs this from cron hears of it."""
     done = await client.run(None if at is None else _moment(at))
-    lines = [
-        f"Periods renewed:     {done['renewed']:,}",
-        f"Invoices issued:     {done['issued']:,}",
-        f"Subscriptions ended: {done['ended']:,}",
-        f"Reminders and steps: {done['reminded']:,}",
-    ]
+    counts = {
+        "Invoices issued": done["billed"],
+        "Periods renewed": done["renewed"],
+        "Teams that wait for their usage": done["skipped"],
+        "Trials ended": done["trials_ended"],
+        "Upgrades that lapsed": done["voided"],
+        "Reminders": done["reminded"],
+        "Given up unpaid": done["given_up"],
+        "Teams that could not be billed": done["failed"],
+    }
+    lines = [f"{label + ':':32}{count:>8,}" for label, count in counts.items()]
     if done["failed"]:
-        lines.append(
-            f"{done['failed']:,} teams could not be billed. The log of `it0 up` says why; the "
-            "next run tries them again."
-        )
+        lines += ["", *(f"{it['tenant']}: {it['reason']}" for it in done["problems"])]
+        lines.append("The next run tries them again.")
     _say(lines, out)
     return 1 if done["failed"] else 0
 

@@ -48,20 +48,56 @@ class AccountChanges:
     tax_rate: int | None = None
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class RunReport:
+class Problem(Protocol):
+    """A team that was left out."""
+
+    @property
+    def tenant_id(self) -> str:
+        """Which."""
+
+    @property
+    def reason(self) -> str:
+        """Why."""
+
+
+class RunReport(Protocol):
     """What a run of "bill everything due" did."""
 
-    renewed: int
-    """Subscriptions whose period ended."""
-    issued: int
-    """Invoices."""
-    ended: int
-    """Subscriptions that are over: cancelled, or a trial that nobody paid for."""
-    reminded: int
-    """Steps of dunning that were taken."""
-    failed: int
-    """Teams that could not be billed; the log says why, and the next run tries again."""
+    @property
+    def billed(self) -> int:
+        """Invoices issued."""
+
+    @property
+    def renewed(self) -> int:
+        """Periods that ended and were followed by the next one."""
+
+    @property
+    def skipped(self) -> int:
+        """Teams whose month cannot be closed yet: usage of it is still being counted."""
+
+    @property
+    def trials_ended(self) -> int:
+        """Trials that nobody paid for."""
+
+    @property
+    def voided(self) -> int:
+        """Upgrades that nobody paid in time."""
+
+    @property
+    def reminded(self) -> int:
+        """Reminders of invoices that are due."""
+
+    @property
+    def given_up(self) -> int:
+        """Subscriptions that ended unpaid."""
+
+    @property
+    def failed(self) -> int:
+        """Teams that could not be billed; the next run tries them again."""
+
+    @property
+    def problems(self) -> Sequence[Problem]:
+        """The first of those that failed."""
 
 
 class Difference(Protocol):

@@ -14,14 +14,25 @@ RUN_S: Final = 3600.0
 """A run bills every team; ten thousand take minutes."""
 
 
+class LeftOutRow(TypedDict):
+    """A team that could not be billed."""
+
+    tenant: str
+    reason: str
+
+
 class RanRow(TypedDict):
     """What a run did."""
 
+    billed: int
     renewed: int
-    issued: int
-    ended: int
+    skipped: int
+    trials_ended: int
+    voided: int
     reminded: int
+    given_up: int
     failed: int
+    problems: list[LeftOutRow]
 
 
 class InvoiceRow(TypedDict):

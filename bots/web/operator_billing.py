@@ -31,6 +31,7 @@ from bots.web.operator_billing_models import (
     InvoiceRow,
     InvoiceRows,
     InvoicesQuery,
+    LeftOut,
     Marked,
     MoveBody,
     Moved,
@@ -91,13 +92,18 @@ class OperatorBillingRoutes:
         await self._operator(request)
         at = RunBody.model_validate_json(await read_body(request)).at
         report = await self._desk.runs.run(None if at is None else _ms(at))
+        problems = [LeftOut(tenant=it.tenant_id, reason=it.reason) for it in report.problems]
         return _json(
             Ran(
+                billed=report.billed,
                 renewed=report.renewed,
-                issued=report.issued,
-                ended=report.ended,
+                skipped=report.skipped,
+                trials_ended=report.trials_ended,
+                voided=report.voided,
                 reminded=report.reminded,
+                given_up=report.given_up,
                 failed=report.failed,
+                problems=problems,
             )
         )
 

@@ -95,14 +95,26 @@ class MoveBody(_Body):
     tenant: Id | None = None
 
 
+class LeftOut(BaseModel):
+    """A team that could not be billed."""
+
+    tenant: str
+    reason: str
+
+
 class Ran(BaseModel):
     """What the run did."""
 
+    billed: int
     renewed: int
-    issued: int
-    ended: int
+    skipped: int
+    trials_ended: int
+    voided: int
     reminded: int
+    given_up: int
     failed: int
+    problems: list[LeftOut]
+    """The first hundred."""
 
 
 class InvoicesQuery(_Body):

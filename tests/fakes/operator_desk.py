@@ -19,6 +19,29 @@ from tests.fakes.billing_desk import DeskInMemory, no
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
+class LeftOut:
+    """A team that was left out."""
+
+    tenant_id: str = "ten_1"
+    reason: str = "UnsafeInvoice: 21 lines"
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Report:
+    """What a run did."""
+
+    billed: int = 1
+    renewed: int = 2
+    skipped: int = 0
+    trials_ended: int = 0
+    voided: int = 0
+    reminded: int = 0
+    given_up: int = 0
+    failed: int = 0
+    problems: tuple[LeftOut, ...] = ()
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
 class Wrong:
     """A figure that is not what its records add up to."""
 
@@ -32,7 +55,7 @@ class Wrong:
 NOBODY = Account(
     tenant_id="ten_1", currency="USD", name="", address="", tax_number="", email="", tax_rate=0
 )
-QUIET = RunReport(renewed=2, issued=1, ended=0, reminded=0, failed=0)
+QUIET = Report()
 
 
 @dataclass
@@ -43,7 +66,7 @@ class OperatorInMemory:
     sold: dict[str, PlanVersion] = field(default_factory=lambda: {it.id: it for it in SEED})
     account: Account = NOBODY
     runs: list[int | None] = field(default_factory=list)
-    report: RunReport = QUIET
+    report: Report = QUIET
     wrong: tuple[Wrong, ...] = ()
 
     def desk(self) -> OperatorDesk:
