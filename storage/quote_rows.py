@@ -13,8 +13,6 @@ from billing.periods import Period
 from storage.database import execute
 from storage.rows import integer, optional_text, text
 
-UPGRADE = "upgrade"
-DOWNGRADE = "downgrade"
 _COLUMNS = (
     "id, tenant_id, user_id, kind, subscription_id, revision, version_id, currency, lines, at,"
     " expires_at, invoice_id, used_at, conversation_id"

@@ -11,6 +11,7 @@ from dataclasses import replace
 
 import sqlalchemy as sa
 
+from billing.changes import CLOSING, LONGEST_TRIAL_DAYS, UNKNOWN_PLAN, UNPAID
 from billing.invoices import Draft, Invoice, InvoiceKind, Party, balance_part
 from billing.periods import DAY_MS, SECOND_MS, Period, month_of, whole_second
 from billing.plans import PlanName, PlanVersion
@@ -48,20 +49,6 @@ __all__ = [
     "start_trial",
     "void_upgrades",
 ]
-
-LONGEST_TRIAL_DAYS = 365
-UNKNOWN_PLAN = Rejected(
-    code="unknown_plan", sentence=sentence("There is no such plan. `/plan` lists them.")
-)
-UNPAID = Rejected(
-    code="unpaid_invoice",
-    sentence=sentence("An invoice is overdue. Pay it first: `/invoices` lists them."),
-)
-CLOSING = Rejected(
-    code="month_closing",
-    sentence=sentence("Last month is being invoiced. Try again in about an hour."),
-)
-
 
 # -- one transition -------------------------------------------------------------------------
 
