@@ -14,9 +14,9 @@ from dataclasses import dataclass, field
 import sqlalchemy as sa
 import structlog
 
-from billing.dunning import step_at
+from billing.dunning import Step, step_at
 from billing.events import Kind
-from billing.invoices import InvoiceKind, InvoiceStatus, Party
+from billing.invoices import Invoice, InvoiceKind, Party
 from billing.subscriptions import Happening, Status
 from core.clock import Clock
 from core.errors import It0Error
@@ -108,7 +108,7 @@ class BillingRun:
         """
         at_ms = self._clock.now_ms() if at_ms is None else at_ms
         tally = _Tally()
-        await self._each(_trials, _end_trial, at_ms, tally)
+        await self._each(_trials, self._end_trial, at_ms, tally)
         await self._each(_ended_periods, self._close, at_ms, tally)
         await self._each(_unpaid, _collect, at_ms, tally)
         report = tally.report()
@@ -135,6 +135,11 @@ class BillingRun:
         _log.error("billing.left_out", tenant=due.tenant_id, due=due.id, reason=reason)
         tally.failed(due.tenant_id, reason)
         await self._db.transaction(_alarm, due, reason, at_ms)
+
+    def _end_trial(self, conn: sa.Connection, due: _Due, at_ms: int) -> _Tally:
+        done = _Tally()
+        done.add("trials_ended", int(end_trial(conn, due.tenant_id, at_ms, self._seller)))
+        return done
 
     def _close(self, conn: sa.Connection, due: _Due, at_ms: int) -> _Tally:
         closed: Closed = close_months(conn, due.tenant_id, at_ms, self._seller)
@@ -198,12 +203,6 @@ def _page(conn: sa.Connection, sql: str, at_ms: int, after: int, last: str) -> t
 # -- what is done -----------------------------------------------------------------------------
 
 
-def _end_trial(conn: sa.Connection, due: _Due, at_ms: int) -> _Tally:
-    done = _Tally()
-    done.add("trials_ended", int(end_trial(conn, due.tenant_id, at_ms)))
-    return done
-
-
 def _collect(conn: sa.Connection, due: _Due, at_ms: int) -> _Tally:
     """An invoice that is due: an upgrade lapses, of others the payer is reminded."""
     invoice = locked(conn, due.id)
@@ -211,34 +210,39 @@ def _collect(conn: sa.Connection, due: _Due, at_ms: int) -> _Tally:
         conn, "SELECT dunning_step, dunning_at FROM invoices WHERE id = :id", id=due.id
     ).one()
     done = _Tally()
-    if invoice.status is not InvoiceStatus.OPEN or invoice.needs_review:
-        return done
-    if row[1] is None or integer(row[1]) > at_ms or invoice.due_at_ms is None:
-        return done
+    if row[1] is None or integer(row[1]) > at_ms or invoice.needs_review:
+        return done  # somebody else was here meanwhile
     if invoice.kind is InvoiceKind.UPGRADE:
         void(conn, invoice, at_ms)
         done.add("voided")
         return done
-    before = integer(row[0])
-    step = step_at(invoice.due_at_ms, before, at_ms)
+    taken = integer(row[0])
+    step = _take_step(conn, invoice, taken, at_ms)
+    done.add("reminded", int(step.number > taken))
+    done.add("given_up", int(step.last))
+    return done
+
+
+def _take_step(conn: sa.Connection, invoice: Invoice, taken: int, at_ms: int) -> Step:
+    """The step that is due: it is told, and what it means for the subscription happens."""
+    step = step_at(invoice.due_at_ms or at_ms, taken, at_ms)
     live = current(conn, invoice.tenant_id, at_ms, lock="{row}")
     if live.status is Status.ACTIVE:
         live = happened(conn, live, Happening.OVERDUE, at_ms)
     execute(
         conn,
-        "UPDATE invoices SET dunning_step = :step, dunning_at = :next WHERE id = :id",
+        "UPDATE invoices SET dunning_step = :step, dunning_at = CAST(:next AS BIGINT)"
+        " WHERE id = :id",
         id=invoice.id,
         step=step.number,
         next=step.next_at_ms,
     )
-    if step.number > before:
+    if step.number > taken:
         told = {"invoice_id": invoice.id, "step": step.number}
         key = f"overdue/{invoice.id}/{step.number}"
         publish(conn, key, invoice.tenant_id, Kind.INVOICE_OVERDUE, told, at_ms)
-        done.add("reminded")
     if step.last:
         write_off(conn, invoice, at_ms)
         if live.status is Status.PAST_DUE:
             happened(conn, live, Happening.GIVEN_UP, at_ms)
-        done.add("given_up")
-    return done
+    return step

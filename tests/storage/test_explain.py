@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass, replace
-from itertools import pairwise
+from itertools import count, pairwise
 
 import sqlalchemy as sa
 from hypothesis import HealthCheck, given, settings
@@ -143,6 +143,7 @@ async def test_a_line_that_does_not_exist_is_refused(db: Database) -> None:
         assert found.code == "not_found"
 
 
+TEAMS = count()
 CALLS = st.lists(st.builds(Call, st.integers(0, 50), st.integers(0, 3), st.booleans()), max_size=25)
 
 
@@ -152,7 +153,7 @@ async def test_lines_that_share_a_month_share_its_tokens(
     db: Database, calls: list[Call], cuts: list[int], page: int
 ) -> None:
     """Wherever lines divide a month: each explains its quantity, and together every token once."""
-    team = Office(db, f"ten_{id(calls)}_{len(calls)}_{page}_{sum(cuts)}")
+    team = Office(db, f"ten_{next(TEAMS)}")
     end = await db.transaction(add_calls, team.tenant_id, calls)
     bounds = [0, *sorted(min(cut, end) for cut in cuts), end]
     lines = [usage_line(a, b - a) for a, b in pairwise(bounds)]
