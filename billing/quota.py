@@ -166,7 +166,7 @@ def forecast(call: CallRequest, soft: int) -> str:
     return sentence(
         "This turn is likely to take about {tokens}k tokens, {percent} % of your month.",
         tokens=thousands,
-        percent=(tokens * 100 + soft // 2) // soft,
+        percent=(tokens * 100 + soft // 2) // soft or "< 1",
     )
 
 

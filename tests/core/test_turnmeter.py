@@ -35,8 +35,12 @@ TURN = Turn(
 class Answers:
     """A meter that grants, refuses or never answers."""
 
-    def __init__(self, *, refuse: bool = False, hang: bool = False) -> None:
+    def __init__(
+        self, *, refuse: bool = False, hang: bool = False, note: str = "", recorded: bool = True
+    ) -> None:
         """What it does."""
+        self.note = note
+        self.recorded = recorded
         self.refuse = refuse
         self.hang = hang
         self.asked: list[CallRequest] = []
@@ -48,7 +52,9 @@ class Answers:
             await asyncio.Event().wait()
         if self.refuse:
             return QuotaRefusal(sentence="no")
-        return Grant(call_id=call.id, max_output=call.max_output)
+        return Grant(
+            call_id=call.id, max_output=call.max_output, note=self.note, recorded=self.recorded
+        )
 
 
 async def reserve(meter: TurnMeter) -> Grant | QuotaRefusal:
@@ -133,3 +139,34 @@ async def test_whose_account_pays_goes_with_every_call() -> None:
     await reserve(own)
     await reserve(TurnMeter(answers, TURN))
     assert [call.own_key for call in answers.asked] == [True, True, False]
+
+
+async def test_a_note_is_passed_on() -> None:
+    """What the turn is likely to take is told before its answer; nothing is no note."""
+    told: list[str] = []
+    meter = TurnMeter(Answers(), TURN, noted=told.append)
+    await reserve(meter)
+    assert told == []
+    meter.meter = Answers(note="about 40k tokens")
+    await reserve(meter)
+    assert told == ["about 40k tokens"]
+    await reserve(TurnMeter(Answers(note="x"), TURN))  # nobody shows it
+
+
+async def test_a_call_without_a_row_is_settled_with_itself() -> None:
+    """Whether it ended well or was cut off: its row is written then."""
+    answers = Answers(recorded=False)
+    meter = TurnMeter(answers, TURN, order_id="ord_1")
+    for _ in range(2):
+        await reserve(meter)
+    step = ModelStep(call_id="turn_1.2.1", engine="e", model="m", text="", usage=Usage())
+    assert meter.finished(step).call == answers.asked[0]
+    assert [left.call for left in meter.leftovers()] == [answers.asked[1]]
+    assert answers.asked[0].order_id == "ord_1"
+
+
+async def test_a_call_with_a_row_is_settled_without() -> None:
+    """The usual one."""
+    meter = TurnMeter(Answers(), TURN)
+    await reserve(meter)
+    assert [left.call for left in meter.leftovers()] == [None]
