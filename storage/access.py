@@ -108,6 +108,10 @@ class SqlGate:
         """See ``core.commands_people.Codes``."""
         return await self._db.transaction(let_in, self._key, turn, code, role)
 
+    async def known(self, actor: Actor, group: str | None) -> User | Rejected:
+        """The user behind an account, in the place's tenant or the one that they chose."""
+        return await self._db.read(_known, actor, group)
+
     async def recent(
         self, actor: Actor, group: str | None, *, limit: int
     ) -> tuple[ConversationInfo, ...] | Rejected:
@@ -326,6 +330,11 @@ def _ask_in(conn: sa.Connection, message: InboundMessage) -> str:
     if message.group is not None:
         tenant_id = linked_tenant(conn, message.actor.platform, message.group)
     return ask_in(conn, message.actor, tenant_id)
+
+
+def _known(conn: sa.Connection, actor: Actor, group: str | None) -> User | Rejected:
+    who = sender(conn, actor, group)
+    return who if isinstance(who, Rejected) else who.user
 
 
 def _recent(

@@ -29,7 +29,7 @@ from bots.slack.manifest import EVENTS_PATH
 from bots.slack.notices import Notices
 from bots.slack.pace import Pace
 from bots.slack.people import People
-from bots.slack.ports import Installs, Recent
+from bots.slack.ports import Installs, NoSummary, Recent, Summary
 from bots.slack.seldom import Seldom
 from bots.slack.sink import DirectMessages, SlackSink
 from bots.slack.sockets import SocketMode
@@ -80,6 +80,7 @@ class Slack:
         workspaces: Workspaces,
         buttons: Buttons,
         recent: Recent,
+        summary: Summary,
         notices: Notices,
         state_key: bytes,
     ) -> None:
@@ -88,6 +89,7 @@ class Slack:
         self._workspaces = workspaces
         self._buttons = buttons
         self._recent = recent
+        self._summary = summary
         self._notices = notices
         self._state_key = state_key
         pace = Pace()
@@ -106,8 +108,9 @@ class Slack:
         installs: Installs,
         recent: Recent,
         state_key: bytes,
+        summary: Summary | None = None,
     ) -> AsyncGenerator[Slack]:
-        """Build the adapter; nothing is sent yet."""
+        """Build the adapter; nothing is sent yet. ``summary`` is shown on the Home tab."""
         base = config.api_url and config.api_url.rstrip("/") + "/"
         async with AsyncExitStack() as stack:
             session = await stack.enter_async_context(
@@ -115,7 +118,8 @@ class Slack:
             )
             notices = await stack.enter_async_context(Notices.open())
             workspaces = Workspaces(Api(session, base), installs, config.bot_token)
-            yield cls(config, workspaces, buttons, recent, notices, state_key)
+            shown = summary or NoSummary()
+            yield cls(config, workspaces, buttons, recent, shown, notices, state_key)
 
     def routes(self, inbox: Inbox) -> list[web.RouteDef]:
         """What Slack and whoever installs the app call."""
@@ -164,6 +168,7 @@ class Slack:
             direct=self._direct,
             buttons=self._buttons,
             recent=self._recent,
+            summary=self._summary,
             notices=self._notices,
             seldom=self._seldom,
         )

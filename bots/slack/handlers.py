@@ -26,7 +26,7 @@ from bots.slack.fields import Json, text
 from bots.slack.notices import Notices, as_typed
 from bots.slack.order import Order, channel_of
 from bots.slack.people import People
-from bots.slack.ports import Recent
+from bots.slack.ports import Recent, Summary
 from bots.slack.seldom import Seldom
 from bots.slack.sink import DirectMessages
 from bots.slack.workspaces import Installation, Workspaces
@@ -52,6 +52,7 @@ class Handlers:
     direct: DirectMessages
     buttons: Buttons
     recent: Recent
+    summary: Summary
     notices: Notices
     seldom: Seldom
     order: Order = field(default_factory=Order)
@@ -84,7 +85,9 @@ class Handlers:
             case StopPressed(message=message):
                 await self.inbox.accept(message)
             case Opened() as opened:
-                shown = home.show(opened, installation, self.recent, self.people, self.seldom)
+                shown = home.show(
+                    opened, installation, self.recent, self.people, self.seldom, self.summary
+                )
                 self.notices.do(shown, important=False)
             case _:
                 pass

@@ -11,7 +11,7 @@ from bots.slack.fields import Json
 from bots.slack.manifest import COMMAND, SUGGESTED_PROMPTS
 from bots.slack.notices import as_typed
 from bots.slack.people import People
-from bots.slack.ports import Recent
+from bots.slack.ports import Recent, Summary
 from bots.slack.render import blocks
 from bots.slack.seldom import Seldom
 from bots.slack.workspaces import Installation
@@ -24,8 +24,8 @@ from core.words import Words
 LISTED = 10
 
 
-def view(actor: Actor, recent: tuple[ConversationInfo, ...] | Rejected) -> Json:
-    """The Home tab of a person."""
+def view(actor: Actor, recent: tuple[ConversationInfo, ...] | Rejected, summary: str = "") -> Json:
+    """The Home tab of a person; ``summary`` is Markdown."""
     words = Words(actor.language)
     greeting = words("Hello {name}!", name=escape(actor.name)) if actor.name else words("Hello!")
     lines = [f"**{greeting}**", ""]
@@ -45,12 +45,18 @@ def view(actor: Actor, recent: tuple[ConversationInfo, ...] | Rejected) -> Json:
         words("`{command} help` lists what I can do.", command=COMMAND),
     ]
     made = blocks("\n".join(lines))
+    made += blocks(as_typed(summary))
     made += blocks("\n".join(_conversations(words, recent)))
     return _view(made)
 
 
 async def show(
-    opened: Opened, installation: Installation, recent: Recent, people: People, seldom: Seldom
+    opened: Opened,
+    installation: Installation,
+    recent: Recent,
+    people: People,
+    seldom: Seldom,
+    summary: Summary,
 ) -> None:
     """Publish the Home tab, or offer prompts; once an hour a Home tab to a stranger.
 
@@ -68,7 +74,7 @@ async def show(
     await installation.call(
         "views.publish",
         user_id=actor.external_id,
-        view=view(actor, found),
+        view=view(actor, found, await summary.summary(actor, workspace)),
     )
 
 

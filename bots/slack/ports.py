@@ -22,6 +22,22 @@ class Installs(Protocol):
         """The workspace removed the app: its secret is erased."""
 
 
+class Summary(Protocol):
+    """What a person should know at a glance, for the Home tab."""
+
+    async def summary(self, actor: Actor, group: str | None) -> str:
+        """Markdown in the actor's language; empty where there is nothing to say."""
+
+
+class NoSummary:
+    """An installation without plans has nothing to say."""
+
+    async def summary(self, actor: Actor, group: str | None) -> str:
+        """See the port."""
+        del actor, group
+        return ""
+
+
 class Recent(Protocol):
     """A person's own conversations, for the Home tab."""
 
