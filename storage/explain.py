@@ -91,7 +91,7 @@ def _conversations(
     rows = execute(
         conn,
         f"SELECT m.conversation_id, MAX(c.title), COUNT(DISTINCT m.turn_id), COUNT(*),"
-        f" SUM({_BILLED}){_CALLS} GROUP BY m.conversation_id"
+        f" CAST(SUM({_BILLED}) AS BIGINT){_CALLS} GROUP BY m.conversation_id"
         f" ORDER BY SUM({_BILLED}) DESC, m.conversation_id",
         **_stretch(tenant_id, line),
     ).all()
@@ -101,7 +101,7 @@ def _conversations(
             title=DELETED if row[1] is None else optional_text(row[1]) or "",
             turns=integer(row[2]),
             calls=integer(row[3]),
-            billed_tokens=int(str(row[4])),
+            billed_tokens=integer(row[4]),
         )
         for row in rows
     )
@@ -149,5 +149,5 @@ def _call(row: Sequence[object]) -> ExplainedCall:
             cache_write_5m_tokens=integer(row[11]),
             cache_write_1h_tokens=integer(row[12]),
         ),
-        billed_tokens=int(str(row[13])),
+        billed_tokens=integer(row[13]),
     )

@@ -8,7 +8,7 @@ import sqlalchemy as sa
 
 from billing.ledger import BALANCE, Booking, BookingKind, balanced
 from storage.database import execute
-from storage.rows import text
+from storage.rows import integer, text
 
 
 def book(conn: sa.Connection, booking: Booking, at_ms: int) -> bool:
@@ -47,13 +47,13 @@ def balance(conn: sa.Connection, tenant_id: str, account: str, currency: str) ->
     """The sum of an account's entries, minor units: debits less credits."""
     row = execute(
         conn,
-        "SELECT COALESCE(SUM(amount), 0) FROM ledger_entries"
+        "SELECT CAST(COALESCE(SUM(amount), 0) AS BIGINT) FROM ledger_entries"
         " WHERE tenant_id = :tenant AND account = :account AND currency = :currency",
         tenant=tenant_id,
         account=account,
         currency=currency,
     ).one()
-    return int(str(row[0]))
+    return integer(row[0])
 
 
 def credit_of(conn: sa.Connection, tenant_id: str, currency: str) -> int:

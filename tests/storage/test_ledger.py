@@ -33,6 +33,14 @@ async def test_balances_are_kept_apart(db: Database) -> None:
     assert await db.read(balance, "ten", "receivable", "USD") == 0
 
 
+async def test_round_sums_are_read(db: Database) -> None:
+    """PostgreSQL adds BIGINTs up to a NUMERIC, which writes 60000 as 6E+4."""
+    for n in range(2):
+        money = kept(BookingKind.TO_BALANCE, "ten", f"pay_{n}", "card", Money(30_000, "USD"))
+        await db.transaction(book, money, 1)
+    assert await db.read(credit_of, "ten", "USD") == 60_000
+
+
 async def test_what_does_not_balance_is_not_written(db: Database) -> None:
     """Not even its head; and a booking of nothing leaves nothing."""
     entries = (Entry(account="tax", currency="USD", amount=1),)
