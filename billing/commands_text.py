@@ -78,7 +78,7 @@ def payment_text(payment: Payment, words: Words) -> str:
     if session is None:
         return words("The payment is being prepared. Ask again in a minute.")
     if session.instructions:
-        lines += ["", *(f"> {escape(words.of(line))}" for line in session.instructions.split("\n"))]
+        lines += ["", *(f"> {escape(line)}" for line in words.of(session.instructions).split("\n"))]
     if session.url:
         lines += ["", f"<{session.url}>"]
     if session.qr:
