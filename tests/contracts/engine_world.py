@@ -37,7 +37,7 @@ from core.fleet.inventory import LocalInventory, Server, ServerKind
 from core.messages import Attachment
 from core.metering import Usage
 from core.skills import FixedShelf, SkillLibrary
-from core.steps import Exchange, ModelStep, SteerStep, Step, ToolStep
+from core.steps import Exchange, ModelStep, SteerStep, Step, ToolStartedStep, ToolStep
 from tests.contracts.engine_kit import KITS, RecordingMeter, Turn, claude_config
 from tests.fakes.anthropic import FakeAnthropic, Seen
 from tests.fakes.anthropic_rules import blocks_of
@@ -293,7 +293,9 @@ def heard(body: dict[str, Any]) -> list[Piece]:
     calls: dict[str, int] = {}
     for message in body["messages"]:
         blocks = blocks_of(message)
-        calls |= {block["id"]: len(calls) for block in blocks if block["type"] == "tool_use"}
+        for block in blocks:
+            if block["type"] == "tool_use":
+                calls[block["id"]] = len(calls)
         if message["role"] != "system":
             pieces += [
                 ((message["role"], _piece(block)), calls.get(block.get("tool_use_id", ""), -1))
@@ -353,7 +355,7 @@ def _asked(exchange: Exchange) -> list[Piece]:
 def _answered(exchange: Exchange, *, calls: int | None = None) -> list[Piece]:
     """What an exchange adds with its first ``calls`` model calls, or with all."""
     pieces: list[Piece] = []
-    for step in exchange.steps:
+    for step in _as_called(exchange.steps):
         if isinstance(step, ModelStep) and calls is not None:
             if not calls:
                 return pieces
@@ -361,6 +363,22 @@ def _answered(exchange: Exchange, *, calls: int | None = None) -> list[Piece]:
         pieces += _told(step)
     said = any(isinstance(step, ModelStep) for step in exchange.steps)
     return pieces if said or calls is not None else [("assistant", exchange.reply)]
+
+
+def _as_called(steps: Sequence[Step]) -> list[Step]:
+    """The steps, with the results of one answer in the order of its calls."""
+    order = [call.id for step in steps if isinstance(step, ModelStep) for call in step.tool_calls]
+    place = {call_id: number for number, call_id in enumerate(order)}
+    arranged: list[Step] = []
+    told = [step for step in steps if not isinstance(step, ToolStartedStep)]
+    for is_result, run in groupby(told, key=lambda step: isinstance(step, ToolStep)):
+        found = list(run)
+        if is_result:
+            found.sort(
+                key=lambda step: place[step.tool_call_id] if isinstance(step, ToolStep) else 0
+            )
+        arranged += found
+    return arranged
 
 
 def _told(step: Step) -> list[Piece]:
