@@ -30,6 +30,8 @@ from storage.outbox import SqlOutbox, publish
 from storage.postgres import PostgresDatabase
 from storage.sqlite import SqliteDatabase
 
+LATENCY_S = 0.01
+"""Of the answers of a broker: time to die in, after the effect and before the note of it."""
 LEASE_MS = 500
 """Short, so that a relay's death is not waited for, and claims run out under load, too."""
 
@@ -46,12 +48,15 @@ class Spool:
         part = self.folder / f"{name}.part"
         part.write_text(json.dumps(asdict(event)))
         part.rename(self.folder / f"{name}.new")
+        await asyncio.sleep(LATENCY_S)
 
     async def drain(self, bus: EventBus) -> int:
-        """Hand every file over, then mark it: a death in between brings it again."""
-        files = sorted(self.folder.glob("*.new"))
+        """Hand the next files over, then mark them: a death in between brings them again."""
+        files = sorted(self.folder.glob("*.new"))[:10]
         for file in files:
             await bus.publish(Event(**json.loads(file.read_text())))
+        await asyncio.sleep(LATENCY_S)
+        for file in files:
             file.rename(file.with_suffix(".done"))
         return len(files)
 

@@ -78,7 +78,8 @@ async def settle_down(db: Database, spool: Spool, turn: str) -> None:
             if not await relay.step():
                 await asyncio.sleep(0.1)
                 await db.transaction(settle_lost, turn)
-    await spool.drain(bus)
+    while await spool.drain(bus):
+        pass
 
 
 async def verify(db: Database, tenant: str) -> dict[str, int]:
