@@ -124,7 +124,7 @@ SELECT day, {_SUMS} FROM (
  SELECT day, {_FOUND} FROM usage_days WHERE tenant_id = :tenant AND day >= :since
  UNION ALL
  SELECT created_at - created_at % {DAY_MS} AS day, {_EXPECTED} FROM model_calls m
- WHERE tenant_id = :tenant AND created_at >= :since AND state <> 'reserved' AND period_start > 0
+ WHERE tenant_id = :tenant AND created_at >= :since AND state <> 'reserved' AND period_start <> 0
   AND NOT EXISTS (SELECT 1 FROM outbox o WHERE o.id = 'usage/' || m.id AND o.sent_at IS NULL
    AND NOT EXISTS (SELECT 1 FROM processed_events p WHERE p.consumer = 'usage'
     AND p.event_id = o.id))
