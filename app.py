@@ -17,6 +17,7 @@ import structlog
 from aiohttp import web
 
 from assembly import Added, Team, command_ports, make_team
+from assembly_billing import Billing, make_billing
 from bots.web.agent_config import AgentConfigRoutes
 from bots.web.auth import Authenticator, identity_proof
 from bots.web.health import HealthRoutes
@@ -53,7 +54,6 @@ from storage.deliveries import SqlDeliveries
 from storage.inbox import SqlInbox
 from storage.intake import SqlIntake
 from storage.leases import SqlLeases
-from storage.metering import RecordingMeter
 from storage.operations import SqlOperations
 from storage.streams import SqlStreamLog
 from storage.team import SqlTeam
@@ -123,19 +123,29 @@ class Core:
     streams: Streams
     conversations: SqlConversations
     team: Team
+    billing: Billing
 
 
 @asynccontextmanager
 async def open_core(
-    settings: Settings, storage: Storage, parts: Parts | None = None, *, run_turns: bool = True
+    settings: Settings,
+    storage: Storage,
+    parts: Parts | None = None,
+    *,
+    run_turns: bool = True,
+    billing: Billing | None = None,
 ) -> AsyncGenerator[Core]:
     """Build the core and run its loops; on leaving, drain what runs."""
+    billing = billing or await make_billing(settings, storage)
     async with AsyncExitStack() as stack:
-        core = await _build(settings, storage, parts or Parts(), stack, run_turns=run_turns)
+        core = await _build(
+            settings, storage, parts or Parts(), billing, stack, run_turns=run_turns
+        )
         await core.scheduler.begin()
         loops = [
             asyncio.create_task(core.scheduler.run()),
-            asyncio.create_task(_keep_house(storage.operations, core.team)),
+            asyncio.create_task(_keep_house(storage.operations, core)),
+            asyncio.create_task(billing.loops()),
         ]
         if not storage.db.exclusive:
             loops.append(asyncio.create_task(_listen(storage.db, core.scheduler)))
@@ -150,7 +160,13 @@ async def open_core(
 
 
 async def _build(
-    settings: Settings, storage: Storage, parts: Parts, stack: AsyncExitStack, *, run_turns: bool
+    settings: Settings,
+    storage: Storage,
+    parts: Parts,
+    billing: Billing,
+    stack: AsyncExitStack,
+    *,
+    run_turns: bool,
 ) -> Core:
     db = storage.db
     skills = await asyncio.to_thread(SkillLibrary.load, BUILT_IN, settings.data_dir / "skills")
@@ -186,10 +202,11 @@ async def _build(
             tools=toolrunner,
             system_prompt=SystemPrompt(team.skills, readable=True),
             max_output_tokens=settings.tuning.max_output_tokens,
+            services=billing.services,
         ),
-        commands=make_commands(command_ports(storage, team)),
+        commands=make_commands(command_ports(storage, team), billing.topics()),
         tools=toolrunner,
-        meter=RecordingMeter(db),
+        meter=billing.meter,
         streams=streams,
         sinks=sinks,
         hold=lambda to: deliveries.renew(to, scheduler.worker, HOLD_MS),
@@ -204,15 +221,17 @@ async def _build(
         streams=streams,
         conversations=conversations,
         team=team,
+        billing=billing,
     )
 
 
-async def _keep_house(operations: SqlOperations, team: Team) -> None:
+async def _keep_house(operations: SqlOperations, core: Core) -> None:
     while True:
         await asyncio.sleep(HOUSEKEEPING_S)
         try:
             forgotten = await operations.housekeep()
-            await sweep_homes(operations, team)
+            await sweep_homes(operations, core.team)
+            await core.billing.housekeep()
         except Exception:  # noqa: BLE001  # a background loop must outlive every bug
             telemetry.LOOP_ERRORS.labels("housekeeping").inc()
             _log.exception("housekeeping.failed")
@@ -265,6 +284,7 @@ def build_web(core: Core, hooks: Sequence[web.RouteDef] = ()) -> web.Application
             *PeopleRoutes(people, team, team, gate, auth).routes(),
             *AgentConfigRoutes(core.team.agents, core.team.rules, auth).routes(),
             *SkillRoutes(core.team.skills, auth).routes(),
+            *core.billing.routes(auth),
             *HealthRoutes(core.storage.operations, core.scheduler, identity).routes(),
         ],
         hooks=hooks,
@@ -308,13 +328,21 @@ async def running(
         admin = await storage.people.install(
             tenant_name="My team", admin_email=settings.admin_email
         )
+        billing = await make_billing(settings, storage)
+        summary = None if billing.accounts is None else billing.accounts.summary
         platforms = await stack.enter_async_context(
-            open_platforms(settings, storage.db, storage.keys)
+            open_platforms(settings, storage.db, storage.keys, summary)
         )
         parts = _with_platforms(parts or Parts(), platforms)
         listens = _LISTENS.get(role, ())
         core = await stack.enter_async_context(
-            open_core(settings, storage, parts, run_turns=not listens or role is Role.UP)
+            open_core(
+                settings,
+                storage,
+                parts,
+                run_turns=not listens or role is Role.UP,
+                billing=billing,
+            )
         )
         url = None
         if role in {Role.UP, Role.SERVE}:

@@ -8,6 +8,7 @@ from dataclasses import dataclass
 from typing import Final
 
 import structlog
+from aiohttp import web
 
 from billing.commands import BillingCommands
 from billing.desk import BillingDesk
@@ -20,8 +21,14 @@ from billing.payment_service import PaymentService
 from billing.payments import Providers
 from billing.providers.manual import ManualConfig, ManualProvider
 from billing.relay import Relay
+from bots.web.auth import Authenticator
+from bots.web.billing import BillingRoutes
+from bots.web.operator_billing import OperatorBillingRoutes
+from bots.web.operator_proof import PURPOSE, ProofCheck
 from core import telemetry
 from core.clock import SystemClock
+from core.commands import Topic
+from core.commands_notice import NoticeCommand
 from core.errors import StorageFailure
 from core.metering import Meter
 from core.service_levels import FullService, ServiceLevels
@@ -29,6 +36,7 @@ from settings import Settings
 from storage import idempotency, payment_events
 from storage.access import SqlGate
 from storage.admission import SqlQuota, sweep
+from storage.announcements import SqlNotices
 from storage.billing_run import BillingRun
 from storage.consumers import consumers
 from storage.idempotency import SqlKeys
@@ -73,6 +81,21 @@ class Billing:
     services: ServiceLevels
     relay: Relay
     accounts: Accounts | None
+
+    def topics(self) -> tuple[Topic, ...]:
+        """The chat commands."""
+        notices = NoticeCommand(SqlNotices(self.storage.db))
+        return (notices,) if self.accounts is None else (notices, self.accounts.commands)
+
+    def routes(self, auth: Authenticator) -> list[web.RouteDef]:
+        """What the HTTP edge mounts: nothing where there are no plans."""
+        if self.accounts is None:
+            return []
+        proofs = ProofCheck(key=self.storage.keys.derive(PURPOSE))
+        return [
+            *BillingRoutes(self.accounts.desk, auth, self.accounts.keys).routes(),
+            *OperatorBillingRoutes(self.accounts.operator, auth, proofs).routes(),
+        ]
 
     async def loops(self) -> None:
         """Run everything until cancelled."""

@@ -11,6 +11,7 @@ from typing import Protocol
 import structlog
 from aiohttp import web
 
+from bots.slack.ports import Summary
 from core import telemetry
 from core.buttons import Buttons
 from core.inbox import Inbox
@@ -109,8 +110,13 @@ async def check_platforms(settings: Settings) -> list[tuple[str, bool, str]]:
 
 
 @asynccontextmanager
-async def open_platforms(settings: Settings, db: Database, keys: Keys) -> AsyncGenerator[Platforms]:
-    """Open the configured adapters; nothing is sent before they listen or reply."""
+async def open_platforms(
+    settings: Settings, db: Database, keys: Keys, summary: Summary | None = None
+) -> AsyncGenerator[Platforms]:
+    """Open the configured adapters; nothing is sent before they listen or reply.
+
+    ``summary`` is what a person reads on a home page, where the platform has one.
+    """
     buttons = Buttons(keys.derive("buttons"))
     members: dict[str, Platform] = {}
     async with AsyncExitStack() as stack:
@@ -151,6 +157,7 @@ async def open_platforms(settings: Settings, db: Database, keys: Keys) -> AsyncG
                     SqlInstalls(db, keys.derive("installs")),
                     SqlGate(db, keys.derive("audit")),
                     keys.derive("slack-state"),
+                    summary,
                 )
             )
         yield Platforms(members=members)

@@ -104,6 +104,7 @@ def erase(
         conn,
         # Nothing is left to deliver: a reply that did not arrive yet must not be posted empty.
         "UPDATE turns SET text = '', attachments = '[]', files = '[]', reply = '', notice = '',"
+        " offer = NULL,"
         " delivered_at = COALESCE(delivered_at, {now})"
         " WHERE conversation_id = :cid AND id <> :own",
         cid=conversation_id,
