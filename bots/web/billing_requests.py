@@ -12,6 +12,7 @@ from pydantic import BaseModel
 
 from bots.web.auth import Authenticator, Caller, require_admin
 from bots.web.idempotency import Keys, once
+from bots.web.openapi import MAX_NUMBER
 from bots.web.problems import Problem
 from bots.web.requests import read_body
 from core.refusals import Rejected
@@ -35,7 +36,7 @@ _WRONG: Final = frozenset(
     {"bad_amount", "bad_budget", "bad_cursor", "bad_range", "choose_method", "unknown_method"}
 )
 PROVIDER_RETRY_S: Final = 30
-_NUMBER: Final = re.compile(r"0*[1-9][0-9]{0,8}")
+_NUMBER: Final = re.compile(rf"[1-9][0-9]{{0,{len(str(MAX_NUMBER)) - 1}}}")
 
 CHANGE_ERRORS: Final = (400, 403, 404, 408, 409, 413, 415, 422)
 """Of every request that changes something."""
@@ -71,13 +72,13 @@ def asked(model: type[_M], request: web.Request) -> _M:
 
 
 def number_of(request: web.Request, name: str) -> int:
-    """A whole number of the path, from 1 on. Raises ``Problem`` 422."""
+    """A whole number of the path, from 1 to ``MAX_NUMBER``. Raises ``Problem`` 422."""
     written = request.match_info[name]
     if _NUMBER.fullmatch(written) is None:
         raise Problem(
             HTTPStatus.UNPROCESSABLE_ENTITY,
             "bad_request",
-            f"In the address, {name!r} must be a whole number from 1 on.",
+            f"In the address, {name!r} must be a whole number from 1 to {MAX_NUMBER}.",
         )
     return int(written)
 

@@ -45,6 +45,12 @@ async def once(
     key = idempotency_key(request)
     if key is None:
         return await work()
+    if not key:  # every request would have the same one
+        raise Problem(
+            HTTPStatus.UNPROCESSABLE_ENTITY,
+            "idempotency_key_empty",
+            "The Idempotency-Key is empty. Use a new key for each request.",
+        )
     claim = await keys.claim(_keyed(request, caller, key, body))
     match claim:
         case Claimed():

@@ -15,11 +15,15 @@ from bots.web.models import ProblemDocument
 
 _F = TypeVar("_F", bound=Callable[..., Awaitable[web.StreamResponse]])
 _REFERENCE: Final = "#/components/schemas/{model}"
+_Names = dict[type[BaseModel], str]
 _PATH_NAME: Final = re.compile(r"\{(\w+)\}")
 
 EVENTS: Final = "text/event-stream"
 _RETRY_STATUSES: Final = frozenset({409, 429, 503})
 """Problems that may say when to try again."""
+
+MAX_NUMBER: Final = 999_999_999
+"""No number in an address is larger."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -114,10 +118,20 @@ def document(routes: Iterable[web.RouteDef], *, version: str) -> dict[str, objec
         for route in routes
         if isinstance(described := getattr(route.handler, "__operation__", None), Operation)
     ]
-    schemas, queries = _schemas([described for _, described in known])
+    schemas, names = _schemas([described for _, described in known])
+    queries = {
+        model: _query_parameters(schemas.pop(names[model]))
+        for model in {described.reads.query for _, described in known}
+        if model is not None
+    }
     paths: dict[str, dict[str, object]] = {}
     for route, described in known:
-        entry = _entry(route, described, queries)
+        entry = _entry(route, described, names)
+        listed = [*_path_parameters(route, described), *_header_parameters(described)]
+        if described.reads.query is not None:
+            listed += queries[described.reads.query]
+        if listed:
+            entry["parameters"] = listed
         paths.setdefault(route.path, {})[route.method.lower()] = entry
     return {
         "openapi": "3.1.0",
@@ -130,38 +144,29 @@ def document(routes: Iterable[web.RouteDef], *, version: str) -> dict[str, objec
     }
 
 
-def _schemas(
-    operations: list[Operation],
-) -> tuple[dict[str, object], dict[str, list[dict[str, object]]]]:
-    """The schemas of bodies, and the parameters that each model of a query stands for."""
+def _schemas(operations: list[Operation]) -> tuple[dict[str, Any], _Names]:
+    """The schemas of all models, and the name of each: two rooms may use one word."""
     models: set[type[BaseModel]] = {ProblemDocument}
-    queries: set[type[BaseModel]] = set()
     for one in operations:
-        models |= {model for model in (one.body, one.answer) if model}
-        queries |= {one.reads.query} if one.reads.query else set()
-    named = sorted(models | queries, key=lambda model: model.__name__)
-    schemas = models_json_schema(
+        models |= {model for model in (one.body, one.answer, one.reads.query) if model}
+    named = sorted(models, key=lambda model: (model.__name__, model.__module__))
+    references, schemas = models_json_schema(
         [(model, "validation") for model in named], ref_template=_REFERENCE
-    )[1].get("$defs", {})
-    read = {model.__name__: _query_parameters(schemas.pop(model.__name__)) for model in queries}
-    return schemas, read
+    )
+    names = {model: str(references[model, "validation"]["$ref"]) for model in named}
+    return schemas.get("$defs", {}), {
+        model: reference.rpartition("/")[2] for model, reference in names.items()
+    }
 
 
-def _entry(
-    route: web.RouteDef, described: Operation, queries: Mapping[str, list[dict[str, object]]]
-) -> dict[str, object]:
+def _entry(route: web.RouteDef, described: Operation, names: _Names) -> dict[str, object]:
     entry: dict[str, object] = {
         "operationId": getattr(route.handler, "__name__", "handler"),
         "summary": " ".join((route.handler.__doc__ or "").split("\n\n")[0].split()),
-        "responses": _responses(described),
+        "responses": _responses(described, names),
     }
-    parameters = [*_path_parameters(route, described), *_header_parameters(described)]
-    if described.reads.query is not None:
-        parameters += queries[described.reads.query.__name__]
-    if parameters:
-        entry["parameters"] = parameters
     if described.body is not None:
-        entry["requestBody"] = {"required": True, "content": _content(described.body)}
+        entry["requestBody"] = {"required": True, "content": _json(names[described.body])}
     elif described.reads.raw:
         entry["requestBody"] = {"required": False, "content": {described.reads.raw: {}}}
     if not described.public:
@@ -171,7 +176,7 @@ def _entry(
 
 def _path_parameters(route: web.RouteDef, described: Operation) -> list[dict[str, object]]:
     text: dict[str, object] = {"type": "string", "minLength": 1}
-    number: dict[str, object] = {"type": "integer", "minimum": 1}
+    number: dict[str, object] = {"type": "integer", "minimum": 1, "maximum": MAX_NUMBER}
     return [
         {
             "name": name,
@@ -190,7 +195,7 @@ def _header_parameters(described: Operation) -> list[dict[str, object]]:
             "in": "header",
             "required": False,
             "description": header.description,
-            "schema": {"type": "string", "maxLength": header.max_length},
+            "schema": {"type": "string", "minLength": 1, "maxLength": header.max_length},
         }
         for header in described.reads.headers
     ]
@@ -217,11 +222,11 @@ def _query_parameters(schema: Mapping[str, Any]) -> list[dict[str, object]]:
     return listed
 
 
-def _responses(described: Operation) -> dict[str, object]:
+def _responses(described: Operation, names: _Names) -> dict[str, object]:
     answer: dict[str, object] = {"description": "Done."}
     content: dict[str, object] = {}
     if described.answer is not None:
-        content |= _content(described.answer)
+        content |= _json(names[described.answer])
     if described.gives:
         content[described.gives] = {}
     if described.streams:
@@ -229,7 +234,7 @@ def _responses(described: Operation) -> dict[str, object]:
     if content:
         answer["content"] = content
     responses: dict[str, object] = {str(described.status): answer}
-    problem = {"schema": {"$ref": _REFERENCE.format(model="ProblemDocument")}}
+    problem = {"schema": {"$ref": _REFERENCE.format(model=names[ProblemDocument])}}
     for status in sorted(set(described.errors)):
         said: dict[str, object] = {
             "description": "A problem.",
@@ -246,5 +251,5 @@ def _responses(described: Operation) -> dict[str, object]:
     return responses
 
 
-def _content(model: type[BaseModel]) -> dict[str, object]:
-    return {"application/json": {"schema": {"$ref": _REFERENCE.format(model=model.__name__)}}}
+def _json(name: str) -> dict[str, object]:
+    return {"application/json": {"schema": {"$ref": _REFERENCE.format(model=name)}}}

@@ -120,8 +120,12 @@ async def test_keys_are_a_persons_own_and_last_a_day(counter: Counter) -> None:
     assert len(counter.desk.attempts) == 3
 
 
-async def test_a_key_that_is_too_long_is_refused(counter: Counter) -> None:
-    """It could not be kept whole."""
-    status, problem = await counter.call("POST", PAY, {}, key="k" * 201)
-    assert (status, problem["code"]) == (422, "idempotency_key_too_long")
+@pytest.mark.parametrize(
+    ("key", "code"),
+    [("k" * 201, "idempotency_key_too_long"), ("", "idempotency_key_empty")],
+)
+async def test_a_key_that_is_none_is_refused(counter: Counter, key: str, code: str) -> None:
+    """One that could not be kept whole, or would be every request's."""
+    status, problem, _ = await counter.full("POST", PAY, {}, **{"Idempotency-Key": key})
+    assert (status, problem["code"]) == (422, code)
     assert counter.desk.attempts == []
