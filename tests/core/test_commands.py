@@ -332,3 +332,14 @@ async def test_commands_that_tell(site: Site) -> None:
         assert house.engine.requests == []
         assert await house.rows("SELECT COUNT(*) FROM model_calls") == [(0,)]
         await house.settled()
+
+
+async def test_without_billing_its_commands_say_so(site: Site) -> None:
+    """They are not listed, and one that is typed is answered without a model."""
+    async with site.open() as house:
+        assert "/upgrade" not in (await house.ask("/help")).reply
+        final = await house.ask("/upgrade pro")
+        assert (final.outcome, final.reply) == (
+            "refused",
+            "This installation has no plans: nothing is billed here.",
+        )
