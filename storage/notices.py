@@ -104,15 +104,15 @@ def _threshold(conn: sa.Connection, event: Event) -> _News | None:
 
 def _exceeded(conn: sa.Connection, event: Event) -> _News | None:
     month = _month(conn, event)
-    if month is None or month.limits.most is None:
-        return None
-    if month.told >= _ALL and month.limits.most <= month.limits.soft:
+    if month is None or month.limits.hard is None:
+        return None  # the safety cap has an alarm of its own
+    if month.told >= _ALL and month.limits.hard <= month.limits.soft:
         return None  # the same limit, and they have been told of it
     return _News(
         message=sentence(
             "Your team has reached its limit of {most:,} tokens for this month. Until {end} "
             "(UTC) I only read and answer offline. `/upgrade` shows what a larger plan costs.",
-            most=month.limits.most,
+            most=month.limits.hard,
             end=month.end,
         )
     )

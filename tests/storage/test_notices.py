@@ -128,8 +128,9 @@ async def test_the_limit_is_told_unless_it_was(db: Database, admin: User) -> Non
 
 
 async def test_the_safety_cap_is_told(db: Database, admin: User) -> None:
-    """With the operator as the one who can raise it."""
+    """With the operator as the one who can raise it; the refusal itself says nothing more."""
     await counter(db, admin, soft=10, hard=None, cap=100)
+    assert await said(db, admin, "quota.exceeded", PERIOD, "e/2") is None
     told = str(await said(db, admin, "quota.alarm", PERIOD))
     assert "safety limit of 100 tokens" in told
     assert "operator" in told
