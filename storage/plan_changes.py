@@ -28,7 +28,7 @@ from storage.database import Database, execute, savepoint
 from storage.invoices import issue
 from storage.plan_versions import versions_by_id
 from storage.quotes import SAFETY, note_for_end, standing
-from storage.rows import text
+from storage.rows import integer, text
 from storage.subscription_state import current, segments
 from storage.subscriptions import happened, void_upgrades
 
@@ -78,7 +78,7 @@ def _end_now(conn: sa.Connection, it: Subscription, seller: Party, at_ms: int) -
     lines = overage_lines(
         segments(conn, it.tenant_id, month),
         month,
-        int(str(row[0])) if row is not None else 0,
+        integer(row[0]) if row is not None else 0,
         billable,
         versions,
         currency=it.currency,

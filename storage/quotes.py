@@ -31,6 +31,7 @@ from storage.invoices import issue, load
 from storage.ledger import credit_of
 from storage.plan_versions import free_version, sold_now, versions_by_id
 from storage.quote_rows import StoredQuote
+from storage.rows import integer
 from storage.subscription_state import current, overdue_since, segments, service_of
 from storage.subscriptions import renew, void_upgrades
 
@@ -58,12 +59,12 @@ def standing(conn: sa.Connection, tenant_id: str, at_ms: int) -> PlanStanding:
 def _due(conn: sa.Connection, tenant_id: str, currency: str) -> int:
     row = execute(
         conn,
-        "SELECT COALESCE(SUM(total - from_balance - paid - credited), 0) FROM invoices"
-        " WHERE tenant_id = :tenant AND status = 'open' AND currency = :currency",
+        "SELECT CAST(COALESCE(SUM(total - from_balance - paid - credited), 0) AS BIGINT)"
+        " FROM invoices WHERE tenant_id = :tenant AND status = 'open' AND currency = :currency",
         tenant=tenant_id,
         currency=currency,
     ).one()
-    return int(str(row[0]))
+    return integer(row[0])
 
 
 # -- the offer ------------------------------------------------------------------------------
@@ -156,12 +157,13 @@ def _back(conn: sa.Connection, tenant_id: str, currency: str) -> int:
     """What the balance gets back of upgrades that a confirmation makes void."""
     row = execute(
         conn,
-        "SELECT COALESCE(SUM(from_balance + paid), 0) FROM invoices WHERE tenant_id = :tenant"
-        " AND status = 'open' AND kind = 'upgrade' AND currency = :currency",
+        "SELECT CAST(COALESCE(SUM(from_balance + paid), 0) AS BIGINT) FROM invoices"
+        " WHERE tenant_id = :tenant AND status = 'open' AND kind = 'upgrade'"
+        " AND currency = :currency",
         tenant=tenant_id,
         currency=currency,
     ).one()
-    return int(str(row[0]))
+    return integer(row[0])
 
 
 def _draft(conn: sa.Connection, quote: StoredQuote, period: Period, at_ms: int) -> Draft:
