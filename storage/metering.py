@@ -202,9 +202,10 @@ def _settle(conn: sa.Connection, settlement: Settlement, opened: _Open) -> None:
         at_ms=at,
     )
     position = None if call.own_key else standing.billable
-    _close(conn, settlement, opened, cost, position)
+    budgeted = _close(conn, settlement, opened, cost, position)
     budgets.hold(conn, call.tenant_id, opened.budgets, -opened.held)
-    budgets.count(conn, call, opened.month.start_ms, usage.total)
+    if budgeted:
+        budgets.count(conn, call, opened.month.start_ms, usage.total)
     publish(
         conn,
         f"usage/{call.id}",
@@ -235,15 +236,21 @@ def _close(
     opened: _Open,
     cost: Priced | Unknown,
     position: int | None,
-) -> None:
+) -> bool:
+    """Write the row; whether the tenant has counters of budgets.
+
+    The counter of the quota is locked by now, so no other transaction is making the first one.
+    """
     usage = settlement.usage
     priced = cost if isinstance(cost, Priced) else None
-    execute(
+    row = execute(
         conn,
         "UPDATE model_calls SET state = :state, input_tokens = :input, output_tokens = :output,"
         " cache_read_tokens = :read, cache_write_5m_tokens = :w5, cache_write_1h_tokens = :w1,"
         " cost_pico = :pico, price = :price, period_start = :month, position = :position,"
-        " settled_at = :at WHERE id = :id",
+        " settled_at = :at WHERE id = :id RETURNING"
+        " (SELECT COUNT(*) FROM (SELECT 1 FROM budget_counters b"
+        " WHERE b.tenant_id = CAST(:tenant AS TEXT) LIMIT 1) found)",
         id=settlement.call_id,
         state=str(settlement.state),
         input=usage.input_tokens,
@@ -256,7 +263,9 @@ def _close(
         month=opened.month.start_ms,
         position=position,
         at=opened.read_at,
-    )
+        tenant=opened.call.tenant_id,
+    ).one()
+    return bool(integer(row[0]))
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
