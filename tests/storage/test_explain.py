@@ -9,7 +9,7 @@ import sqlalchemy as sa
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
-from billing.desk import LineExplanation
+from billing.desk import ExplainedCall, LineExplanation
 from billing.invoices import Draft, Invoice, Line, LineKind
 from billing.periods import DAY_MS, month_of
 from core.refusals import Rejected
@@ -92,7 +92,8 @@ async def explained(
     desk: SqlInvoices, invoice: Invoice, number: int = 1, limit: int = 50
 ) -> LineExplanation:
     """A line with all of its calls, read page by page."""
-    calls, after = [], 0
+    calls: list[ExplainedCall] = []
+    after = 0
     while True:
         name = invoice.number or ""
         found = await desk.explain(invoice.tenant_id, name, number, after=after, limit=limit)

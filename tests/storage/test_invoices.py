@@ -239,3 +239,16 @@ async def test_a_locked_invoice_is_read_by_its_number(db: Database) -> None:
         return load(conn, team.tenant_id, bill.number or "", lock="{row}") == bill
 
     assert await db.transaction(again)
+
+
+async def test_an_invoice_is_printed(db: Database) -> None:
+    """As PDF, with the plan's name and its credit notes; another team gets none."""
+    team = await office(db)
+    bill = await team.issued("a", 5_000, tax_rate=1_900)
+    await db.transaction(credit, bill, 100, "r", "by", AT)
+    desk = SqlInvoices(db, Hands())
+    for language in ("en", "zh-hans"):
+        pdf = await desk.pdf(team.tenant_id, bill.number or "", language)
+        assert isinstance(pdf, bytes)
+        assert pdf.startswith(b"%PDF-")
+    assert isinstance(await desk.pdf("other", bill.id, "en"), Rejected)
