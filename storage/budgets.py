@@ -106,7 +106,8 @@ _CALLS_OF = {
     "order": "tenant_id = :tenant AND period_start = :start AND order_id = :subject",
     "turn": "tenant_id = :tenant AND turn_id = :subject",
     # by its turns: a month may hold many calls, and conversations begin often
-    "conversation": "tenant_id = :tenant AND period_start = :start"
+    # (what is added keeps the planner from an index that walks the whole month)
+    "conversation": "tenant_id || '' = :tenant AND period_start + 0 = :start"
     " AND turn_id IN (SELECT t.id FROM turns t WHERE t.conversation_id = :subject)",
 }
 

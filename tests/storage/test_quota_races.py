@@ -6,6 +6,7 @@ import asyncio
 import sys
 from asyncio.subprocess import PIPE, Process
 from contextlib import AsyncExitStack
+from functools import partial
 
 import pytest
 import sqlalchemy as sa
@@ -15,7 +16,7 @@ from billing.meter import Admitted
 from billing.quota import LEASE_MS
 from core.metering import Settlement, Usage
 from storage import budgets
-from storage.admission import sweep
+from storage.admission import reserve, sweep
 from storage.database import Database, execute
 from storage.metering import settle
 from storage.postgres import PostgresDatabase
@@ -151,3 +152,20 @@ async def test_limits_of_a_plan_that_changes_meanwhile_are_the_new_ones(
         await blocked(db)
     await asking
     assert await rows(db, "SELECT soft, hard FROM quota_counters") == [(1_000_000, 1_500_000)]
+
+
+@pytest.mark.postgres
+@pytest.mark.parametrize("place", ["postgresql"], indirect=True)
+async def test_a_settlement_is_on_the_counter_that_is_just_made(db: PostgresDatabase) -> None:
+    """The first call under the team's first budget commits while another call is settled."""
+    ours = await team(db, turns=2)
+    await ours.limit(10**9, 10**9)
+    await ours.admitted(ours.call(1))
+    budget = Budget(scope="user", subject="", tokens=10**6)
+    await db.transaction(budgets.set_budget, ours.id, budget, "usr", NOV)
+    async with in_flight(db) as conn:
+        await conn.run_sync(partial(reserve, overage=True), ours.call(2), NOV)
+        settling = asyncio.create_task(ours.settle(ours.call(1), 33))
+        await blocked(db)
+    await settling
+    assert await rows(db, "SELECT used, reserved FROM budget_counters") == [(33, 2_000)]
