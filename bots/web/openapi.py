@@ -22,6 +22,16 @@ EVENTS: Final = "text/event-stream"
 _RETRY_STATUSES: Final = frozenset({409, 429, 503})
 """Problems that may say when to try again."""
 
+_EVENT: Final[Mapping[str, object]] = {
+    "type": "object",
+    "description": "One event of the stream (HTML standard, server-sent events).",
+    "properties": {
+        "id": {"type": "string"},
+        "event": {"type": "string"},
+        "data": {"type": "string", "contentMediaType": "application/json"},
+    },
+    "required": ["data"],
+}
 MAX_NUMBER: Final = 999_999_999
 """No number in an address is larger."""
 
@@ -32,7 +42,8 @@ class Header:
 
     name: str
     description: str
-    max_length: int
+    max_length: int | None = None
+    """None: whatever it says is taken."""
 
 
 IDEMPOTENCY_KEY: Final = Header(
@@ -43,7 +54,6 @@ IDEMPOTENCY_KEY: Final = Header(
 LAST_EVENT_ID: Final = Header(
     name="Last-Event-ID",
     description="The last event that was seen: the stream goes on after it.",
-    max_length=100,
 )
 
 
@@ -195,7 +205,9 @@ def _header_parameters(described: Operation) -> list[dict[str, object]]:
             "in": "header",
             "required": False,
             "description": header.description,
-            "schema": {"type": "string", "minLength": 1, "maxLength": header.max_length},
+            "schema": {"type": "string"}
+            if header.max_length is None
+            else {"type": "string", "minLength": 1, "maxLength": header.max_length},
         }
         for header in described.reads.headers
     ]
@@ -230,7 +242,7 @@ def _responses(described: Operation, names: _Names) -> dict[str, object]:
     if described.gives:
         content[described.gives] = {}
     if described.streams:
-        content[EVENTS] = {"schema": {"type": "string"}}
+        content[EVENTS] = {"schema": _EVENT}
     if content:
         answer["content"] = content
     responses: dict[str, object] = {str(described.status): answer}

@@ -13,7 +13,7 @@ from aiohttp import web
 
 from bots.web.auth import Authenticator
 from bots.web.models import AttachmentBody, Completed, TurnBody
-from bots.web.openapi import operation
+from bots.web.openapi import IDEMPOTENCY_KEY, LAST_EVENT_ID, Reads, operation
 from bots.web.problems import Problem
 from bots.web.requests import idempotency_key, prefers_json, read_body
 from bots.web.streaming import HOLD_S, final_answer, stream
@@ -67,6 +67,7 @@ class TurnRoutes:
         answer=Completed,
         streams=True,
         errors=(400, 403, 404, 408, 409, 413, 415, 422, 429),
+        reads=Reads(headers=(IDEMPOTENCY_KEY, LAST_EVENT_ID)),
     )
     async def create_turn(self, request: web.Request) -> web.StreamResponse:
         """Accept a message and stream its turn.
@@ -100,7 +101,7 @@ class TurnRoutes:
         hold_s = HOLD_S if after == START else 0.0
         return await stream(request, events, self._clock, hold_s=hold_s)
 
-    @operation(streams=True, errors=(404,))
+    @operation(streams=True, errors=(404,), reads=Reads(headers=(LAST_EVENT_ID,)))
     async def turn_events(self, request: web.Request) -> web.StreamResponse:
         """Stream a turn from ``Last-Event-ID`` on, live or from the log."""
         caller = await self._auth.caller(request)
