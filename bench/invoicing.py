@@ -174,7 +174,7 @@ def growth(places: Places, sizes: list[int]) -> Report:
     few, many = runs[0], runs[-1]
     ratio = (many.cpu / many.teams) / (few.cpu / few.teams)
     what = f"CPU a team, {many.teams:,} against {few.teams:,} teams"
-    report.row(what, f"{ratio:.2f}", value=ratio, at_most=1.5)
+    report.row(what, f"{ratio:.2f}", value=ratio, at_most=2.0)
     more = many.grown_mb - few.grown_mb
     what = f"memory, {many.teams:,} against {few.teams:,} teams"
     report.row(what, f"{more:+.1f} MB", value=more, at_most=16)

@@ -130,11 +130,12 @@ class BillingRun:
             after, last = page[-1].at, page[-1].id
 
     async def _leave_out(self, due: _Due, problem: Exception, at_ms: int, tally: _Tally) -> None:
-        """Tell the operator, once for each month or invoice."""
+        """Tell the operator, once for each month or invoice; not of what passes by itself."""
         reason = f"{type(problem).__name__}: {problem}"
         _log.error("billing.left_out", tenant=due.tenant_id, due=due.id, reason=reason)
         tally.failed(due.tenant_id, reason)
-        await self._db.transaction(_alarm, due, reason, at_ms)
+        if not (isinstance(problem, It0Error) and problem.retryable):
+            await self._db.transaction(_alarm, due, reason, at_ms)
 
     def _end_trial(self, conn: sa.Connection, due: _Due, at_ms: int) -> _Tally:
         done = _Tally()

@@ -7,10 +7,12 @@ import asyncio
 import pytest
 import sqlalchemy as sa
 
-from billing.invoices import InvoiceKind, InvoiceStatus, LineKind
+from billing.invoices import InvoiceKind, InvoiceStatus, LineKind, Party
 from billing.periods import DAY_MS
 from billing.subscriptions import Status
+from core.errors import StorageBusy
 from storage import billing_run
+from storage.billing_month import Closed
 from storage.database import Database, execute
 from storage.invoices import issue
 from storage.outbox import publish
@@ -179,6 +181,29 @@ async def test_a_broken_team_does_not_stop_the_run(db: Database) -> None:
     )
     report = await firm.run(FIRST_TICK)
     assert (report.failed, report.billed) == (1, 1)
+    assert len(await firm.invoices(other)) == 1
+
+
+async def test_what_passes_by_itself_alarms_nobody(
+    db: Database, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A lock that another one held for too long: reported, and billed by the next run."""
+    firm = Firm(db)
+    team, other = await firm.team("busy"), await firm.team("good")
+    close = billing_run.close_months
+
+    def busy(conn: sa.Connection, tenant_id: str, at_ms: int, seller: Party) -> Closed:
+        if tenant_id == team:
+            message = "locked"
+            raise StorageBusy(message)
+        return close(conn, tenant_id, at_ms, seller)
+
+    with monkeypatch.context() as patch:
+        patch.setattr(billing_run, "close_months", busy)
+        report = await firm.run(FIRST_TICK)
+    assert (report.failed, report.billed) == (1, 1)
+    assert await Office(db, team).events("billing.alarm") == []
+    assert (await firm.run(FIRST_TICK)).billed == 1
     assert len(await firm.invoices(other)) == 1
 
 
