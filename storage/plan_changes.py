@@ -26,6 +26,7 @@ from storage import billing_accounts, plan_versions, quota, subscription_rows
 from storage.announcements import announce
 from storage.database import Database, execute, savepoint
 from storage.invoices import issue
+from storage.outbox import publish as publish_event
 from storage.plan_versions import versions_by_id
 from storage.quotes import SAFETY, note_for_end, standing
 from storage.rows import integer, text
@@ -216,18 +217,22 @@ def move(conn: sa.Connection, version_id: str, tenant_id: str, at_ms: int) -> in
 def _announce_and_note(
     conn: sa.Connection, it: Subscription, version: PlanVersion, at_ms: int
 ) -> None:
-    announce(
+    key = f"plan/{it.id}/{version.id}"
+    told = announce(
         conn,
         tenant_id=it.tenant_id,
         user_id=None,
         conversation_id=None,
-        key=f"plan/{it.id}/{version.id}",
+        key=key,
         message=_notice(it, version),
         at_ms=at_ms,
     )
     if current(conn, it.tenant_id, at_ms, lock="{row}") != it:
         raise _Changed
     note_for_end(conn, it, version.id)
+    if not told:  # no admin has a chat with us: the operator has to write to them
+        event = {"reason": "price_change_not_told", "subscription_id": it.id}
+        publish_event(conn, f"alarm/{key}", it.tenant_id, "billing.alarm", event, at_ms)
 
 
 class _Changed(Exception):  # not a fault: it only takes back what was announced
