@@ -123,9 +123,7 @@ class Billing:
 
     async def _bill(self) -> int:
         if self.accounts is not None:
-            report = await self.accounts.run.run()
-            if report.billed or report.problems:
-                _log.info("billing.run", billed=report.billed, problems=len(report.problems))
+            await self.accounts.run.run()
         return 0
 
 

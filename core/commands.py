@@ -47,7 +47,7 @@ class Command:
     rest: str = ""
 
 
-HIDDEN = frozenset({"start", "welcome"})
+HIDDEN = frozenset({"start", "welcome", "notice"})
 """Commands that platforms send by themselves, or that follow a code."""
 
 HELP: Mapping[str, str] = {

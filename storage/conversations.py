@@ -322,7 +322,8 @@ def _messages(
         raise NotFound("There is no such conversation.")
     rows = execute(
         conn,
-        "SELECT id, text, COALESCE(reply, ''), COALESCE(notice, ''), created_at, status,"
+        "SELECT id, CASE WHEN event_id LIKE 'notice/%' THEN '' ELSE text END,"
+        " COALESCE(reply, ''), COALESCE(notice, ''), created_at, status,"
         " COALESCE(outcome, '') FROM turns"
         " WHERE conversation_id = :cid AND tenant_id = :tenant"
         " AND (kind = 'message' OR user_id = :user) ORDER BY seq DESC LIMIT :n",

@@ -182,6 +182,13 @@ def _require_empty(conn: sa.Connection, what: str) -> None:
             )
 
 
+_GO_ON_COUNTING = (
+    "SELECT setval(pg_get_serial_sequence('outbox', 'seq'), COALESCE(MAX(seq), 1),"
+    " MAX(seq) IS NOT NULL) FROM outbox"
+)
+"""SQLite takes the next number after the largest one by itself."""
+
+
 def _load(conn: sa.Connection, reader: ArchiveReader, file: Path) -> None:
     """Make the backup's schema, fill it, bring it up to date, let unfinished turns run again."""
     upgrade(conn, reader.manifest.schema)
@@ -196,6 +203,8 @@ def _load(conn: sa.Connection, reader: ArchiveReader, file: Path) -> None:
             conn.execute(sa.insert(table), batch)
     if reader.manifest.schema != HEAD:
         upgrade(conn)
+    if conn.dialect.name == "postgresql":
+        conn.execute(sa.text(_GO_ON_COUNTING))
     conn.execute(sa.text(_FREE_LEASES))
     conn.execute(sa.text(_REQUEUE))
 

@@ -21,6 +21,7 @@ from storage.backup import backup
 from storage.database import execute
 from storage.leases import SqlLeases
 from storage.migrate import HEAD, require_head
+from storage.outbox import publish
 from storage.people import SqlPeople
 from storage.restore import restore
 from tests.storage.kit import (
@@ -243,3 +244,22 @@ async def test_disk_full_leaves_no_file(places: Places) -> None:
     finally:
         resource.setrlimit(resource.RLIMIT_FSIZE, (soft, hard))
     assert sorted(path.name for path in places.root.iterdir()) == ["it0.backup", "source"]
+
+
+@pytest.mark.parametrize("kind", KINDS)
+async def test_events_go_on_counting_after_a_restore(places: Places, kind: str) -> None:
+    """The next event of a restored installation gets a number of its own."""
+    source = places.new("sqlite", "source")
+    async with opened(source) as db:
+        tenant_id = (await install(db)).tenant_id
+        for number in (1, 2):
+            await db.transaction(publish, f"e/{number}", tenant_id, "billing.alarm", {}, number)
+    file = places.root / "events"
+    await backup(source, file)
+    key = (source.data_dir / KEY_FILE).read_text().strip()
+    copy = places.new(kind, "copy", secret=key)
+    await restore(copy, file)
+    async with opened(copy) as db:
+        await db.transaction(publish, "e/3", tenant_id, "billing.alarm", {}, 3)
+        ids = await db.read(lambda conn: execute(conn, "SELECT id FROM outbox ORDER BY seq").all())
+        assert [row[0] for row in ids] == ["e/1", "e/2", "e/3"]
