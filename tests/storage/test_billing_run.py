@@ -12,7 +12,7 @@ from billing.periods import DAY_MS
 from billing.subscriptions import Status
 from core.errors import StorageBusy
 from storage import billing_run
-from storage.billing_month import Closed
+from storage.billing_month import Closed, close_months
 from storage.database import Database, execute
 from storage.invoices import issue
 from storage.outbox import publish
@@ -190,7 +190,7 @@ async def test_what_passes_by_itself_alarms_nobody(
     """A lock that another one held for too long: reported, and billed by the next run."""
     firm = Firm(db)
     team, other = await firm.team("busy"), await firm.team("good")
-    close = billing_run.close_months
+    close = close_months
 
     def busy(conn: sa.Connection, tenant_id: str, at_ms: int, seller: Party) -> Closed:
         if tenant_id == team:
