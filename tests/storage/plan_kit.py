@@ -16,6 +16,7 @@ from billing.subscriptions import Segment, Subscription
 from core.refusals import Rejected
 from core.tenants import User
 from storage import quota
+from storage.admission import ensure_counter
 from storage.database import Database, execute
 from storage.invoices import load, receive
 from storage.ledger import credit_of
@@ -126,6 +127,7 @@ class Shop:
 
     async def use(self, tokens: int, month: Period = NOVEMBER) -> None:
         """Tokens are used on the installation's account."""
+        await self.db.transaction(ensure_counter, self.tenant, self.clock.at)
         await self.db.transaction(
             quota.count,
             self.tenant,
