@@ -6,6 +6,7 @@ from datetime import date, datetime
 from typing import Annotated, Literal, Self
 
 from pydantic import BaseModel, ConfigDict, Field, model_validator
+from pydantic.config import JsonDict
 from pydantic.json_schema import SkipJsonSchema
 
 from billing.invoices import InvoiceKind, InvoiceStatus, LineKind
@@ -28,6 +29,14 @@ class _Body(BaseModel):
     model_config = ConfigDict(extra="forbid")
 
 
+def _no_default(schema: JsonDict) -> None:
+    schema.pop("default", None)
+
+
+_LeftOut = Field(json_schema_extra=_no_default)
+"""May be left out, and is not null where it is not."""
+
+
 class ChangeBody(_Body):
     """A plan, for a quote; or the id of a quote, to carry it out."""
 
@@ -36,8 +45,8 @@ class ChangeBody(_Body):
         json_schema_extra={"oneOf": [{"required": ["plan"]}, {"required": ["quote_id"]}]},
     )
 
-    plan: PlanName | SkipJsonSchema[None] = None
-    quote_id: Id | SkipJsonSchema[None] = None
+    plan: Annotated[PlanName | SkipJsonSchema[None], _LeftOut] = None
+    quote_id: Annotated[Id | SkipJsonSchema[None], _LeftOut] = None
 
     @model_validator(mode="after")
     def _says_one(self) -> Self:

@@ -135,8 +135,10 @@ def document(routes: Iterable[web.RouteDef], *, version: str) -> dict[str, objec
         if model is not None
     }
     paths: dict[str, dict[str, object]] = {}
+    ids: set[str] = set()
     for route, described in known:
-        entry = _entry(route, described, names)
+        entry = {"operationId": _unused(route, ids), **_entry(described, names)}
+        entry["summary"] = " ".join((route.handler.__doc__ or "").split("\n\n")[0].split())
         listed = [*_path_parameters(route, described), *_header_parameters(described)]
         if described.reads.query is not None:
             listed += queries[described.reads.query]
@@ -169,12 +171,17 @@ def _schemas(operations: list[Operation]) -> tuple[dict[str, Any], _Names]:
     }
 
 
-def _entry(route: web.RouteDef, described: Operation, names: _Names) -> dict[str, object]:
-    entry: dict[str, object] = {
-        "operationId": getattr(route.handler, "__name__", "handler"),
-        "summary": " ".join((route.handler.__doc__ or "").split("\n\n")[0].split()),
-        "responses": _responses(described, names),
-    }
+def _unused(route: web.RouteDef, ids: set[str]) -> str:
+    """The handler's name; where two rooms use one name, the second is its class's as well."""
+    name = getattr(route.handler, "__name__", "handler")
+    if name in ids:
+        name = getattr(route.handler, "__qualname__", name).replace(".", "_")
+    ids.add(name)
+    return name
+
+
+def _entry(described: Operation, names: _Names) -> dict[str, object]:
+    entry: dict[str, object] = {"responses": _responses(described, names)}
     if described.body is not None:
         entry["requestBody"] = {"required": True, "content": _json(names[described.body])}
     elif described.reads.raw:

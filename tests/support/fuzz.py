@@ -33,7 +33,9 @@ class Fuzz:
     url: str
     headers: dict[str, str]
     examples: int
-    """So often each operation is asked with right data, and as often with wrong data."""
+    """So often each operation is asked in each mode."""
+    modes: tuple[GenerationMode, ...] = (GenerationMode.POSITIVE, GenerationMode.NEGATIVE)
+    """With right data, and with wrong data."""
     known: Mapping[str, str] = field(default_factory=dict)
     """Things that exist, by the names they have in paths: every second question is about them."""
     bodies: Mapping[str, Mapping[str, Any]] = field(default_factory=dict)
@@ -56,7 +58,7 @@ class Fuzz:
         schema = schemathesis.openapi.from_url(f"{self.url}/openapi.json")
         for result in schema.get_all_operations():
             operation = result.ok()  # type: ignore[union-attr]  # an invalid one raises
-            for mode in (GenerationMode.POSITIVE, GenerationMode.NEGATIVE):
+            for mode in self.modes:
                 name = f"{operation.method.upper()} {operation.path}"
                 self._ask(name, operation.as_strategy(generation_mode=mode), mode)
 
