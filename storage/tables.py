@@ -8,12 +8,12 @@ from __future__ import annotations
 
 from sqlalchemy import Column, Index, LargeBinary, Table, text
 
-from storage import agent_tables, billing_tables, people_tables
+from storage import agent_tables, billing_tables, payment_tables, people_tables
 from storage.columns import int_column as _int
 from storage.columns import metadata
 from storage.columns import text_column as _text
 
-__all__ = ["agent_tables", "billing_tables", "metadata", "people_tables"]
+__all__ = ["agent_tables", "billing_tables", "metadata", "payment_tables", "people_tables"]
 
 installation = Table("installation", metadata, _text("key", key=True), _text("value"))
 

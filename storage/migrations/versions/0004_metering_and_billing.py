@@ -241,6 +241,7 @@ def _make_ledger_and_payments() -> None:
     )
     op.create_index("outbox_id", "outbox", ["id"], unique=True)
     op.create_index("outbox_sent", "outbox", ["sent_at"])
+    op.create_index("outbox_waiting", "outbox", ["tenant_id", "kind"], **_where("sent_at IS NULL"))
     op.create_index("outbox_unsent", "outbox", ["seq"], **_where("sent_at IS NULL"))
     op.create_table(
         "payments",
@@ -375,6 +376,12 @@ def _make_subscriptions() -> None:
         **_where("ended_at IS NULL"),
     )
     op.create_index("subscriptions_tenant", "subscriptions", ["tenant_id", "started_at"])
+    op.create_index(
+        "subscriptions_trials",
+        "subscriptions",
+        ["trial_end"],
+        **_where("trial_end IS NOT NULL AND ended_at IS NULL"),
+    )
     op.create_table(
         "usage_days",
         _text("tenant_id"),
@@ -404,6 +411,12 @@ def _make_subscriptions() -> None:
         _int("not_before", default=0),
         _text("problem", default=""),
         sa.PrimaryKeyConstraint("provider", "event_id"),
+    )
+    op.create_index(
+        "webhook_events_payload",
+        "webhook_events",
+        ["received_at"],
+        **_where("payload IS NOT NULL"),
     )
     op.create_index(
         "webhook_events_open", "webhook_events", ["not_before"], **_where("processed_at IS NULL")
