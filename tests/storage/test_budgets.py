@@ -41,6 +41,16 @@ async def test_the_least_budget_decides(db: Database) -> None:
     assert (await ours.refused(ours.call(2, 2))).room.scope == "month"
 
 
+async def test_a_budget_leaves_the_room_of_the_month_as_it_is(db: Database) -> None:
+    """A call's own hold is not in its own way."""
+    ours = await team(db, turns=2)
+    await ours.limit(3_500, 3_500)
+    await allow(ours, "user", FAR)
+    assert await ours.admitted(ours.call(1)) == 1_000
+    assert await ours.admitted(ours.call(2)) == 500
+    assert await ours.counter() == (0, 3_500, 0)
+
+
 async def test_an_exception_counts_instead_of_the_rule(db: Database) -> None:
     """A budget with a subject may be larger than the one for each."""
     ours = await team(db, turns=2)

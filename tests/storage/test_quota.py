@@ -166,9 +166,10 @@ async def test_thresholds_are_told_once(db: Database) -> None:
     await ours.use(ours.call(5), 500)
     assert await ours.events() == [told(80), told(100)]
     await ours.limit(20_000, 30_000)  # a larger plan has its own
-    await ours.use(ours.call(6), 5_000)
+    await ours.use(ours.call(6), 5_500)
+    assert await ours.events() == [told(80), told(100), told(80)]
     await ours.use(ours.call(7), 5_000)
-    assert await ours.events() == [told(80), told(100), told(100)]
+    assert await ours.events() == [told(80), told(100), told(80), told(100)]
 
 
 async def test_the_safety_cap_raises_an_alarm(db: Database) -> None:
