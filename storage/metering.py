@@ -248,9 +248,8 @@ def _close(
         "UPDATE model_calls SET state = :state, input_tokens = :input, output_tokens = :output,"
         " cache_read_tokens = :read, cache_write_5m_tokens = :w5, cache_write_1h_tokens = :w1,"
         " cost_pico = :pico, price = :price, period_start = :month, position = :position,"
-        " settled_at = :at WHERE id = :id RETURNING"
-        " (SELECT COUNT(*) FROM (SELECT 1 FROM budget_counters b"
-        " WHERE b.tenant_id = CAST(:tenant AS TEXT) LIMIT 1) found)",
+        " settled_at = :at WHERE id = :id RETURNING CASE WHEN EXISTS (SELECT 1"
+        " FROM budget_counters b WHERE b.tenant_id = :tenant) THEN 1 ELSE 0 END",
         id=settlement.call_id,
         state=str(settlement.state),
         input=usage.input_tokens,
