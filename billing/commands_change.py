@@ -99,8 +99,8 @@ class ChangeCommands:
         over = await self._over(turn, quote.wanted, words)
         text = upgrade_text(quote, words) if up else downgrade_text(quote, over, words)
         closing = words(
-            "Good for 10 minutes, until {time:%H:%M} UTC. To go on, confirm: `{command}`",
-            time=moment(quote.expires_at_ms),
+            "Good for 10 minutes, until {time} UTC. To go on, confirm: `{command}`",
+            time=f"{moment(quote.expires_at_ms):%H:%M}",
             command=command,
         )
         return offering(f"{text}\n\n{closing}", Offer(label=words("Confirm"), command=command))

@@ -225,8 +225,8 @@ def explanation_text(found: LineExplanation, page: int, words: Words) -> str:
     for it in found.conversations[(page - 1) * PAGE : page * PAGE]:
         lines.append(
             words(
-                "- {title} {id}: {tokens:,} tokens, {calls:,} model calls in {turns:,} turns",
-                title=escape(it.title),
+                "- {owner} {id}: {tokens:,} tokens, {calls:,} model calls in {turns:,} turns",
+                owner=escape(words.of(it.owner)),
                 id=code(it.conversation_id[-8:]),
                 tokens=it.billed_tokens,
                 calls=it.calls,

@@ -128,7 +128,8 @@ class ExplainedConversation:
     """The calls of a line, added up by conversation."""
 
     conversation_id: str
-    title: str
+    owner: str
+    """The address of the person it belongs to: what was said in it stays theirs."""
     turns: int
     calls: int
     billed_tokens: int

@@ -19,7 +19,7 @@ from core.refusals import Rejected
 from core.words import sentence
 from storage.database import execute
 from storage.invoice_rows import load
-from storage.rows import integer, optional_text, text
+from storage.rows import integer, text
 
 NOT_FOUND = Rejected(code="not_found", sentence=sentence("There is no such invoice."))
 NO_LINE = Rejected(code="not_found", sentence=sentence("The invoice has no such line."))
@@ -37,6 +37,7 @@ _BILLED = (
 _CALLS = (  # the first call that reaches the end bounds the walk of the index
     " FROM model_calls m LEFT JOIN conversations c"
     " ON c.id = m.conversation_id AND c.tenant_id = m.tenant_id AND c.deleted_at IS NULL"
+    " LEFT JOIN users u ON u.id = c.user_id"
     " WHERE m.tenant_id = :tenant AND m.period_start = :month AND m.position > :start"
     " AND m.position <= COALESCE((SELECT MIN(n.position) FROM model_calls n"
     " WHERE n.tenant_id = :tenant AND n.period_start = :month AND n.position >= :upto), :upto)"
@@ -90,7 +91,7 @@ def _conversations(
 ) -> tuple[ExplainedConversation, ...]:
     rows = execute(
         conn,
-        f"SELECT m.conversation_id, MAX(c.title), COUNT(DISTINCT m.turn_id), COUNT(*),"
+        f"SELECT m.conversation_id, MAX(u.email), COUNT(DISTINCT m.turn_id), COUNT(*),"
         f" CAST(SUM({_BILLED}) AS BIGINT){_CALLS} GROUP BY m.conversation_id"
         f" ORDER BY SUM({_BILLED}) DESC, m.conversation_id",
         **_stretch(tenant_id, line),
@@ -98,7 +99,7 @@ def _conversations(
     return tuple(
         ExplainedConversation(
             conversation_id=text(row[0]),
-            title=DELETED if row[1] is None else optional_text(row[1]) or "",
+            owner=DELETED if row[1] is None else text(row[1]),
             turns=integer(row[2]),
             calls=integer(row[3]),
             billed_tokens=integer(row[4]),

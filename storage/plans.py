@@ -17,7 +17,8 @@ from storage import billing_accounts, plan_versions
 from storage.database import Database
 from storage.plan_changes import cancel, change_account, move, move_all, publish, reactivate
 from storage.quotes import carry_out, offer, standing
-from storage.subscription_state import plan_limits
+from storage.subscription_rows import live
+from storage.subscription_state import current, plan_limits
 from storage.subscriptions import start_trial
 
 
@@ -47,7 +48,10 @@ class SqlPlans:
 
     async def standing(self, tenant_id: str) -> PlanStanding:
         """See the port."""
-        return await self._db.transaction(standing, tenant_id, self._clock.now_ms())
+        at_ms = self._clock.now_ms()
+        if await self._db.read(live, tenant_id) is None:
+            await self._db.transaction(current, tenant_id, at_ms)
+        return await self._db.read(standing, tenant_id, at_ms)
 
     async def quote(
         self, tenant_id: str, plan: str, *, user_id: str, conversation_id: str | None = None

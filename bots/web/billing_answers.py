@@ -249,7 +249,7 @@ def _party(party: Party) -> m.PartyInfo:
 def _conversation(one: ExplainedConversation) -> m.ExplainedConversationInfo:
     return m.ExplainedConversationInfo(
         conversation_id=one.conversation_id,
-        title=one.title,
+        owner=one.owner,
         turns=one.turns,
         calls=one.calls,
         billed_tokens=one.billed_tokens,

@@ -305,7 +305,7 @@ class ExplainedConversationInfo(BaseModel):
     """The calls of a line in one conversation."""
 
     conversation_id: str
-    title: str
+    owner: str
     turns: int
     calls: int
     billed_tokens: int

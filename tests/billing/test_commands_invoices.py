@@ -33,7 +33,7 @@ def conversations(count: int) -> tuple[ExplainedConversation, ...]:
     return tuple(
         ExplainedConversation(
             conversation_id=f"conv_{at:08}",
-            title=f"disk *{at}*",
+            owner=f"disk *{at}*",
             turns=1,
             calls=2,
             billed_tokens=1000 - at,

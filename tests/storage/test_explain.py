@@ -69,15 +69,15 @@ def add_calls(conn: sa.Connection, tenant_id: str, calls: list[Call], at: int = 
 
 
 def add_conversation(conn: sa.Connection, tenant_id: str, n: int, deleted: int | None) -> None:
-    """A conversation with a title."""
+    """A conversation of the admin's."""
     execute(
         conn,
         "INSERT INTO conversations (id, tenant_id, user_id, platform, workspace, channel, thread,"
-        " title, created_at, updated_at, deleted_at) VALUES (:id, :tenant, 'u', 'api', '', '',"
-        " :id, :title, 1, 1, :deleted)",
+        " title, created_at, updated_at, deleted_at) SELECT :id, :tenant, id, 'api', '', '',"
+        " CAST(:id AS TEXT), 'Private', 1, 1, CAST(:deleted AS BIGINT) FROM users"
+        " WHERE tenant_id = :tenant",
         id=f"{tenant_id}_c{n}",
         tenant=tenant_id,
-        title=f"Title {n}",
         deleted=deleted,
     )
 
@@ -123,12 +123,12 @@ async def test_a_line_is_cut_at_both_ends(db: Database) -> None:
     assert [call.usage.total for call in found.calls] == [60, 40, 100]
     assert [call.estimated for call in found.calls] == [False, False, True]
     shown = [
-        (each.conversation_id[-1], each.title, each.turns, each.calls, each.billed_tokens)
+        (each.conversation_id[-1], each.owner, each.turns, each.calls, each.billed_tokens)
         for each in found.conversations
     ]
     deleted = "a deleted conversation"
-    assert shown == [("1", deleted, 2, 2, 70), ("0", "Title 0", 1, 1, 5)]
-    assert Words("zh").of(found.conversations[0].title)
+    assert shown == [("1", deleted, 2, 2, 70), ("0", "a@example.org", 1, 1, 5)]
+    assert Words("zh").of(found.conversations[0].owner)
     base = await explained(desk, found.invoice, 2)
     assert (base.calls, base.conversations, base.line.amount) == ((), (), 5)
 

@@ -200,7 +200,7 @@ async def test_a_line_is_explained_in_pages_to_the_token(counter: Counter) -> No
     counter.desk.bill([line(LineKind.OVERAGE, "pro-1", 1000, 800, 1)])
     counter.desk.behind = (
         ExplainedConversation(
-            conversation_id="conv_1", title="Disk", turns=1, calls=10, billed_tokens=1000
+            conversation_id="conv_1", owner="ada@example.com", turns=1, calls=10, billed_tokens=1000
         ),
     )
     tokens = 0
