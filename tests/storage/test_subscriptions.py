@@ -305,3 +305,29 @@ async def test_a_subscription_that_is_given_up_is_followed_by_the_free_one(db: D
     assert (await team.segments())[-1].start_position == 50
     with pytest.raises(ImpossibleChange):
         await db.transaction(happened, ended, Happening.RECOVERED, team.clock.at)
+
+
+@pytest.mark.postgres
+@pytest.mark.parametrize("end_first", [False, True])
+async def test_a_payment_and_an_end_at_the_same_moment(
+    pg: PostgresDatabase, end_first: bool
+) -> None:
+    """Whichever is first: one live subscription, and the money bought a plan or is kept."""
+    team = await shop(pg)
+    await team.buy("pro")
+    invoice = await team.order("enterprise")
+    results: dict[str, object] = {}
+
+    async def pay() -> None:
+        results["pay"] = await team.pay(invoice, invoice.due)
+
+    async def end() -> None:
+        results["end"] = await team.plans.cancel(team.tenant, user_id=team.admin.id, at_once=True)
+
+    await asyncio.gather(*((end(), pay()) if end_first else (pay(), end())))
+    assert isinstance(results["end"], Changed)
+    assert (await team.now()).version_id == "free-1"
+    alive = "SELECT COUNT(*) FROM subscriptions WHERE ended_at IS NULL"
+    assert await rows(pg, alive) == [(1,)]
+    expected = {("invoice", 0), ("balance", invoice.due)}
+    assert (results["pay"], await team.credit()) in expected

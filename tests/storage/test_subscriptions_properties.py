@@ -9,7 +9,7 @@ from itertools import count as count_from
 from itertools import pairwise
 
 import pytest
-from hypothesis import HealthCheck, given, settings
+from hypothesis import HealthCheck, example, given, settings
 from hypothesis import strategies as st
 
 from billing.desk import Quote
@@ -281,7 +281,43 @@ async def _goes_right(team: Shop, ops: list[tuple[str, int]]) -> None:
     await Story(team=mine, truth=Reference()).run(ops)
 
 
+BUSY: list[tuple[str, int]] = [
+    ("use", 40_000),
+    ("pass", 7_200),
+    ("pro", 1),
+    ("use", 20_000_000),
+    ("free", 1),
+    ("pass", 700_000),
+    ("enterprise", 0),
+    ("enterprise", 1),
+    ("use", 600_000),
+    ("pass", 1_500_000),
+    ("pass", 700_000),
+    ("run", 0),
+    ("use", 600_000),
+    ("pro", 1),
+    ("back", 0),
+    ("cancel", 0),
+    ("pass", 1_500_000),
+    ("pass", 1_500_000),
+]
+"""Overage under two plans, replaced downgrades, an upgrade nobody paid, a late run, an end."""
+ENDED: list[tuple[str, int]] = [
+    ("pro", 1),
+    ("pass", 1_500_000),
+    ("use", 20_000_000),
+    ("end", 0),
+    ("use", 40_000),
+    ("enterprise", 1),
+    ("use", 600_000),
+    ("pass", 1_500_000),
+]
+"""Ended at once over the allowance, and subscribed again in the same month."""
+
+
 @settings(suppress_health_check=[HealthCheck.function_scoped_fixture], max_examples=12)
+@example(ops=BUSY)
+@example(ops=ENDED)
 @given(ops=OPS)
 async def test_every_sequence_agrees_with_the_reference(
     team: Shop, ops: list[tuple[str, int]]
