@@ -37,6 +37,13 @@ from storage import idempotency, payment_events
 from storage.access import SqlGate
 from storage.admission import SqlQuota, sweep
 from storage.announcements import SqlNotices
+from storage.billing_audit import (
+    AuditedInvoices,
+    AuditedOffers,
+    AuditedPayments,
+    AuditedPlans,
+    BillingAudit,
+)
 from storage.billing_run import BillingRun
 from storage.consumers import consumers
 from storage.idempotency import SqlKeys
@@ -169,8 +176,9 @@ def _accounts(settings: Settings, storage: Storage, plans: SqlPlans, seller: Par
     manual = ManualProvider(ManualConfig(instructions=settings.billing.instructions), store)
     payments = PaymentService(store, Providers(by_name={manual.name: manual}), clock)
     run = BillingRun(db, clock, seller)
+    audit = BillingAudit(db, storage.keys.derive("audit"))
     desk = BillingDesk(
-        plans=plans,
+        plans=AuditedPlans(plans, audit),
         invoices=SqlInvoices(db, clock),
         usage=SqlUsage(db, clock),
         payments=payments,
@@ -178,9 +186,9 @@ def _accounts(settings: Settings, storage: Storage, plans: SqlPlans, seller: Par
     return Accounts(
         desk=desk,
         operator=OperatorDesk(
-            invoices=SqlOperatorInvoices(db, clock),
-            payments=payments,
-            plans=plans,
+            invoices=AuditedInvoices(SqlOperatorInvoices(db, clock), audit),
+            payments=AuditedPayments(payments, audit),
+            plans=AuditedOffers(plans, audit),
             runs=SqlOperatorRuns(db, clock, run),
         ),
         plans=plans,
