@@ -94,7 +94,7 @@ class BillingService:
         service = await self._service(call.tenant_id, at_ms)
         if service not in _SERVED:
             self._known.pop(call.tenant_id, None)
-            return suspended()
+            return suspended(offline=service is not Service.OFF)
         overage = service is Service.FULL
         answer = await self._store.reserve(call, at_ms, overage=overage)
         self._note(call.tenant_id, answer.standing, at_ms, overage=overage)

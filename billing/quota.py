@@ -25,7 +25,7 @@ THRESHOLDS: Final = (80, 100)
 EXPECTED_OUTPUT: Final = 1_000
 """Tokens of a usual answer: what a forecast assumes, whatever the call may take at most."""
 FORECAST_TOKENS: Final = 30_000
-FORECAST_PERCENT: Final = 2
+FORECAST_PERCENT: Final = 4
 """A turn that is likely to take this much says so before it begins."""
 MOST_PER_CALL: Final = 1_000_000_000
 """Tokens. More than any model can read or write: a provider's nonsense, never billed."""
@@ -251,14 +251,15 @@ def _over_budget(short: Short) -> QuotaRefusal:
     return QuotaRefusal(sentence=told, retry_at_ms=end, code=RefusalCode.BUDGET)
 
 
-def suspended() -> QuotaRefusal:
-    """What is said while an invoice has been overdue for long."""
+def suspended(*, offline: bool = True) -> QuotaRefusal:
+    """What is said while an invoice has been overdue for long; at last without ``offline``."""
     return QuotaRefusal(
         sentence=sentence(
             "An invoice of your team has been overdue for a while, so I ask no model until it is "
             "paid. An admin can pay it: `/invoices` lists what is due."
         ),
         code=RefusalCode.SERVICE,
+        offline=offline,
     )
 
 

@@ -102,6 +102,8 @@ class QuotaRefusal:
     retry_at_ms: int | None = None
     """When it may be admitted again, such as the end of the month."""
     code: RefusalCode = RefusalCode.QUOTA
+    offline: bool = True
+    """Whether the offline engine may answer instead."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

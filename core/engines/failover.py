@@ -239,7 +239,7 @@ class _Run:
             return False
         if self.refused is None:
             began = self.shown or any(isinstance(step, ModelStep) for step in self.steps)
-            if event.refusal is None or began or not self.offline:
+            if event.refusal is None or not event.refusal.offline or began or not self.offline:
                 return False
             self.refused = event
         return True

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, replace, field, replace
 
 import pytest
 
@@ -95,10 +95,10 @@ async def graces(meter: BillingService, call: CallRequest, *, most: int = 99) ->
 
 async def test_a_call_that_fits_is_granted() -> None:
     """With what the store grants, and the forecast of an expensive turn."""
-    answer = await service(Counters()).reserve(CALL)
+    answer = await service(Counters()).reserve(replace(CALL, estimated_input=3_000))
     assert isinstance(answer, Grant)
     assert (answer.call_id, answer.max_output, answer.recorded) == ("t.1.1", 4_000, True)
-    assert "2 % of your month" in answer.note
+    assert "4 % of your month" in answer.note
 
 
 async def test_a_call_that_does_not_fit_is_refused() -> None:
@@ -124,6 +124,8 @@ async def test_who_owes_gets_less(served: Service, asked: list[str]) -> None:
     assert counters.asked == asked
     suspended = isinstance(answer, QuotaRefusal) and answer.code is RefusalCode.SERVICE
     assert suspended is (served in {Service.READ_ONLY, Service.OFF})
+    if isinstance(answer, QuotaRefusal):
+        assert answer.offline is (served is not Service.OFF)
 
 
 async def test_full_service_is_believed_for_five_minutes() -> None:
