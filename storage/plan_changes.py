@@ -13,13 +13,13 @@ from billing.changes import (
     NOTHING_TO_TAKE_BACK,
 )
 from billing.desk import Changed
-from billing.invoices import Draft, Invoice, InvoiceKind, Party, checked, most_in_a_month
+from billing.invoices import Draft, Invoice, InvoiceKind, Line, Party, checked, most_in_a_month
 from billing.money import Money
 from billing.operator import Account, AccountChanges
 from billing.periods import Period, moment, month_of, whole_second
 from billing.plans import CURRENCIES, PlanName, PlanVersion
 from billing.rating import overage_lines
-from billing.subscriptions import Happening, Status, Subscription
+from billing.subscriptions import Happening, Status, Subscription, version_at
 from core.refusals import Rejected
 from core.words import Sentence, sentence
 from storage import billing_accounts, plan_versions, quota, subscription_rows
@@ -27,7 +27,7 @@ from storage.announcements import announce
 from storage.database import Database, execute, savepoint
 from storage.invoices import issue
 from storage.outbox import publish as publish_event
-from storage.plan_versions import versions_by_id
+from storage.plan_versions import free_version, versions_by_id
 from storage.quotes import SAFETY, note_for_end, standing
 from storage.rows import integer, text
 from storage.subscription_state import current, segments
@@ -45,22 +45,26 @@ def cancel(
 ) -> Changed | Rejected:
     """End the subscription with its period; with a seller, now.
 
-    A trial ends with its time. Upgrades that nobody paid are void.
+    A trial ends with its time. Upgrades that nobody paid are void. A period that is over has
+    been followed by the next one, though the run has not come by: that one is the last.
     """
     it = current(conn, tenant_id, at_ms, lock="{row}")
-    free = versions_by_id(conn)[it.version_id].plan is PlanName.FREE
-    if free:
+    versions = versions_by_id(conn)
+    plan = versions[version_at(it, at_ms, free_version(versions, at_ms).id)]
+    if plan.plan is PlanName.FREE:
         return NOTHING_TO_CANCEL
+    over = it.period.end_ms <= at_ms
     invoice = None
     if at_once_by is not None:
-        if it.period.end_ms <= at_ms:
+        if over:
             return CLOSING
         invoice = _end_now(conn, it, at_once_by, at_ms)
     elif it.cancel_at_ms is None:
         void_upgrades(conn, tenant_id, at_ms)
-        end = it.period.end_ms if it.trial_end_ms is None else it.trial_end_ms
-        kept = it.next_version_id if _only_price(conn, it) else None
-        subscription_rows.save(conn, replace(it, cancel_at_ms=end, next_version_id=kept))
+        end = month_of(at_ms).end_ms if over else it.period.end_ms
+        kept = it.next_version_id if over or _only_price(conn, it) else None
+        noted = replace(it, cancel_at_ms=it.trial_end_ms or end, next_version_id=kept)
+        subscription_rows.save(conn, noted)
     return Changed(standing=standing(conn, tenant_id, at_ms), invoice=invoice)
 
 
@@ -68,30 +72,7 @@ def _end_now(conn: sa.Connection, it: Subscription, seller: Party, at_ms: int) -
     """End it and invoice the overage so far. What is settled later is late usage of the month."""
     month = month_of(at_ms)
     happened(conn, it, Happening.CANCELLED, at_ms)
-    billable = quota.billable(conn, it.tenant_id, month, lock="{row}")
-    row = execute(
-        conn,
-        "SELECT billed FROM quota_counters WHERE tenant_id = :tenant AND period_start = :month",
-        tenant=it.tenant_id,
-        month=month.start_ms,
-    ).first()
-    versions = versions_by_id(conn)
-    lines = overage_lines(
-        segments(conn, it.tenant_id, month),
-        month,
-        integer(row[0]) if row is not None else 0,
-        billable,
-        versions,
-        currency=it.currency,
-    )
-    execute(
-        conn,
-        "UPDATE quota_counters SET billed = :billable WHERE tenant_id = :tenant"
-        " AND period_start = :month AND billed < :billable",
-        billable=billable,
-        tenant=it.tenant_id,
-        month=month.start_ms,
-    )
+    lines = _unbilled_overage(conn, it, month)
     if not any(line.amount for line in lines):
         return None
     draft = Draft(
@@ -104,9 +85,37 @@ def _end_now(conn: sa.Connection, it: Subscription, seller: Party, at_ms: int) -
         lines=lines,
         tax_rate=billing_accounts.account(conn, it.tenant_id, at_ms).tax_rate,
     )
+    versions = versions_by_id(conn)
     plans = [versions[line.version_id] for line in lines]
     most = SAFETY * most_in_a_month(plans, it.currency)
     return issue(conn, checked(draft, most_minor=most), at_ms, seller)
+
+
+def _unbilled_overage(conn: sa.Connection, it: Subscription, month: Period) -> tuple[Line, ...]:
+    """The month's overage that no invoice has counted; from now on it is counted."""
+    billable = quota.billable(conn, it.tenant_id, month, lock="{row}")
+    row = execute(
+        conn,
+        "SELECT billed FROM quota_counters WHERE tenant_id = :tenant AND period_start = :month",
+        tenant=it.tenant_id,
+        month=month.start_ms,
+    ).first()
+    execute(
+        conn,
+        "UPDATE quota_counters SET billed = :billable WHERE tenant_id = :tenant"
+        " AND period_start = :month AND billed < :billable",
+        billable=billable,
+        tenant=it.tenant_id,
+        month=month.start_ms,
+    )
+    return overage_lines(
+        segments(conn, it.tenant_id, month),
+        month,
+        integer(row[0]) if row is not None else 0,
+        billable,
+        versions_by_id(conn),
+        currency=it.currency,
+    )
 
 
 def reactivate(conn: sa.Connection, tenant_id: str, at_ms: int) -> Changed | Rejected:

@@ -197,6 +197,19 @@ async def test_what_took_effect_cannot_be_taken_back(db: Database) -> None:
     assert isinstance(answer, Rejected)
 
 
+async def test_cancelling_before_the_run_ends_the_month_that_has_begun(db: Database) -> None:
+    """It is invoiced like any other; a downgrade that holds since its start stays."""
+    team = await shop(db)
+    await team.buy("enterprise")
+    await team.confirm(await team.quote("pro"))
+    team.clock.at = NOVEMBER.end_ms + HOUR // 2
+    await team.plans.cancel(team.tenant, user_id=team.admin.id)
+    assert await plan_of(team) == "pro-1"
+    after = await team.renew()
+    assert (after.version_id, after.cancel_at_ms) == ("pro-1", DECEMBER.end_ms)
+    assert (await team.segments(DECEMBER))[0].debited_minor == 4999
+
+
 async def test_cancelling_at_once_invoices_the_overage_once(db: Database) -> None:
     """At the price of the plan under which it was used; later use is the free plan's."""
     team = await shop(db)
