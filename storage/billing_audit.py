@@ -131,8 +131,14 @@ class AuditedInvoices:
         """See the port."""
         done = await self.invoices.credit(id_or_number, total, reason=reason, by=by)
         if isinstance(done, CreditNote):
-            note = {"invoice": done.invoice_id, "note": done.number, "total": done.total}
-            await self.audit.note(done.tenant_id, by, "invoice_credited", **note)
+            await self.audit.note(
+                done.tenant_id,
+                by,
+                "invoice_credited",
+                invoice=done.invoice_id,
+                note=done.number,
+                total=done.total,
+            )
         return done
 
 

@@ -53,8 +53,18 @@ def _int(name: str, *, null: bool = False, default: int | None = None) -> sa.Col
     )
 
 
-def _where(condition: str) -> dict[str, sa.TextClause]:
-    return {"sqlite_where": sa.text(condition), "postgresql_where": sa.text(condition)}
+def _partial_index(
+    name: str, table: str, columns: list[str], *, where: str, unique: bool = False
+) -> None:
+    condition = sa.text(where)
+    op.create_index(
+        name,
+        table,
+        columns,
+        unique=unique,
+        sqlite_where=condition,
+        postgresql_where=condition,
+    )
 
 
 def _text(name: str, *, null: bool = False, default: str | None = None) -> sa.Column[str]:
@@ -185,14 +195,10 @@ def _make_invoices() -> None:
         _int("dunning_at", null=True),
         sa.PrimaryKeyConstraint("id"),
     )
-    op.create_index(
-        "invoices_dunning", "invoices", ["dunning_at"], **_where("dunning_at IS NOT NULL")
-    )
+    _partial_index("invoices_dunning", "invoices", ["dunning_at"], where="dunning_at IS NOT NULL")
     op.create_index("invoices_key", "invoices", ["key"], unique=True)
     op.create_index("invoices_number", "invoices", ["number"], unique=True)
-    op.create_index(
-        "invoices_open", "invoices", ["tenant_id", "due_at"], **_where("status = 'open'")
-    )
+    _partial_index("invoices_open", "invoices", ["tenant_id", "due_at"], where="status = 'open'")
     op.create_index("invoices_tenant", "invoices", ["tenant_id", "created_at"])
 
 
@@ -241,8 +247,8 @@ def _make_ledger_and_payments() -> None:
     )
     op.create_index("outbox_id", "outbox", ["id"], unique=True)
     op.create_index("outbox_sent", "outbox", ["sent_at"])
-    op.create_index("outbox_waiting", "outbox", ["tenant_id", "kind"], **_where("sent_at IS NULL"))
-    op.create_index("outbox_unsent", "outbox", ["seq"], **_where("sent_at IS NULL"))
+    _partial_index("outbox_waiting", "outbox", ["tenant_id", "kind"], where="sent_at IS NULL")
+    _partial_index("outbox_unsent", "outbox", ["seq"], where="sent_at IS NULL")
     op.create_table(
         "payments",
         _text("id"),
@@ -269,7 +275,7 @@ def _make_ledger_and_payments() -> None:
     )
     op.create_index("payments_invoice", "payments", ["invoice_id"])
     op.create_index("payments_key", "payments", ["idempotency_key"], unique=True)
-    op.create_index("payments_poll", "payments", ["poll_at"], **_where("poll_at IS NOT NULL"))
+    _partial_index("payments_poll", "payments", ["poll_at"], where="poll_at IS NOT NULL")
     op.create_index(
         "payments_provider", "payments", ["provider", "provider_payment_id"], unique=True
     )
@@ -365,22 +371,20 @@ def _make_subscriptions() -> None:
         _int("revision", default=0),
         sa.PrimaryKeyConstraint("id"),
     )
-    op.create_index(
-        "subscriptions_due", "subscriptions", ["period_end"], **_where("ended_at IS NULL")
-    )
-    op.create_index(
+    _partial_index("subscriptions_due", "subscriptions", ["period_end"], where="ended_at IS NULL")
+    _partial_index(
         "subscriptions_live",
         "subscriptions",
         ["tenant_id"],
         unique=True,
-        **_where("ended_at IS NULL"),
+        where="ended_at IS NULL",
     )
     op.create_index("subscriptions_tenant", "subscriptions", ["tenant_id", "started_at"])
-    op.create_index(
+    _partial_index(
         "subscriptions_trials",
         "subscriptions",
         ["trial_end"],
-        **_where("trial_end IS NOT NULL AND ended_at IS NULL"),
+        where="trial_end IS NOT NULL AND ended_at IS NULL",
     )
     op.create_table(
         "usage_days",
@@ -412,14 +416,14 @@ def _make_subscriptions() -> None:
         _text("problem", default=""),
         sa.PrimaryKeyConstraint("provider", "event_id"),
     )
-    op.create_index(
+    _partial_index(
         "webhook_events_payload",
         "webhook_events",
         ["received_at"],
-        **_where("payload IS NOT NULL"),
+        where="payload IS NOT NULL",
     )
-    op.create_index(
-        "webhook_events_open", "webhook_events", ["not_before"], **_where("processed_at IS NULL")
+    _partial_index(
+        "webhook_events_open", "webhook_events", ["not_before"], where="processed_at IS NULL"
     )
 
 
@@ -431,11 +435,11 @@ def _extend_calls() -> None:
     op.add_column("model_calls", _text("budgets", default="[]"))
     op.add_column("model_calls", _text("order_id", default=""))
     op.add_column("model_calls", _int("position", null=True))
-    op.create_index(
+    _partial_index(
         "model_calls_open",
         "model_calls",
         ["lease_until"],
-        **_where("state = 'reserved' AND released_at IS NULL"),
+        where="state = 'reserved' AND released_at IS NULL",
     )
     op.create_index(
         "model_calls_position", "model_calls", ["tenant_id", "period_start", "position"]
