@@ -52,6 +52,7 @@ from storage.metering import RecordingMeter
 from storage.operator_billing import SqlOperatorInvoices, SqlOperatorRuns
 from storage.outbox import SqlOutbox
 from storage.payments import SqlPayments
+from storage.plan_limits import switch
 from storage.plans import SqlPlans
 from storage.reconcile import reconcile_nightly
 from storage.usage_desk import SqlUsage
@@ -146,6 +147,7 @@ async def make_billing(settings: Settings, storage: Storage) -> Billing:
     )
     plans = SqlPlans(db, clock, chosen.currency, seller)
     await plans.seed()
+    await db.transaction(switch, on=chosen.enabled)
     heard = consumers(db, clock)
     if not chosen.enabled:  # counted and compared, and nobody is told of limits that do not hold
         heard = tuple(consumer for consumer in heard if consumer.name != "notices")

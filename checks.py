@@ -52,6 +52,10 @@ def missing_lines(settings: Settings) -> list[str]:
         )
     if not settings.slack.configured:
         lines.append("  Slack     `it0 slack manifest` makes the app; README.md has the steps")
+    if settings.billing.enabled and not settings.billing.instructions:
+        lines.append(
+            "  Payments  put IT0_PAYMENT_INSTRUCTIONS=... into .env; without plans IT0_BILLING=off"
+        )
     if settings.database_path is not None:
         lines.append("  Scale-out set IT0_DATABASE_URL=postgresql://... to run several processes")
     return lines

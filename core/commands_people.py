@@ -77,8 +77,11 @@ class Codes(Protocol):
     async def invite_code(self, by: User, *, email: str, role: Role) -> str | Rejected:
         """A code that makes its sender a new user of the inviter's team, or why there is none."""
 
-    async def let_in(self, turn: Turn, code: str, role: Role) -> LetIn | None:
-        """Make the stranger who was shown the code a user of the turn's team, once."""
+    async def let_in(self, turn: Turn, code: str, role: Role) -> LetIn | Rejected | None:
+        """Make the stranger who was shown the code a user of the turn's team, once.
+
+        Rejected when the team is full; None for a code that nobody waits with.
+        """
 
 
 class Memberships(Protocol):
@@ -210,6 +213,8 @@ class PeopleCommands:
         if "@" in whom:
             return await self._invite_address(turn, whom, role, words)
         joined = await self._codes.let_in(turn, whom, role)
+        if isinstance(joined, Rejected):
+            return refused(words.of(joined.sentence))
         if joined is None:
             return refused(
                 words(

@@ -104,7 +104,7 @@ class SqlGate:
         """A code that makes its sender a new user of the inviter's tenant, or why there is none."""
         return await self._db.transaction(invite_code, self._key, by, email, role)
 
-    async def let_in(self, turn: Turn, code: str, role: Role) -> LetIn | None:
+    async def let_in(self, turn: Turn, code: str, role: Role) -> LetIn | Rejected | None:
         """See ``core.commands_people.Codes``."""
         return await self._db.transaction(let_in, self._key, turn, code, role)
 

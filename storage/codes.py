@@ -14,6 +14,7 @@ from storage.accounts import note
 from storage.database import execute
 from storage.joining import live_user
 from storage.people import LOCAL_PLATFORM
+from storage.plan_limits import full
 from storage.rows import text
 
 MOST_CODES = 3
@@ -94,6 +95,9 @@ def invite_code(
         return NO_ADMIN  # such a code would open nothing: it dies with its maker's right
     if live_user(conn, by.tenant_id, "email = :value", email) is not None:
         return MEMBER
+    crowd = full(conn, by.tenant_id, invited=True)
+    if crowd is not None:
+        return crowd
     code = new_code()
     execute(
         conn,

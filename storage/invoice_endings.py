@@ -10,18 +10,26 @@ from storage.invoice_rows import load, reloaded
 from storage.rows import text
 from storage.subscriptions import apply_paid
 
+_LOOKS = 3
+
 
 class ImpossibleEnd(ValueError):
     """An invoice in this state cannot be closed like this."""
 
 
 def lock_tenant(conn: sa.Connection, tenant_id: str) -> None:
-    """Lock the live subscription: whoever moves a tenant's money holds it."""
-    execute(
-        conn,
-        "SELECT id FROM subscriptions WHERE tenant_id = :tenant AND ended_at IS NULL{row}",
-        tenant=tenant_id,
-    ).all()
+    """Lock the live subscription: whoever moves a tenant's money holds it.
+
+    One that ended while we waited for it is not live: then its successor is looked for.
+    """
+    for _ in range(_LOOKS):
+        row = execute(
+            conn,
+            "SELECT id FROM subscriptions WHERE tenant_id = :tenant AND ended_at IS NULL{row}",
+            tenant=tenant_id,
+        ).first()
+        if row is not None:
+            return
 
 
 def locked(conn: sa.Connection, invoice_id: str) -> Invoice:

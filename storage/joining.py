@@ -11,11 +11,13 @@ from core.access import PAIRING_CHARS, PAIRING_TTL_MS, new_code, parse_code
 from core.commands_people import LetIn
 from core.messages import Actor
 from core.names import plain_name
+from core.refusals import Rejected
 from core.tenants import Role, User
 from core.turns import Turn
 from storage.accounts import identify, known_as, note
 from storage.database import execute
 from storage.people import insert_user, user_of_row
+from storage.plan_limits import full
 from storage.rows import text
 
 NOWHERE = "invited.invalid"
@@ -114,11 +116,16 @@ def ask_in(conn: sa.Connection, actor: Actor, tenant_id: str | None) -> str:
     return f"{code[:4]}-{code[4:]}"
 
 
-def let_in(conn: sa.Connection, key: bytes, turn: Turn, code: str, role: Role) -> LetIn | None:
+def let_in(
+    conn: sa.Connection, key: bytes, turn: Turn, code: str, role: Role
+) -> LetIn | Rejected | None:
     """Make whoever was shown the code a user of the turn's tenant, once.
 
     The turn may run again after a crash: then the audit log tells whom it let in.
     """
+    crowd = full(conn, turn.tenant_id) if _waits(conn, turn, code) else None
+    if crowd is not None:
+        return crowd
     row = execute(
         conn,
         "DELETE FROM pairings WHERE code = :code AND expires_at > {now}"
@@ -156,6 +163,17 @@ def let_in(conn: sa.Connection, key: bytes, turn: Turn, code: str, role: Role) -
     note(conn, key, turn.tenant_id, turn.user.id, "user.let_in", detail, turn.id)
     identify(conn, key, joined, actor)
     return _let_in_of(joined, actor.platform, actor.external_id)
+
+
+def _waits(conn: sa.Connection, turn: Turn, code: str) -> bool:
+    row = execute(
+        conn,
+        "SELECT 1 FROM pairings WHERE code = :code AND expires_at > {now}"
+        " AND (tenant_id IS NULL OR tenant_id = :tenant)",
+        code=parse_code(code),
+        tenant=turn.tenant_id,
+    ).first()
+    return row is not None
 
 
 def _let_in_before(conn: sa.Connection, turn: Turn) -> LetIn | None:

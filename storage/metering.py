@@ -309,17 +309,15 @@ def _streamed_chars(conn: sa.Connection, turn_id: str, attempt: int) -> int:
 
 def turn_usage(conn: sa.Connection, turn_id: str) -> Usage:
     """Everything a turn used, over all attempts."""
-    row = execute(
-        conn,
-        "SELECT COALESCE(SUM(input_tokens), 0), COALESCE(SUM(output_tokens), 0),"
-        " COALESCE(SUM(cache_read_tokens), 0), COALESCE(SUM(cache_write_5m_tokens), 0),"
-        " COALESCE(SUM(cache_write_1h_tokens), 0) FROM model_calls WHERE turn_id = :turn",
-        turn=turn_id,
-    ).one()
-    return Usage(
-        input_tokens=int(str(row[0])),
-        output_tokens=int(str(row[1])),
-        cache_read_tokens=int(str(row[2])),
-        cache_write_5m_tokens=int(str(row[3])),
-        cache_write_1h_tokens=int(str(row[4])),
-    )
+    sums = ", ".join(f"CAST(COALESCE(SUM({bucket}), 0) AS BIGINT)" for bucket in _BUCKETS)
+    row = execute(conn, f"SELECT {sums} FROM model_calls WHERE turn_id = :turn", turn=turn_id).one()
+    return Usage(**{bucket: integer(row[n]) for n, bucket in enumerate(_BUCKETS)})
+
+
+_BUCKETS = (
+    "input_tokens",
+    "output_tokens",
+    "cache_read_tokens",
+    "cache_write_5m_tokens",
+    "cache_write_1h_tokens",
+)

@@ -201,6 +201,8 @@ def _issued(conn: sa.Connection, event: Event) -> _News | None:
     bill = _bill(conn, event)
     if bill is None or not bill.open or not bill.due.minor:
         return None
+    if bill.conversation_id is not None:  # the answer there, which made the invoice, said it all
+        return None
     message = sentence(
         "Invoice {number} is here: {amount} to be paid by {day}. `/invoices {number}` shows "
         "what it is for, `/pay {number}` how to pay.",
@@ -208,7 +210,7 @@ def _issued(conn: sa.Connection, event: Event) -> _News | None:
         amount=str(bill.due),
         day=_day(bill.due_at_ms),
     )
-    return _News(message=message, user_id=bill.user_id, conversation_id=bill.conversation_id)
+    return _News(message=message)
 
 
 def _overdue(conn: sa.Connection, event: Event) -> _News | None:

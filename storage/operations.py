@@ -90,15 +90,15 @@ def _deleted_among(conn: sa.Connection, conversation_ids: tuple[str, ...]) -> fr
 def _queue_state(conn: sa.Connection) -> QueueState:
     row = execute(
         conn,
-        "SELECT COALESCE(SUM(CASE WHEN status = 'queued' THEN 1 ELSE 0 END), 0),"
-        " COALESCE(SUM(CASE WHEN created_at < {now} - 60000 THEN 1 ELSE 0 END), 0)"
+        "SELECT CAST(COALESCE(SUM(CASE WHEN status = 'queued' THEN 1 ELSE 0 END), 0) AS BIGINT),"
+        " CAST(COALESCE(SUM(CASE WHEN created_at < {now} - 60000 THEN 1 ELSE 0 END), 0) AS BIGINT)"
         " FROM turns WHERE status <> 'done'",
     ).one()
     waiting = execute(
         conn, "SELECT COUNT(*) FROM turns WHERE status = 'done' AND delivered_at IS NULL"
     ).one()
     return QueueState(
-        queued=int(str(row[0])), overdue=int(str(row[1])), undelivered=integer(waiting[0])
+        queued=integer(row[0]), overdue=integer(row[1]), undelivered=integer(waiting[0])
     )
 
 

@@ -5,13 +5,14 @@ from __future__ import annotations
 import sqlalchemy as sa
 
 from billing.plans import PlanVersion
+from core.refusals import Rejected
 from core.words import Sentence, sentence
-from storage.database import execute
+from storage.database import execute, now_ms
 from storage.rows import integer
 from storage.subscription_state import current, plan_limits
 
 
-def crowded(conn: sa.Connection, tenant_id: str, at_ms: int) -> Sentence | None:
+def crowded(conn: sa.Connection, tenant_id: str, at_ms: int, *, more: int = 0) -> Sentence | None:
     """Why nobody can join the team now, or None. Ask before the user's row is written.
 
     The subscription stays locked until the caller commits, so that two who join at once are
@@ -19,7 +20,45 @@ def crowded(conn: sa.Connection, tenant_id: str, at_ms: int) -> Sentence | None:
     """
     current(conn, tenant_id, at_ms, lock="{row}")
     plan = plan_limits(conn, tenant_id, at_ms)
-    return None if _people(conn, tenant_id) < plan.max_users else _full(plan)
+    return None if _people(conn, tenant_id) + more < plan.max_users else _full(plan)
+
+
+_SWITCH = "billing"
+
+
+def switch(conn: sa.Connection, *, on: bool) -> None:
+    """Note whether plans limit anything here; for each start."""
+    execute(
+        conn,
+        "INSERT INTO installation (key, value) VALUES (:key, :value)"
+        " ON CONFLICT (key) DO UPDATE SET value = excluded.value",
+        key=_SWITCH,
+        value="on" if on else "off",
+    )
+
+
+def full(conn: sa.Connection, tenant_id: str, *, invited: bool = False) -> Rejected | None:
+    """Why nobody can be let in now, or None; with ``invited`` open invitations keep their seats.
+
+    Everybody may come in where there are no plans.
+    """
+    row = execute(conn, "SELECT value FROM installation WHERE key = :key", key=_SWITCH).first()
+    if row is None or row[0] != "on":
+        return None
+    at_ms = now_ms(conn)
+    waiting = _invited(conn, tenant_id) if invited else 0
+    said = crowded(conn, tenant_id, at_ms, more=waiting)
+    return None if said is None else Rejected(code="plan_full", sentence=said)
+
+
+def _invited(conn: sa.Connection, tenant_id: str) -> int:
+    row = execute(
+        conn,
+        "SELECT COUNT(DISTINCT email) FROM codes WHERE tenant_id = :tenant AND kind = 'invite'"
+        " AND used_at IS NULL AND expires_at > {now}",
+        tenant=tenant_id,
+    ).one()
+    return integer(row[0])
 
 
 def _people(conn: sa.Connection, tenant_id: str) -> int:

@@ -8,11 +8,14 @@ import sqlalchemy as sa
 
 from core.audit import AuditEntry
 from core.names import plain_name
+from core.refusals import Rejected
 from core.tenants import Role, User
 from storage.accounts import accounts_of, forget
 from storage.audit import append_audit
 from storage.database import Database, execute
+from storage.joining import live_user
 from storage.people import insert_user, user_of_row
+from storage.plan_limits import full
 from storage.rows import integer, optional_text, text
 
 _LAST_ADMIN = "This is the team's last admin. Make somebody else an admin first."
@@ -41,8 +44,11 @@ class SqlTeam:
 
     async def add_user(
         self, tenant_id: str, *, email: str, name: str, role: Role, actor: str
-    ) -> User | str:
-        """Add a person, or bring a disabled one back; a sentence when the address is taken."""
+    ) -> User | str | Rejected:
+        """Add a person, or bring a disabled one back; a sentence when the address is taken.
+
+        Rejected when the team has as many people as its plan allows.
+        """
         return await self._db.transaction(_add, self._key, actor, (tenant_id, email, name, role))
 
     async def set_role(
@@ -70,8 +76,12 @@ class SqlTeam:
 
 def _add(
     conn: sa.Connection, key: bytes, actor: str, who: tuple[str, str, str, Role]
-) -> User | str:
+) -> User | str | Rejected:
     tenant_id, email, name, role = who
+    if live_user(conn, tenant_id, "email = :value", email.casefold()) is None:
+        crowd = full(conn, tenant_id)
+        if crowd is not None:
+            return crowd
     added = insert_user(conn, tenant_id, email, name, role)
     if isinstance(added, str):
         row = execute(

@@ -36,8 +36,8 @@ class Team(Protocol):
 
     async def add_user(
         self, tenant_id: str, *, email: str, name: str, role: Role, actor: str
-    ) -> User | str:
-        """A new user, or a sentence that says why not."""
+    ) -> User | str | Rejected:
+        """A new user, or a sentence that says why not; Rejected when the plan has no room."""
 
     async def set_role(
         self, tenant_id: str, user_id: str, role: Role, *, actor: str
@@ -144,6 +144,8 @@ class PeopleRoutes:
             role=body.role,
             actor=caller.user.id,
         )
+        if isinstance(added, Rejected):
+            raise Problem(HTTPStatus.CONFLICT, added.code, added.sentence)
         if isinstance(added, str):
             raise Problem(HTTPStatus.CONFLICT, "user_exists", added)
         return _json(_user(added), HTTPStatus.CREATED)

@@ -8,6 +8,7 @@ import sqlalchemy as sa
 from hypothesis import given
 from hypothesis import strategies as st
 
+from core.commands_people import LetIn
 from core.messages import Actor, ConversationAddress, InboundMessage, Overlap
 from core.refusals import Rejected
 from core.tenants import Role, User
@@ -301,7 +302,7 @@ async def test_an_admin_lets_a_stranger_in(db: Database) -> None:
     code = await gate.ask_in(said(BOB))
     assert await gate.ask_in(said(BOB)) == code
     first = await gate.let_in(command(admin, ANN), code, Role.OPERATOR)
-    assert first is not None
+    assert isinstance(first, LetIn)
     assert (first.name, first.platform, first.person) == ("Bob", "telegram", "8")
     assert first.role is Role.OPERATOR
     assert await gate.let_in(command(admin, ANN), code, Role.OPERATOR) == first

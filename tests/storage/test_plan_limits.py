@@ -1,0 +1,73 @@
+"""How many people a plan allows, wherever somebody is let in."""
+
+from __future__ import annotations
+
+import pytest
+
+from billing.invoices import Party
+from core.refusals import Rejected
+from core.tenants import Role, User
+from storage.access import SqlGate
+from storage.database import Database
+from storage.plan_limits import switch
+from storage.plans import SqlPlans
+from storage.team import SqlTeam
+from tests.storage.kit import install
+from tests.storage.payment_kit import Hands
+from tests.storage.test_access import ANN, BOB, command, said
+
+KEY = b"k" * 32
+
+
+async def team_of(db: Database, people: int, *, on: bool = True) -> User:
+    """A team on the free plan, which has room for three."""
+    admin = await install(db)
+    await SqlPlans(db, Hands(), "USD", Party(name="IT0")).seed()
+    await db.transaction(switch, on=on)
+    for number in range(1, people):
+        assert isinstance(await added(db, admin, f"u{number}@example.org"), User)
+    return admin
+
+
+async def added(db: Database, admin: User, email: str) -> User | str | Rejected:
+    """What comes of adding somebody."""
+    return await SqlTeam(db, KEY).add_user(
+        admin.tenant_id, email=email, name="", role=Role.VIEWER, actor=admin.id
+    )
+
+
+async def test_a_full_team_takes_nobody_in(db: Database) -> None:
+    """Neither by address, nor by invitation, nor by the code of a stranger; each time it says why.
+
+    Who is there already is told that, and the stranger's code still works afterwards.
+    """
+    admin, gate = await team_of(db, 3), SqlGate(db, KEY)
+    full = await added(db, admin, "new@example.org")
+    assert isinstance(full, Rejected)
+    assert full.code == "plan_full"
+    assert "Free plan allows 3 people" in full.sentence
+    assert isinstance(await added(db, admin, "U1@example.org"), str)
+    code = await gate.ask_in(said(BOB))
+    assert isinstance(await gate.let_in(command(admin, ANN), code, Role.VIEWER), Rejected)
+    invited = await gate.invite_code(admin, email="new@example.org", role=Role.VIEWER)
+    assert isinstance(invited, Rejected)
+    await db.transaction(switch, on=False)
+    assert not isinstance(await gate.let_in(command(admin, ANN), code, Role.VIEWER), Rejected)
+
+
+@pytest.mark.parametrize("people", [1, 2])
+async def test_an_open_invitation_keeps_a_seat(db: Database, people: int) -> None:
+    """No more are invited than there are seats left."""
+    admin, gate = await team_of(db, people), SqlGate(db, KEY)
+    for number in range(people, 3):
+        code = await gate.invite_code(admin, email=f"i{number}@example.org", role=Role.VIEWER)
+        assert isinstance(code, str)
+    assert isinstance(
+        await gate.invite_code(admin, email="late@example.org", role=Role.VIEWER), Rejected
+    )
+
+
+async def test_without_plans_there_is_room_for_everybody(db: Database) -> None:
+    """Where billing is off no plan limits anything."""
+    admin = await team_of(db, 4, on=False)
+    assert isinstance(await added(db, admin, "fifth@example.org"), User)
