@@ -212,6 +212,7 @@ async def _build(
         hold=lambda to: deliveries.renew(to, scheduler.worker, HOLD_MS),
         clock=SystemClock(),
         still_leased=scheduler.still_leased,
+        owed=billing.owed,
     )
     return Core(
         settings=settings,

@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 import asyncio
+from collections import deque
 from collections.abc import Awaitable, Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Final
 
 import structlog
@@ -30,8 +31,9 @@ from core.clock import SystemClock
 from core.commands import Topic
 from core.commands_notice import NoticeCommand
 from core.errors import StorageFailure
-from core.metering import Meter
+from core.metering import Meter, Settlement
 from core.service_levels import FullService, ServiceLevels
+from core.turn import MOST_OWED
 from settings import Settings
 from storage import idempotency, payment_events
 from storage.access import SqlGate
@@ -48,7 +50,7 @@ from storage.billing_run import BillingRun
 from storage.consumers import consumers
 from storage.idempotency import SqlKeys
 from storage.invoices import SqlInvoices
-from storage.metering import RecordingMeter
+from storage.metering import RecordingMeter, settle
 from storage.operator_billing import SqlOperatorInvoices, SqlOperatorRuns
 from storage.outbox import SqlOutbox
 from storage.payments import SqlPayments
@@ -89,6 +91,8 @@ class Billing:
     services: ServiceLevels
     relay: Relay
     accounts: Accounts | None
+    owed: deque[Settlement] = field(default_factory=lambda: deque(maxlen=MOST_OWED))
+    """``TurnRunner.owed``."""
 
     def topics(self) -> tuple[Topic, ...]:
         """The chat commands."""
@@ -107,7 +111,11 @@ class Billing:
 
     async def loops(self) -> None:
         """Run everything until cancelled."""
-        jobs = [self.relay.run(), _again("sweep", SWEEP_S, self._sweep)]
+        jobs = [
+            self.relay.run(),
+            _again("sweep", SWEEP_S, self._sweep),
+            _again("owed", PAYMENTS_S, self._settle_owed),
+        ]
         if self.accounts is not None:
             jobs += [
                 _again("payments", PAYMENTS_S, self.accounts.payments.work),
@@ -125,6 +133,13 @@ class Billing:
         while await db.transaction(idempotency.purge, at_ms, 200) == 200:  # noqa: PLR2004  # a batch
             pass
         await reconcile_nightly(db, SystemClock())
+
+    async def _settle_owed(self) -> int:
+        """Settle what a commit may have failed to bring; twice is once."""
+        while self.owed:
+            await self.storage.db.transaction(settle, self.owed[0])
+            self.owed.popleft()
+        return 0
 
     async def _sweep(self) -> int:
         return await sweep(self.storage.db, SystemClock().now_ms()) and 0

@@ -6,12 +6,11 @@ import asyncio
 from collections.abc import AsyncGenerator, Mapping, Sequence
 from contextlib import AsyncExitStack, asynccontextmanager
 from dataclasses import dataclass
-from typing import Protocol
+from typing import TYPE_CHECKING, Protocol
 
 import structlog
 from aiohttp import web
 
-from bots.slack.ports import Summary
 from core import telemetry
 from core.buttons import Buttons
 from core.inbox import Inbox
@@ -22,6 +21,9 @@ from settings import Settings
 from storage.access import SqlGate
 from storage.database import Database
 from storage.installs import SqlInstalls
+
+if TYPE_CHECKING:
+    from bots.slack.ports import Summary
 
 RESTART_S = 5.0
 

@@ -42,6 +42,11 @@ class Usage:
         )
 
 
+def byte_count(text: str) -> int:
+    """UTF-8 bytes: what output is estimated by, as a character of Chinese is about a token."""
+    return len(text.encode("utf-8", "surrogatepass"))
+
+
 class CallState(StrEnum):
     """Where a model call stands."""
 

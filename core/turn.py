@@ -11,6 +11,7 @@ from __future__ import annotations
 
 import asyncio
 import json
+from collections import deque
 from collections.abc import Awaitable, Callable
 from contextlib import aclosing
 from dataclasses import dataclass, field
@@ -53,6 +54,7 @@ from core.turnmeter import TurnMeter
 from core.turns import MAX_CROWDED, MAX_FAILURES, Ending, Outcome, Turn, TurnKind
 from core.words import Words
 
+MOST_OWED = 10_000
 FLUSH_S = 0.3
 """How long a live event may wait before it is committed for other processes."""
 
@@ -109,6 +111,8 @@ class TurnRunner:
     clock: Clock
     still_leased: Callable[[], bool]
     """Whether this worker's lease deadline has not passed, by its own clock."""
+    owed: deque[Settlement] = field(default_factory=lambda: deque(maxlen=MOST_OWED))
+    """Usage that was granted while the database was away; settled once more, for certain."""
 
     async def run(self, turn: Turn, control: Control) -> tuple[Settlement, ...]:
         """Answer the turn, or end early; returns usage to settle when it is handed back.
@@ -135,6 +139,8 @@ class TurnRunner:
             await self._finish(run, ending)
             return ()
         finally:
+            meter.leftovers()
+            self.owed.extend(meter.unrecorded)
             self.streams.close(live)
 
     # -- the answer ---------------------------------------------------------------------
@@ -248,7 +254,7 @@ class TurnRunner:
         match event:
             case TextDelta(text=text):
                 run.text += text
-                run.meter.streamed(len(text))
+                run.meter.streamed(text)
                 if not run.seen_text:
                     run.seen_text = True
                     waited = (self.clock.now_ms() - run.turn.created_at_ms) / 1000
@@ -262,7 +268,7 @@ class TurnRunner:
             case Completed():
                 run.completed = event
             case ThinkingDelta(text=text):
-                run.meter.streamed(len(text))
+                run.meter.streamed(text)
             case ToolFinished(tool=tool, ok=ok):
                 known = tool if tool in self.tools.tools else "unknown"
                 telemetry.TOOL_CALLS.labels(known, "ok" if ok else "error").inc()

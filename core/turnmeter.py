@@ -13,6 +13,7 @@ from core.metering import (
     QuotaRefusal,
     Settlement,
     Usage,
+    byte_count,
 )
 from core.steps import ModelStep
 from core.turns import Turn
@@ -21,7 +22,7 @@ from core.turns import Turn
 @dataclass(slots=True)
 class _Open:
     seen: Usage
-    streamed_chars: int = 0
+    streamed_bytes: int = 0
     unrecorded: CallRequest | None = None
     """The call itself, where the database was away when it was admitted."""
 
@@ -43,6 +44,8 @@ class TurnMeter:
     """The standing order that runs the turn, if one does."""
     noted: Callable[[str], None] = _to_nobody
     """Gets what is to be told the user before an answer: ``Grant.note``."""
+    unrecorded: list[Settlement] = field(default_factory=list)
+    """Of calls without a row: what is lost when the commit that brings them is."""
     _open: dict[str, _Open] = field(default_factory=dict)
 
     async def reserve(
@@ -82,16 +85,18 @@ class TurnMeter:
         if (call := self._open.get(call_id)) is not None:
             call.seen = usage
 
-    def streamed(self, chars: int) -> None:
+    def streamed(self, text: str) -> None:
         """Count visible output of the newest open call: what is known when it is cut off."""
         if self._open:
-            self._open[next(reversed(self._open))].streamed_chars += chars
+            self._open[next(reversed(self._open))].streamed_bytes += byte_count(text)
 
     def finished(self, step: ModelStep) -> Settlement:
         """The settlement of a call that ended well, to be committed with its step."""
         opened = self._open.pop(step.call_id, None)
         call = opened.unrecorded if opened is not None else None
-        return Settlement(call_id=step.call_id, usage=step.usage, call=call)
+        settlement = Settlement(call_id=step.call_id, usage=step.usage, call=call)
+        self._remember(settlement)
+        return settlement
 
     def leftovers(self) -> tuple[Settlement, ...]:
         """Settle every call that was cut off as estimated: what was seen of it."""
@@ -105,12 +110,18 @@ class TurnMeter:
             for call_id, call in self._open.items()
         )
         self._open.clear()
+        for settlement in settlements:
+            self._remember(settlement)
         return settlements
+
+    def _remember(self, settlement: Settlement) -> None:
+        if settlement.call is not None:
+            self.unrecorded.append(settlement)
 
 
 def _estimate(call: _Open) -> Usage:
-    """The provider's figures, with the output raised to what was streamed (4 chars a token)."""
-    output = max(call.seen.output_tokens, -(-call.streamed_chars // 4))
+    """The provider's figures, with the output raised to what was streamed (4 bytes a token)."""
+    output = max(call.seen.output_tokens, -(-call.streamed_bytes // 4))
     return Usage(
         input_tokens=call.seen.input_tokens,
         output_tokens=output,

@@ -20,7 +20,15 @@ from billing.quota import LEASE_MS, possible
 from core import telemetry
 from core.clock import Clock, SystemClock
 from core.errors import Fenced
-from core.metering import CallRequest, CallState, Grant, QuotaRefusal, Settlement, Usage
+from core.metering import (
+    CallRequest,
+    CallState,
+    Grant,
+    QuotaRefusal,
+    Settlement,
+    Usage,
+    byte_count,
+)
 from storage import budgets, quota
 from storage.database import Database, execute, now_ms
 from storage.outbox import publish
@@ -151,7 +159,7 @@ def settle_lost(conn: sa.Connection, turn_id: str) -> None:
         call = lost.call
         usage = Usage(
             input_tokens=call.estimated_input,
-            output_tokens=-(-_streamed_chars(conn, turn_id, _attempt_of(call.id)) // 4),
+            output_tokens=-(-_streamed_bytes(conn, turn_id, _attempt_of(call.id)) // 4),
         )
         settlement = Settlement(call_id=call.id, usage=usage, state=CallState.ESTIMATED)
         _settle(conn, settlement, lost)
@@ -289,22 +297,22 @@ def unpriced(conn: sa.Connection, limit: int = 10) -> tuple[UnpricedCalls, ...]:
     return tuple(UnpricedCalls(model=text(row[0]), calls=integer(row[1])) for row in rows)
 
 
-def _streamed_chars(conn: sa.Connection, turn_id: str, attempt: int) -> int:
-    """Characters streamed in an attempt after its last finished model call."""
+def _streamed_bytes(conn: sa.Connection, turn_id: str, attempt: int) -> int:
+    """UTF-8 bytes streamed in an attempt after its last finished model call."""
     rows = execute(
         conn,
         "SELECT payload FROM turn_events WHERE turn_id = :turn AND attempt = :attempt ORDER BY n",
         turn=turn_id,
         attempt=attempt,
     ).all()
-    chars = 0
+    size = 0
     for row in rows:
         for _number, name, data in json.loads(text(row[0])):
             if name == "model_call":
-                chars = 0
+                size = 0
             elif name in {"text_delta", "thinking_delta"}:
-                chars += len(json.loads(data)["text"])
-    return chars
+                size += byte_count(json.loads(data)["text"])
+    return size
 
 
 def turn_usage(conn: sa.Connection, turn_id: str) -> Usage:

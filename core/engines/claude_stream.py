@@ -16,11 +16,11 @@ from typing import Any
 from core.engines.claude_faults import CUT, MALFORMED, CallFailed, fault_of_event
 from core.events import TextDelta, ThinkingDelta
 from core.messages import clean_text
-from core.metering import Usage
+from core.metering import Usage, byte_count
 from core.steps import ModelStep, ToolCall
 
 _UNSAFE = re.compile("[\x00-\x08\x0b-\x1f\x7f-\x9f\ud800-\udfff]")
-_CHARS_PER_TOKEN = 3
+_BYTES_PER_TOKEN = 3
 FINAL_STOPS = frozenset({"max_tokens", "refusal", "model_context_window_exceeded"})
 """Stop reasons after which a turn is over (docs.claude.com, "Handling stop reasons")."""
 _BETWEEN_BLOCKS = "\n\n"
@@ -89,7 +89,7 @@ class ClaudeAnswer:
         """
         if self.usage is None or self.stop_reason is not None:
             return self.usage
-        counted = -(-self._shown // _CHARS_PER_TOKEN)
+        counted = -(-self._shown // _BYTES_PER_TOKEN)
         return replace(self.usage, output_tokens=max(self.usage.output_tokens, counted))
 
     def feed(self, chunk: bytes) -> list[TextDelta | ThinkingDelta]:
@@ -176,10 +176,10 @@ class ClaudeAnswer:
                 self._say(block, delta["text"], text)
             case "input_json_delta":
                 block.parts.append(delta["partial_json"])
-                self._shown += len(delta["partial_json"])
+                self._shown += byte_count(delta["partial_json"])
             case "thinking_delta":
                 block.parts.append(delta["thinking"])
-                self._shown += len(delta["thinking"])
+                self._shown += byte_count(delta["thinking"])
                 thinking.append(_safe(delta["thinking"]))
             case "signature_delta":
                 block.signature += delta["signature"]
@@ -194,7 +194,7 @@ class ClaudeAnswer:
             said = self._gap + said
             self._gap = ""
         block.parts.append(said)
-        self._shown += len(said)
+        self._shown += byte_count(said)
         if self.separator:
             text.append(self.separator)
             self.separator = ""

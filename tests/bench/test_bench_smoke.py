@@ -40,6 +40,7 @@ TINY = {
         "--clients 1 --rounds=1 --requests=4 --words=4",
         ("to first visible text, median", "Meter.reserve itself", "CPU of a request"),
     ),
+    "invoicing": ("--teams 8", ("8 teams", "invoices missing or twice", "All bounds hold")),
     "metering": ("--rounds=1 --seconds=0.2 --clients 2", ("2 clients, 20 tenants",)),
     "soak": ("--turns=80 --blocks=5", ("80 turns in one process", "slope after the warm-up")),
 }

@@ -84,10 +84,10 @@ async def test_a_finished_call_is_settled_as_told() -> None:
 
 
 async def test_w9_a_call_that_is_cut_off_is_estimated() -> None:
-    """Input as reserved, output as streamed: four characters a token, rounded up."""
+    """Input as reserved, output as streamed: four bytes a token, rounded up."""
     meter = TurnMeter(Answers(), TURN)
     await reserve(meter)
-    meter.streamed(9)
+    meter.streamed("x" * 9)
     (left,) = meter.leftovers()
     assert left.state is CallState.ESTIMATED
     assert (left.usage.input_tokens, left.usage.output_tokens) == (90, 3)
@@ -106,9 +106,9 @@ async def test_streamed_text_belongs_to_the_newest_call() -> None:
     """A retry does not add to the bill of the try before it."""
     meter = TurnMeter(Answers(), TURN)
     await reserve(meter)
-    meter.streamed(40)
+    meter.streamed("x" * 40)
     await reserve(meter)
-    meter.streamed(4)
+    meter.streamed("x" * 4)
     first, second = meter.leftovers()
     assert (first.usage.output_tokens, second.usage.output_tokens) == (10, 1)
 
@@ -170,3 +170,28 @@ async def test_a_call_with_a_row_is_settled_without() -> None:
     meter = TurnMeter(Answers(), TURN)
     await reserve(meter)
     assert [left.call for left in meter.leftovers()] == [None]
+
+
+async def test_chinese_output_is_estimated_by_its_bytes() -> None:
+    """A character is about a token: who stops an answer does not get it for a quarter."""
+    meter = TurnMeter(Answers(), TURN)
+    await reserve(meter)
+    meter.streamed("磁盘已满" * 25)
+    (left,) = meter.leftovers()
+    assert left.usage.output_tokens == 75
+
+
+async def test_what_was_granted_without_a_row_is_remembered() -> None:
+    """Finished or cut off: the commit that brings it may be lost, its usage may not."""
+    meter = TurnMeter(Answers(recorded=False), TURN)
+    for _ in range(2):
+        await reserve(meter)
+    usage = Usage(input_tokens=1, output_tokens=2)
+    step = ModelStep(call_id="turn_1.2.1", engine="e", model="m", text="hi", usage=usage)
+    settlements = (meter.finished(step), *meter.leftovers())
+    assert meter.unrecorded == list(settlements)
+    assert [one.call_id for one in settlements] == ["turn_1.2.1", "turn_1.2.2"]
+    recorded = TurnMeter(Answers(), TURN)
+    await reserve(recorded)
+    recorded.leftovers()
+    assert recorded.unrecorded == []
