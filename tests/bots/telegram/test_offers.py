@@ -12,7 +12,7 @@ from tests.fakes.telegram import TelegramFake
 from tests.support.core_kit import Site
 
 OFFER = Offer(label="Confirm", command="/language")
-ANSWERED = "SELECT COUNT(*) FROM turns WHERE kind = 'command' AND outcome = 'answered'"
+ANSWERED = "SELECT COUNT(*) FROM turns WHERE text = '/language' AND outcome = 'answered'"
 
 
 async def _offer(scene: Scene) -> None:
