@@ -26,6 +26,7 @@ from storage import billing_accounts, plan_versions, quota, subscription_rows
 from storage.announcements import announce
 from storage.database import Database, execute, savepoint
 from storage.invoices import issue
+from storage.ledger import credit_of
 from storage.outbox import publish as publish_event
 from storage.plan_versions import free_version, versions_by_id
 from storage.quotes import SAFETY, note_for_end, standing
@@ -71,8 +72,9 @@ def cancel(
 def _end_now(conn: sa.Connection, it: Subscription, seller: Party, at_ms: int) -> Invoice | None:
     """End it and invoice the overage so far. What is settled later is late usage of the month."""
     month = month_of(at_ms)
-    happened(conn, it, Happening.CANCELLED, at_ms)
+    # Before it ends: what was paid for the whole month includes its whole allowance.
     lines = _unbilled_overage(conn, it, month)
+    happened(conn, it, Happening.CANCELLED, at_ms)
     if not any(line.amount for line in lines):
         return None
     draft = Draft(
@@ -152,6 +154,9 @@ def publish(conn: sa.Connection, version: PlanVersion, at_ms: int) -> PlanVersio
     if missing or set(version.prices) - set(CURRENCIES):
         said = sentence("A plan has a price in each of {all}.", all=", ".join(CURRENCIES))
         return Rejected(code="bad_prices", sentence=said)
+    if version.hard_percent is None and version.cap_percent is None:
+        said = sentence("A plan has a hard limit, or a safety cap that bounds what it can cost.")
+        return Rejected(code="no_cap", sentence=said)
     wanted = replace(version, available_from_ms=max(version.available_from_ms, at_ms))
     if plan_versions.insert(conn, wanted):
         return wanted
@@ -288,6 +293,24 @@ def change_account(
         if versions_by_id(conn)[it.version_id].plan is not PlanName.FREE:
             said = sentence("The currency can change only while the team is on the Free plan.")
             return Rejected(code="currency_fixed", sentence=said)
+        if _owes_in(conn, it, at_ms):
+            said = sentence(
+                "The currency can change once nothing of the old one is left: no balance, and no "
+                "paid plan in this month and the one before."
+            )
+            return Rejected(code="currency_in_use", sentence=said)
         void_upgrades(conn, tenant_id, at_ms)
         subscription_rows.save(conn, replace(it, currency=wanted))
+    elif changes.tax_rate not in {None, before.tax_rate}:
+        subscription_rows.save(conn, it)  # a quote from before would say another total
     return billing_accounts.change(conn, before, changes, at_ms)
+
+
+def _owes_in(conn: sa.Connection, it: Subscription, at_ms: int) -> bool:
+    """Whether something may still have to be booked in the subscription's currency."""
+    if credit_of(conn, it.tenant_id, it.currency):
+        return True
+    before = month_of(month_of(at_ms).start_ms - 1)
+    versions = versions_by_id(conn)
+    found = (*segments(conn, it.tenant_id, before), *segments(conn, it.tenant_id, month_of(at_ms)))
+    return any(versions[one.version_id].plan is not PlanName.FREE for one in found)

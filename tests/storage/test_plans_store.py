@@ -279,6 +279,40 @@ async def test_accounts_begin_with_the_installations_currency(db: Database) -> N
         assert isinstance(await team.plans.set_account(team.tenant, bad), Rejected)
 
 
+async def test_a_currency_with_something_left_in_it_stays(db: Database) -> None:
+    """Late usage of a paid month is billed in its currency, and a balance is paid back in it."""
+    team = await shop(db)
+    await team.buy("pro")
+    team.day(3)
+    await team.plans.cancel(team.tenant, user_id=team.admin.id, at_once=True)
+    early = await team.plans.set_account(team.tenant, AccountChanges(currency="CNY"))
+    assert isinstance(early, Rejected)
+    assert early.code == "currency_in_use"
+    team.day(63)
+    assert isinstance(
+        await team.plans.set_account(team.tenant, AccountChanges(currency="CNY")), Account
+    )
+
+
+async def test_a_quote_is_void_when_the_tax_rate_changes(db: Database) -> None:
+    """What it said is not what would be charged."""
+    team = await shop(db)
+    quote = await team.quote("pro")
+    await team.plans.set_account(team.tenant, AccountChanges(tax_rate=1_900))
+    answer = await team.plans.confirm(team.tenant, quote.id, user_id=team.admin.id)
+    assert isinstance(answer, Rejected)
+    assert answer.code == "quote_outdated"
+
+
+async def test_a_plan_without_any_limit_is_not_sold(db: Database) -> None:
+    """Its overage could grow beyond what an invoice may come to."""
+    team = await shop(db)
+    version = replace(SEED[2], id="enterprise-9", version=9, cap_percent=None)
+    answer = await team.plans.publish(version)
+    assert isinstance(answer, Rejected)
+    assert answer.code == "no_cap"
+
+
 @pytest.mark.postgres
 async def test_one_of_many_confirmations_issues_the_invoice(pg: PostgresDatabase) -> None:
     """At the same moment, from several connections: the same invoice for each."""

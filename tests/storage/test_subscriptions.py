@@ -211,22 +211,37 @@ async def test_cancelling_before_the_run_ends_the_month_that_has_begun(db: Datab
 
 
 async def test_cancelling_at_once_invoices_the_overage_once(db: Database) -> None:
-    """At the price of the plan under which it was used; later use is the free plan's."""
+    """At the price of the plan under which it was used; later use is the free plan's.
+
+    The month was paid in advance: tokens within its whole allowance are not billed again.
+    """
     team = await shop(db)
     await team.buy("pro")
     team.day(15)
-    await team.use(1_000_000)
+    await team.use(1_200_000)
     answer = await team.plans.cancel(team.tenant, user_id=team.admin.id, at_once=True)
     assert isinstance(answer, Changed)
     assert answer.invoice is not None
     assert answer.standing.plan.id == "free-1"
     allowance = PRO // 2 + FREE // 2
     (line,) = answer.invoice.lines
-    assert (line.from_position, line.quantity) == (allowance, 1_000_000 - allowance)
-    assert line.amount == answer.invoice.total == 360
-    assert await rows(db, "SELECT billed FROM quota_counters") == [(1_000_000,)]
+    assert (line.from_position, line.quantity) == (PRO, 200_000)
+    assert line.amount == answer.invoice.total == 160
+    assert await rows(db, "SELECT billed FROM quota_counters") == [(1_200_000,)]
     limits = await team.limits()
     assert (limits.soft, limits.hard) == (allowance, PRO * 3 // 4 + FREE // 2)
+
+
+async def test_cancelling_at_once_bills_nothing_that_was_paid(db: Database) -> None:
+    """Also when the team comes back in the same month."""
+    team = await shop(db)
+    await team.buy("pro")
+    await team.use(900_000)
+    team.day(3)
+    answer = await team.plans.cancel(team.tenant, user_id=team.admin.id, at_once=True)
+    assert isinstance(answer, Changed)
+    assert answer.invoice is None
+    assert await rows(db, "SELECT billed FROM quota_counters") == [(900_000,)]
 
 
 async def test_free_cannot_be_cancelled(db: Database) -> None:
