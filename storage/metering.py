@@ -50,11 +50,11 @@ class RecordingMeter:
 
     async def reserve(self, call: CallRequest) -> Grant | QuotaRefusal:
         """Record the call, durably; it may always be made. Raises ``Fenced``."""
-        await self._db.transaction(_record, call, self._clock.now_ms())
+        await self._db.transaction(_reserve, call, self._clock.now_ms())
         return Grant(call_id=call.id, max_output=call.max_output)
 
 
-def _record(conn: sa.Connection, call: CallRequest, at_ms: int) -> None:
+def _reserve(conn: sa.Connection, call: CallRequest, at_ms: int) -> None:
     record_call(conn, call, at_ms)
     quota.hold(conn, call.tenant_id, month_of(at_ms), estimate(call))
 

@@ -58,8 +58,15 @@ BACKGROUND = {
     "_forget_controls",
     "_give_up_deliveries",
     "_key_matches",
+    "_seed",
+    "switch",
+    "_sweep",
+    "_sent",
+    "_failed",
+    "_release",
+    "consume_once",
 }
-"""Transactions of the loops: cut points count those of turns alone."""
+"""Transactions of the start and of the loops: cut points count those of turns alone."""
 
 
 # -- faults ---------------------------------------------------------------------------------
