@@ -251,7 +251,7 @@ async def test_events_go_on_counting_after_a_restore(places: Places, kind: str) 
     """The next event of a restored installation gets a number of its own."""
     source = places.new("sqlite", "source")
     async with opened(source) as db:
-        tenant_id = (await install(db)).tenant_id
+        tenant_id = (await install(db, source.data_dir)).tenant_id
         for number in (1, 2):
             await db.transaction(publish, f"e/{number}", tenant_id, "billing.alarm", {}, number)
     file = places.root / "events"
