@@ -129,7 +129,7 @@ class Authenticator:
             )
         except jwt.ExpiredSignatureError:
             raise _unauthorized("The token has expired; `it0 token` makes a new one.") from None
-        except jwt.InvalidTokenError:
+        except (jwt.InvalidTokenError, UnicodeError):  # bytes that are not UTF-8
             raise _unauthorized("The token is not valid; `it0 token` makes one.") from None
         if claims["aud"] == "it0-operator":
             self._spend(str(claims["jti"]), int(claims["exp"]))

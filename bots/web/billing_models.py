@@ -13,6 +13,7 @@ from billing.invoices import InvoiceKind, InvoiceStatus, LineKind
 from billing.payments import PaymentStatus
 from billing.plans import PlanName
 from billing.subscriptions import Status
+from bots.web.requests import NO_NUL
 
 MAX_PAGE = 100
 MAX_DAYS = 366
@@ -21,7 +22,7 @@ MAX_TOKENS = 10**15
 _MAX_POSITION = 2**53
 """Positions are whole numbers that JavaScript reads exactly."""
 
-Id = Annotated[str, Field(min_length=1, max_length=64)]
+Id = Annotated[str, Field(min_length=1, max_length=64, pattern=NO_NUL)]
 Page = Annotated[int, Field(ge=1, le=MAX_PAGE)]
 
 
@@ -76,7 +77,7 @@ class BudgetBody(_Body):
     """A limit of the team's own. ``subject`` is an id, or empty for each one of that scope."""
 
     scope: Literal["user", "conversation", "order", "turn"]
-    subject: Annotated[str, Field(max_length=64)] = ""
+    subject: Annotated[str, Field(max_length=64, pattern=NO_NUL)] = ""
     tokens: Annotated[int, Field(ge=0, le=MAX_TOKENS)]
     """Per month, or for each turn; 0 removes the limit."""
 
@@ -85,14 +86,14 @@ class InvoicesQuery(_Body):
     """A page of the invoices."""
 
     status: InvoiceStatus | None = None
-    cursor: Annotated[str, Field(min_length=1, max_length=200)] | None = None
+    cursor: Annotated[str, Field(min_length=1, max_length=200, pattern=NO_NUL)] | None = None
     limit: Page = 20
 
 
 class PdfQuery(_Body):
     """The language that an invoice is printed in."""
 
-    language: Annotated[str, Field(max_length=35)] = "en"
+    language: Annotated[str, Field(max_length=35, pattern=NO_NUL)] = "en"
 
 
 class ExplanationQuery(_Body):

@@ -9,10 +9,11 @@ from pydantic import AwareDatetime, BaseModel, ConfigDict, Field
 
 from billing.invoices import InvoiceStatus
 from billing.plans import PlanName
+from bots.web.requests import NO_NUL
 
 _MOST_TOKENS: Final = 10**12
-Text = Annotated[str, Field(max_length=1000)]
-Id = Annotated[str, Field(max_length=100)]
+Text = Annotated[str, Field(max_length=1000, pattern=NO_NUL)]
+Id = Annotated[str, Field(max_length=100, pattern=NO_NUL)]
 Tokens = Annotated[int, Field(ge=0, le=_MOST_TOKENS)]
 Count = Annotated[int, Field(ge=0, le=1_000_000)]
 Percent = Annotated[int, Field(ge=100, le=100_000)]
@@ -42,7 +43,7 @@ class CreditBody(_Body):
     """What to take back."""
 
     amount: Id
-    reason: Annotated[str, Field(min_length=1, max_length=500)]
+    reason: Annotated[str, Field(min_length=1, max_length=500, pattern=NO_NUL)]
 
 
 class TrialBody(_Body):

@@ -56,7 +56,7 @@ class ProofCheck:
                 audience=_AUDIENCE,
                 options={"require": ["exp", "aud", "jti", "sub"]},
             )
-        except jwt.InvalidTokenError:
+        except (jwt.InvalidTokenError, UnicodeError):  # bytes that are not UTF-8
             raise _forbidden() from None
         if claims["sub"] != f"{request.method} {request.path}":
             raise _forbidden()

@@ -55,6 +55,8 @@ class Problem(Exception):
 @web.middleware
 async def problems(request: web.Request, handler: Handler) -> web.StreamResponse:
     """Turn every error of a handler into a problem document."""
+    if "\0" in request.path:  # no name has one, and PostgreSQL takes none
+        return _of_http(web.HTTPNotFound())
     try:
         return await handler(request)
     except Problem as problem:

@@ -13,6 +13,8 @@ from bots.web.problems import Problem
 BODY_S: Final = 60.0
 """A whole body must have come within this time; 15 MB need 2 Mbit/s."""
 MAX_KEY_CHARS: Final = 200
+NO_NUL: Final = r"^[^\x00]*$"
+"""What texts of billing look like: PostgreSQL stores no NUL, and no name has one."""
 
 
 async def read_body(request: web.Request) -> bytes:
@@ -35,9 +37,20 @@ async def read_body(request: web.Request) -> bytes:
 
 
 def idempotency_key(request: web.Request) -> str | None:
-    """The client's key. Raises ``Problem`` 422 for one that is too long to be kept whole."""
+    """The client's key. Raises ``Problem`` 422 for one that cannot be kept as it is.
+
+    Bytes that are not UTF-8 arrive as surrogates, which are not printable.
+    """
     key = request.headers.get("Idempotency-Key")
-    if key is not None and len(key) > MAX_KEY_CHARS:
+    if key is None:
+        return None
+    if not key.isprintable():
+        raise Problem(
+            HTTPStatus.UNPROCESSABLE_ENTITY,
+            "idempotency_key_unprintable",
+            "The Idempotency-Key may have printable characters in UTF-8 only.",
+        )
+    if len(key) > MAX_KEY_CHARS:
         raise Problem(
             HTTPStatus.UNPROCESSABLE_ENTITY,
             "idempotency_key_too_long",
