@@ -22,7 +22,7 @@ from billing.texts import (
     usage_line,
 )
 from core.clock import Clock
-from core.commands_text import Handler, answered, code, escape, refused
+from core.commands_text import Handler, answered, code, escape, is_shared, refused
 from core.refusals import Rejected
 from core.tenants import User
 from core.turns import Ending, Turn
@@ -68,7 +68,8 @@ class PlanCommands:
         del rest
         words = Words(turn.language)
         standing = await self._desk.plans.standing(turn.tenant_id)
-        lines = [_headline(standing, words), "", *_facts(standing, words)]
+        owed = is_admin(turn) and not is_shared(turn.address)
+        lines = [_headline(standing, words), "", *_facts(standing, words, owed=owed)]
         service = service_sentence(standing, words)
         if service is not None:
             lines += ["", f"**{service}**"]
@@ -191,7 +192,8 @@ def _headline(standing: PlanStanding, words: Words) -> str:
     )
 
 
-def _facts(standing: PlanStanding, words: Words) -> list[str]:
+def _facts(standing: PlanStanding, words: Words, *, owed: bool) -> list[str]:
+    """What the plan is; with ``owed`` also the balance and what is to be paid."""
     subscription = standing.subscription
     facts = [words("Period: {span}", span=span(subscription.period, words))]
     if subscription.status is Status.TRIALING and subscription.trial_end_ms is not None:
@@ -200,9 +202,9 @@ def _facts(standing: PlanStanding, words: Words) -> list[str]:
         )
     facts += scheduled(standing, words)
     facts.append(words("Limits: {limits}", limits=limits_sentence(standing.plan, words)))
-    if standing.balance.minor:
+    if owed and standing.balance.minor:
         facts.append(words("Balance: {amount}", amount=money(standing.balance, words)))
-    if standing.due.minor:
+    if owed and standing.due.minor:
         facts.append(words("To be paid: {amount}", amount=money(standing.due, words)))
     return [f"- {fact}" for fact in facts]
 

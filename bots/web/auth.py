@@ -158,9 +158,14 @@ class Authenticator:
         return Caller(user=user, operator=True)
 
 
+def is_admin(caller: Caller) -> bool:
+    """Whether the caller may manage the team."""
+    return caller.operator or caller.user.role.includes(Role.ADMIN)
+
+
 def require_admin(caller: Caller) -> None:
     """Raise ``Problem`` 403 unless the caller may manage the team."""
-    if not (caller.operator or caller.user.role.includes(Role.ADMIN)):
+    if not is_admin(caller):
         raise Problem(
             HTTPStatus.FORBIDDEN,
             "not_allowed",

@@ -13,7 +13,7 @@ from aiohttp import web
 from billing.desk import BillingDesk, Plans
 from bots.web import billing_answers as answers
 from bots.web import billing_models as m
-from bots.web.auth import Authenticator, Caller
+from bots.web.auth import Authenticator, Caller, is_admin
 from bots.web.billing_invoices import InvoiceRoutes
 from bots.web.billing_requests import CHANGE_ERRORS, Counter, answered, body_of, granted
 from bots.web.billing_usage import UsageRoutes
@@ -75,9 +75,10 @@ class PlanRoutes:
 
     @operation(answer=m.SubscriptionAnswer)
     async def show_subscription(self, request: web.Request) -> web.Response:
-        """The team's subscription, its balance and what is due."""
+        """The team's subscription; for its admins also the balance and what is due."""
         caller = await self._counter.member(request)
-        return answered(answers.subscription(await self._plans.standing(caller.user.tenant_id)))
+        standing = await self._plans.standing(caller.user.tenant_id)
+        return answered(answers.subscription(standing, admin=is_admin(caller)))
 
     @operation(body=m.ChangeBody, answer=m.ChangeAnswer, errors=CHANGE_ERRORS, reads=_KEYED)
     async def upgrade(self, request: web.Request) -> web.Response:

@@ -47,8 +47,8 @@ def plan(version: PlanVersion) -> m.PlanInfo:
     )
 
 
-def subscription(standing: PlanStanding) -> m.SubscriptionAnswer:
-    """Where a team stands."""
+def subscription(standing: PlanStanding, *, admin: bool = True) -> m.SubscriptionAnswer:
+    """Where a team stands; what it owes is for its admins."""
     held = standing.subscription
     return m.SubscriptionAnswer(
         id=held.id,
@@ -62,8 +62,8 @@ def subscription(standing: PlanStanding) -> m.SubscriptionAnswer:
         trial_end=_moment(held.trial_end_ms),
         cancel_at=_moment(held.cancel_at_ms),
         service=standing.service,
-        balance=money(standing.balance),
-        due=money(standing.due),
+        balance=money(standing.balance) if admin else None,
+        due=money(standing.due) if admin else None,
         overdue_since=_moment(standing.overdue_since_ms),
     )
 

@@ -163,8 +163,9 @@ class SubscriptionAnswer(BaseModel):
     trial_end: datetime | None
     cancel_at: datetime | None
     service: str
-    balance: Amount
-    due: Amount
+    balance: Amount | None
+    due: Amount | None
+    """Both null for who is not an admin."""
     overdue_since: datetime | None
 
 

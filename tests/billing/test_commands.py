@@ -14,6 +14,7 @@ from core.tenants import Role
 from core.turns import Outcome
 from core.words import Words
 from tests.billing.command_kit import Asked
+from tests.billing.test_commands_invoices import BASE
 
 CHANGING = ["/upgrade pro", "/downgrade free", "/cancel", "/invoices", "/pay", "/usage budget"]
 
@@ -66,6 +67,22 @@ async def test_the_plan_says_price_limits_and_what_comes() -> None:
         assert "50 servers, 25 users, 50 standing orders" in reply
         assert "On 01 Dec 2026 it changes to the Free plan" in reply
         assert ("$199.99" in reply) is (role is Role.ADMIN)
+
+
+@pytest.mark.parametrize(
+    ("role", "channel", "shown"),
+    [(Role.ADMIN, "D1", True), (Role.ADMIN, "C1", False), (Role.VIEWER, "D1", False)],
+)
+async def test_what_is_owed_is_for_admins_in_private(
+    role: Role, channel: str, *, shown: bool
+) -> None:
+    """Neither another role nor a channel reads the balance and what is to be paid."""
+    asked = Asked()
+    asked.desk.bill([BASE])
+    asked.desk.balance_minor = 250
+    reply = (await asked.say("/plan", role=role, channel=channel)).reply
+    assert ("To be paid: $49.99" in reply) is shown
+    assert ("Balance: $2.50" in reply) is shown
 
 
 async def test_an_overdue_team_reads_what_to_do() -> None:

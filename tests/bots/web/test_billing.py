@@ -90,6 +90,17 @@ async def test_money_and_times_are_exact(counter: Counter) -> None:
     )
 
 
+@pytest.mark.parametrize("who", ["viewer", "operator", "admin"])
+async def test_what_is_owed_is_for_admins(counter: Counter, who: str) -> None:
+    """The others read the subscription without its balance and what is due."""
+    counter.desk.balance_minor = 250
+    _, held = await counter.call("GET", "subscription", who=who)
+    admin = who == "admin"
+    assert held["balance"] == ({"amount": 250, "currency": "USD"} if admin else None)
+    assert held["due"] == ({"amount": 0, "currency": "USD"} if admin else None)
+    assert held["plan"]["plan"] == "free"
+
+
 async def test_an_upgrade_is_quoted_confirmed_and_paid(counter: Counter) -> None:
     """The quote's total is the invoice's; the plan waits for the money."""
     status, asked = await counter.call("POST", "subscription/upgrade", {"plan": "pro"})
