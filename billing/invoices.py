@@ -194,17 +194,19 @@ def due_at(kind: InvoiceKind, issued_at_ms: int) -> int:
     return issued_at_ms + (UPGRADE_WITHIN_MS if upgrade else PAY_WITHIN_MS)
 
 
-def balance_part(total: int, credit: int, currency: str) -> int:
+def balance_part(total: int, credit: int, currency: str, *, lend: bool = True) -> int:
     """How much of an invoice the customer's balance takes when it is issued.
 
     A total below zero goes to the balance. Otherwise the balance pays what it can; a balance
     below zero adds to what is due. An amount that is too small to be collected is put on the
-    balance as a debt, so that no invoice stays open for it and the next one asks for it.
+    balance as a debt, so that no invoice stays open for it and the next one asks for it; without
+    ``lend`` it is to be paid as it is, as nobody gets a plan on credit.
     """
     if total <= 0:
         return total
     part = min(credit, total)
-    return total if total - part < MINIMUM_DUE.get(currency, 0) else part
+    small = lend and total - part < MINIMUM_DUE.get(currency, 0)
+    return total if small else part
 
 
 class UnsafeInvoice(ValueError):

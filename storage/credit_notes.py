@@ -14,7 +14,7 @@ from core.ids import new_id
 from core.refusals import Rejected
 from core.words import sentence
 from storage.database import execute
-from storage.invoice_endings import locked, paid
+from storage.invoice_endings import locked, paid, undebit
 from storage.invoice_rows import number, reloaded
 from storage.ledger import book
 from storage.rows import integer, text
@@ -44,6 +44,8 @@ def credit(
         id=invoice.id,
         total=total,
     )
+    if sum(one.total for one in notes) + total == invoice.total:
+        undebit(conn, invoice)
     if invoice.status is InvoiceStatus.OPEN:
         lower = reloaded(conn, invoice)
         if not lower.due:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import sqlalchemy as sa
 
-from billing.invoices import INVOICE_NEXT, Invoice, InvoiceStatus
+from billing.invoices import INVOICE_NEXT, Invoice, InvoiceStatus, LineKind
 from storage.database import execute
 from storage.invoice_rows import load, reloaded
 from storage.rows import text
@@ -61,6 +61,19 @@ def close(conn: sa.Connection, invoice: Invoice, status: InvoiceStatus, at_ms: i
         at=at_ms,
     )
     return reloaded(conn, invoice)
+
+
+def undebit(conn: sa.Connection, invoice: Invoice) -> None:
+    """The base fee of a month is taken back: no later proration credits it."""
+    for line in invoice.lines:
+        if line.kind is LineKind.BASE:
+            execute(
+                conn,
+                "UPDATE plan_segments SET debited_minor = 0"
+                " WHERE subscription_id = :subscription AND starts_at = :start",
+                subscription=invoice.subscription_id,
+                start=line.period.start_ms,
+            )
 
 
 def paid(conn: sa.Connection, invoice: Invoice, at_ms: int) -> Invoice:

@@ -19,6 +19,7 @@ from billing.invoices import (
     CreditNote,
     Draft,
     Invoice,
+    InvoiceKind,
     InvoiceStatus,
     Party,
     balance_part,
@@ -28,6 +29,7 @@ from billing.ledger import BookingKind
 from billing.money import Money
 from billing.operator import Account
 from billing.periods import moment
+from billing.providers.manual import NAME as MANUAL
 from core.clock import Clock
 from core.refusals import Rejected
 from core.words import sentence
@@ -35,7 +37,7 @@ from storage.billing_accounts import account
 from storage.credit_notes import credit, notes_of, of_invoice
 from storage.database import Database, execute
 from storage.explain import NOT_FOUND, explain
-from storage.invoice_endings import close, lock_tenant, locked, paid
+from storage.invoice_endings import close, lock_tenant, locked, paid, undebit
 from storage.invoice_rows import (
     by_key,
     insert_draft,
@@ -47,6 +49,8 @@ from storage.invoice_rows import (
 )
 from storage.ledger import book, credit_of, found
 from storage.outbox import publish
+from storage.subscription_state import in_debt
+from storage.subscriptions import recovered, refresh_limits
 
 __all__ = ["SqlInvoices", "credit", "issue", "load", "receive", "reviewed", "void", "write_off"]
 
@@ -80,7 +84,9 @@ def issue(conn: sa.Connection, draft: Draft, at_ms: int, seller: Party) -> Invoi
         " issued_at = :at, due_at = :due, dunning_at = :due WHERE id = :id AND status = 'draft'",
         id=invoice_id,
         number=f"IT0-{year}-{number(conn, f'IT0-{year}'):06}",
-        part=balance_part(draft.total, credit, draft.currency),
+        part=balance_part(
+            draft.total, credit, draft.currency, lend=draft.kind is not InvoiceKind.UPGRADE
+        ),
         at=at_ms,
         due=due_at_ms,
     )
@@ -123,10 +129,7 @@ def receive(
         return BALANCE
     owed = owed_on(invoice)
     if received.currency != invoice.currency or received.minor < owed:
-        execute(conn, "UPDATE invoices SET needs_review = 1 WHERE id = :id", id=invoice.id)
-        kept = ledger.kept(BookingKind.IN_REVIEW, invoice.tenant_id, payment_id, provider, received)
-        book(conn, kept, at_ms)
-        return REVIEW
+        return _to_review(conn, invoice, payment_id, provider, received, at_ms)
     booking = ledger.paid(
         invoice, payment_id, provider, received=received.minor, owed=owed, lost=not open_
     )
@@ -135,7 +138,39 @@ def receive(
         conn, "UPDATE invoices SET paid = paid + :owed WHERE id = :id", id=invoice.id, owed=owed
     )
     paid(conn, invoice, at_ms)
+    if not open_ and not in_debt(conn, invoice.tenant_id):
+        refresh_limits(conn, invoice.tenant_id, at_ms)
     return INVOICE
+
+
+def _to_review(
+    conn: sa.Connection,
+    invoice: Invoice,
+    payment_id: str,
+    provider: str,
+    received: Money,
+    at_ms: int,
+) -> str:
+    """Keep money that does not fit on the balance, and page the operator.
+
+    What the operator marks is looked at by a person: when it makes what waits on the balance
+    enough, the invoice is paid after all.
+    """
+    execute(conn, "UPDATE invoices SET needs_review = 1 WHERE id = :id", id=invoice.id)
+    kept = ledger.kept(BookingKind.IN_REVIEW, invoice.tenant_id, payment_id, provider, received)
+    book(conn, kept, at_ms)
+    credit = credit_of(conn, invoice.tenant_id, invoice.currency)
+    by_hand = provider == MANUAL and invoice.status is InvoiceStatus.OPEN
+    if (
+        by_hand
+        and credit >= owed_on(invoice)
+        and reviewed(conn, invoice, at_ms).status is InvoiceStatus.PAID
+    ):
+        return INVOICE
+    event = {"reason": "payment_in_review", "payment_id": payment_id, "invoice_id": invoice.id}
+    alarm = f"alarm/payment/{payment_id}/review"
+    publish(conn, alarm, invoice.tenant_id, Kind.BILLING_ALARM, event, at_ms)
+    return REVIEW
 
 
 def reviewed(conn: sa.Connection, invoice: Invoice, at_ms: int) -> Invoice:
@@ -162,7 +197,11 @@ def void(conn: sa.Connection, invoice: Invoice, at_ms: int) -> Invoice:
     if invoice.status is not InvoiceStatus.OPEN:
         return invoice
     book(conn, ledger.voided(invoice, notes_of(conn, invoice)), at_ms)
-    return close(conn, invoice, InvoiceStatus.VOID, at_ms)
+    invoice = close(conn, invoice, InvoiceStatus.VOID, at_ms)
+    undebit(conn, invoice)
+    if invoice.kind is not InvoiceKind.UPGRADE:  # that one was owed by nobody
+        recovered(conn, invoice.tenant_id, at_ms)
+    return invoice
 
 
 def write_off(conn: sa.Connection, invoice: Invoice, at_ms: int) -> Invoice:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import sqlalchemy as sa
 
+from billing.periods import month_of
 from billing.plans import PlanVersion
 from core.refusals import Rejected
 from core.words import Sentence, sentence
@@ -27,13 +28,35 @@ _SWITCH = "billing"
 
 
 def switch(conn: sa.Connection, *, on: bool) -> None:
-    """Note whether plans limit anything here; for each start."""
+    """Note whether plans limit anything here; for each start.
+
+    What was used, and the months that passed, while they did not are never billed.
+    """
+    row = execute(conn, "SELECT value FROM installation WHERE key = :key", key=_SWITCH).first()
+    if on and row is not None and row[0] == "off":
+        _forgive(conn, now_ms(conn))
     execute(
         conn,
         "INSERT INTO installation (key, value) VALUES (:key, :value)"
         " ON CONFLICT (key) DO UPDATE SET value = excluded.value",
         key=_SWITCH,
         value="on" if on else "off",
+    )
+
+
+def _forgive(conn: sa.Connection, at_ms: int) -> None:
+    month = month_of(at_ms)
+    execute(
+        conn,
+        "UPDATE quota_counters SET billed = used - own_used WHERE billed < used - own_used",
+    )
+    execute(
+        conn,
+        "UPDATE subscriptions SET period_start = :start, period_end = :end, revision = revision + 1"
+        " WHERE ended_at IS NULL AND period_end <= :at",
+        start=month.start_ms,
+        end=month.end_ms,
+        at=at_ms,
     )
 
 

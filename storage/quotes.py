@@ -6,7 +6,15 @@ from dataclasses import replace
 
 import sqlalchemy as sa
 
-from billing.changes import EXPIRED, NO_QUOTE, OUTDATED, QUOTE_MS, UNKNOWN_PLAN, Direction
+from billing.changes import (
+    EXPIRED,
+    NO_QUOTE,
+    OUTDATED,
+    QUOTE_MS,
+    UNKNOWN_PLAN,
+    UNPAID,
+    Direction,
+)
 from billing.changes import direction as direction_of
 from billing.desk import Changed, PlanStanding, Quote
 from billing.invoices import (
@@ -32,7 +40,7 @@ from storage.ledger import credit_of
 from storage.plan_versions import free_version, sold_now, versions_by_id
 from storage.quote_rows import StoredQuote
 from storage.rows import integer
-from storage.subscription_state import current, overdue_since, segments, service_of
+from storage.subscription_state import current, in_debt, overdue_since, segments, service_of
 from storage.subscriptions import renew, void_upgrades
 
 SAFETY = 3
@@ -87,6 +95,8 @@ def offer(  # who asks for what, from where
     way = direction_of(it, versions[it.version_id], wanted, at_ms)
     if isinstance(way, Rejected):
         return way
+    if way is Direction.UPGRADE and in_debt(conn, tenant_id):
+        return UNPAID
     at = max(whole_second(at_ms), it.period.start_ms)
     last = subscription_rows.last_segment(conn, it)
     upgrade = way is Direction.UPGRADE
@@ -136,6 +146,7 @@ def _said(
 ) -> Quote:
     draft = _draft(conn, quote, it.period, quote.at_ms)
     credit = credit_of(conn, it.tenant_id, it.currency) + _back(conn, it.tenant_id, it.currency)
+    part = balance_part(draft.total, credit, it.currency, lend=False)
     return Quote(
         id=quote.id,
         tenant_id=quote.tenant_id,
@@ -147,7 +158,7 @@ def _said(
         subtotal=draft.subtotal,
         tax=sum(draft.taxes),
         total=draft.total,
-        from_balance=balance_part(draft.total, credit, it.currency) if quote.lines else 0,
+        from_balance=part if quote.lines else 0,
         effective_at_ms=quote.at_ms,
         expires_at_ms=quote.expires_at_ms,
     )

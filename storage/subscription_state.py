@@ -89,6 +89,8 @@ def segments(conn: sa.Connection, tenant_id: str, month: Period) -> tuple[Segmen
     """Which plans were in effect in a calendar month, over all the tenant's subscriptions.
 
     In order, the first one cut to the month's start; also of a month that the run has not begun.
+    A month before the first subscription (usage was counted while billing was off, a clock went
+    back) is one of the free plan.
     """
     subscription = live(conn, tenant_id)
     if subscription is None:
@@ -96,7 +98,8 @@ def segments(conn: sa.Connection, tenant_id: str, month: Period) -> tuple[Segmen
     versions = plan_versions.versions_by_id(conn)
     free = plan_versions.free_version(versions, month.start_ms)
     rows = subscription_rows.segments_until(conn, tenant_id, month)
-    return in_month(subscription, rows, month, free.id)
+    found = in_month(subscription, rows, month, free.id)
+    return found or (Segment(version_id=free.id, starts_at_ms=month.start_ms, start_position=0),)
 
 
 def limits_for(conn: sa.Connection, tenant_id: str, period: Period, at_ms: int) -> Limits:
@@ -106,11 +109,25 @@ def limits_for(conn: sa.Connection, tenant_id: str, period: Period, at_ms: int) 
     """
     current(conn, tenant_id, at_ms)
     versions = plan_versions.versions_by_id(conn)
-    found = segments(conn, tenant_id, period)
-    if not found:
+    if in_debt(conn, tenant_id):  # what was not paid for includes nothing
         free = plan_versions.free_version(versions, at_ms)
         found = (Segment(version_id=free.id, starts_at_ms=period.start_ms, start_position=0),)
-    return allowance(found, period, versions)
+        return allowance(found, period, versions)
+    return allowance(segments(conn, tenant_id, period), period, versions)
+
+
+def in_debt(conn: sa.Connection, tenant_id: str) -> bool:
+    """Whether something is still owed of an invoice that was written off.
+
+    Until it is paid the team has the free plan alone, and no other one is sold to it.
+    """
+    row = execute(
+        conn,
+        "SELECT 1 FROM invoices WHERE tenant_id = :tenant AND status = 'uncollectible'"
+        " AND total - from_balance - paid - credited > 0 LIMIT 1",
+        tenant=tenant_id,
+    ).first()
+    return row is not None
 
 
 def plan_limits(conn: sa.Connection, tenant_id: str, at_ms: int) -> PlanVersion:
@@ -129,13 +146,13 @@ def plan_limits(conn: sa.Connection, tenant_id: str, at_ms: int) -> PlanVersion:
 def overdue_since(conn: sa.Connection, tenant_id: str, at_ms: int) -> int | None:
     """When the oldest invoice that is overdue was due; None: nothing is.
 
-    An upgrade that nobody paid lapses and is owed by nobody. A payment in review is waited for
-    like any other.
+    An upgrade that nobody paid lapses and is owed by nobody. One in review waits for a person of
+    ours, and nobody is served less for that.
     """
     row = execute(
         conn,
         "SELECT MIN(due_at) FROM invoices WHERE tenant_id = :tenant AND status = 'open'"
-        " AND kind <> 'upgrade' AND due_at <= :at",
+        " AND kind <> 'upgrade' AND needs_review = 0 AND due_at <= :at",
         tenant=tenant_id,
         at=at_ms,
     ).one()

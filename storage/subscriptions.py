@@ -122,8 +122,18 @@ def apply_paid(conn: sa.Connection, invoice: Invoice, at_ms: int) -> None:
     """An invoice was paid: an upgrade takes effect now, and a team that owed is served again."""
     if invoice.kind is InvoiceKind.UPGRADE and invoice.quote_id is not None:
         _carry_out(conn, invoice, invoice.quote_id, at_ms)
-    it = current(conn, invoice.tenant_id, at_ms, lock="{row}")
-    if it.status is Status.PAST_DUE and overdue_since(conn, it.tenant_id, at_ms) is None:
+    recovered(conn, invoice.tenant_id, at_ms)
+
+
+def refresh_limits(conn: sa.Connection, tenant_id: str, at_ms: int) -> None:
+    """The month's limits as they are now, after a debt was paid."""
+    _set_limits(conn, current(conn, tenant_id, at_ms, lock="{row}"), at_ms)
+
+
+def recovered(conn: sa.Connection, tenant_id: str, at_ms: int) -> None:
+    """A team that owed is served again, once nothing is overdue any more."""
+    it = current(conn, tenant_id, at_ms, lock="{row}")
+    if it.status is Status.PAST_DUE and overdue_since(conn, tenant_id, at_ms) is None:
         happened(conn, it, Happening.RECOVERED, at_ms)
 
 

@@ -180,3 +180,10 @@ def test_only_open_invoices_are_due(status: InvoiceStatus) -> None:
     """A closed one asks for nothing, whatever is left of it."""
     assert invoice(subtotal=10, status=status).due == 0
     assert invoice(subtotal=10).due == 10
+
+
+def test_no_plan_is_given_on_credit() -> None:
+    """An upgrade of a few cents is to be paid, where another invoice would wait for the next."""
+    assert balance_part(42, 0, "USD") == 42
+    assert balance_part(42, 0, "USD", lend=False) == 0
+    assert balance_part(42, 40, "USD", lend=False) == 40

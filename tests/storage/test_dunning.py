@@ -2,14 +2,17 @@
 
 from __future__ import annotations
 
+from billing.desk import Quote
 from billing.dunning import Service
 from billing.invoices import Invoice, InvoiceStatus
 from billing.money import Money
-from billing.periods import DAY_MS
+from billing.periods import DAY_MS, month_of
 from billing.subscriptions import Status
+from core.refusals import Rejected
 from storage.database import Database
-from storage.invoices import issue, receive, reviewed
-from storage.subscriptions import current, service_of
+from storage.invoices import issue, receive, reviewed, void
+from storage.quotes import offer
+from storage.subscriptions import current, limits_for, service_of
 from tests.storage.billing_kit import DECEMBER, FIRST_TICK, HOUR_MS, Firm
 from tests.storage.invoice_kit import SELLER, Office, books_are_sound
 from tests.storage.payment_places import db, migrated_file, migrated_url, place
@@ -34,10 +37,12 @@ async def status(db: Database) -> tuple[Status, str]:
     return live.status, live.version_id
 
 
-async def pay(db: Database, bill: Invoice, at_ms: int, amount: int | None = None) -> str:
+async def pay(
+    db: Database, bill: Invoice, at_ms: int, amount: int | None = None, *, way: str = "card"
+) -> str:
     """Money arrives."""
     money = Money(bill.due if amount is None else amount, "USD")
-    return await db.transaction(receive, bill.id, f"pay_{at_ms}", "card", money, at_ms)
+    return await db.transaction(receive, bill.id, f"pay_{at_ms}", way, money, at_ms)
 
 
 async def test_the_whole_way_down(db: Database) -> None:
@@ -137,3 +142,48 @@ async def test_after_an_outage_there_is_one_reminder_before_the_end(db: Database
     assert (await firm.run(late + DAY_MS)).given_up == 1
     told = await Office(db, "ten").events("invoice.overdue")
     assert told == [f"overdue/{bill.id}/{n}" for n in (3, 4)]
+
+
+async def test_voiding_what_was_overdue_ends_it(db: Database) -> None:
+    """Nothing is owed any more: the subscription is active, and its plan can be changed."""
+    firm, bill = await owing(db)
+    await firm.run(DUE + DAY_MS)
+    assert await status(db) == (Status.PAST_DUE, "pro-1")
+    await db.transaction(void, bill, DUE + DAY_MS)
+    assert await status(db) == (Status.ACTIVE, "pro-1")
+
+
+async def test_a_cent_short_is_made_good_by_the_cent(db: Database) -> None:
+    """The operator is paged, nobody is served less for it, and marking the rest pays it."""
+    firm, bill = await owing(db)
+    assert await pay(db, bill, DUE - 2, bill.due - 1) == "review"
+    assert len(await Office(db, "ten").events("billing.alarm")) == 1
+    assert await db.transaction(service_of, "ten", DUE + 30 * DAY_MS) is Service.FULL
+    assert await pay(db, bill, DUE - 1, 1, way="manual") == "invoice"
+    (bill,) = await firm.invoices("ten")
+    assert (bill.status, bill.needs_review) == (InvoiceStatus.PAID, False)
+    await books_are_sound(db)
+
+
+async def test_who_was_given_up_has_the_free_plan_alone(db: Database) -> None:
+    """No tokens of the month that was not paid, and no other plan, until the debt is paid."""
+    firm, bill = await owing(db)
+    for day in (0, 2, 7, 14, 21):
+        await firm.run(DUE + day * DAY_MS)
+    end, month = DUE + 21 * DAY_MS, month_of(DUE + 21 * DAY_MS)
+    limits = await db.transaction(limits_for, "ten", month, end)
+    assert (limits.soft, limits.hard) == (100_000, 100_000)
+    asked = await db.transaction(offer, "ten", "pro", "u", None, end)
+    assert isinstance(asked, Rejected)
+    assert asked.code == "unpaid_invoice"
+    assert await pay(db, bill, end) == "invoice"
+    assert isinstance(await db.transaction(offer, "ten", "pro", "u", None, end), Quote)
+    assert (await db.transaction(limits_for, "ten", month, end)).soft > 100_000
+
+
+async def test_a_base_fee_that_was_taken_back_is_not_credited_again(db: Database) -> None:
+    """Whether its invoice was voided or credited in full: an upgrade then costs its full share."""
+    _, bill = await owing(db)
+    await db.transaction(void, bill, FIRST_TICK)
+    found = await rows(db, "SELECT starts_at, debited_minor FROM plan_segments ORDER BY starts_at")
+    assert found[-1] == (DECEMBER.start_ms, 0)

@@ -2,18 +2,25 @@
 
 from __future__ import annotations
 
+import time
+
 import pytest
 
 from billing.invoices import Party
+from billing.periods import DAY_MS, month_of
 from core.refusals import Rejected
 from core.tenants import Role, User
 from storage.access import SqlGate
-from storage.database import Database
+from storage.admission import ensure_counter
+from storage.database import Database, execute
 from storage.plan_limits import switch
 from storage.plans import SqlPlans
+from storage.rows import integer
+from storage.subscriptions import current
 from storage.team import SqlTeam
 from tests.storage.kit import install
 from tests.storage.payment_kit import Hands
+from tests.storage.racing import rows
 from tests.storage.test_access import ANN, BOB, command, said
 
 KEY = b"k" * 32
@@ -71,3 +78,23 @@ async def test_without_plans_there_is_room_for_everybody(db: Database) -> None:
     """Where billing is off no plan limits anything."""
     admin = await team_of(db, 4, on=False)
     assert isinstance(await added(db, admin, "fifth@example.org"), User)
+
+
+async def test_what_was_used_without_plans_is_never_billed(db: Database) -> None:
+    """Switching plans on forgives what came before; a start that changes nothing does not."""
+    admin = await team_of(db, 1, on=False)
+    clock = Hands()
+    month = month_of(clock.at)
+    await db.transaction(current, admin.tenant_id, month.start_ms - 40 * DAY_MS)
+    await db.transaction(ensure_counter, admin.tenant_id, clock.at)
+    await db.transaction(
+        lambda conn: execute(conn, "UPDATE quota_counters SET used = 5000, own_used = 1000")
+    )
+    await db.transaction(switch, on=True)
+    billed = "SELECT billed FROM quota_counters"
+    assert await rows(db, billed) == [(4_000,)]
+    ((end,),) = await rows(db, "SELECT period_end FROM subscriptions")
+    assert integer(end) > time.time() * 1000
+    await db.transaction(lambda conn: execute(conn, "UPDATE quota_counters SET used = 6000"))
+    await db.transaction(switch, on=True)
+    assert await rows(db, billed) == [(4_000,)]
