@@ -26,6 +26,8 @@ from core.words import Words
 PAGE: Final = 10
 """Invoices, or conversations of a line, in one answer."""
 MORE: Final = "more"
+_MOST_DIGITS: Final = 9
+"""``int`` raises for thousands of them, and columns end at ten."""
 
 
 class InvoiceCommands:
@@ -51,9 +53,9 @@ class InvoiceCommands:
                 return await self._list(turn, cursor)
             case [number]:
                 return await self._show(turn, number)
-            case [number, line] if line.isdecimal():
+            case [number, line] if _is_number(line):
                 return await self._explain(turn, number, int(line), 1)
-            case [number, line, page] if line.isdecimal() and page.isdecimal():
+            case [number, line, page] if _is_number(line) and _is_number(page):
                 return await self._explain(turn, number, int(line), max(1, int(page)))
             case _:
                 return refused(
@@ -156,6 +158,11 @@ class InvoiceCommands:
             ways = await ways_to_pay(self._desk.payments, turn, invoice)
             said += [ways] if ways != found else []
         return answered("\n\n".join(said))
+
+
+def _is_number(text: str) -> bool:
+    """Whether it is a whole number of a size that lines and pages have."""
+    return text.isascii() and text.isdecimal() and len(text) <= _MOST_DIGITS
 
 
 def invoice_text(invoice: Invoice, words: Words) -> str:

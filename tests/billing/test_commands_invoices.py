@@ -94,6 +94,9 @@ async def test_what_is_not_there() -> None:
         "/invoices IT0-2026-000002",
         "/invoices IT0-2026-000001 9",
         "/invoices IT0-2026-000001 x",
+        "/invoices IT0-2026-000001 " + "9" * 5000,
+        "/invoices IT0-2026-000001 1 " + "9" * 5000,
+        "/invoices IT0-2026-000001 1 " + "9" * 10,
         "/invoices more nothing",
         "/pay IT0-2026-000002",
     ):
