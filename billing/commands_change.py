@@ -21,6 +21,7 @@ from billing.invoices import Invoice
 from billing.money import Money
 from billing.periods import moment
 from billing.plans import PlanName, PlanVersion
+from billing.subscriptions import Status
 from billing.texts import day, line_text, money, plan_title
 from core.commands_text import Handler, answered, code, is_shared, refused
 from core.fleet.inventory import Server
@@ -83,8 +84,7 @@ class ChangeCommands:
         words = Words(turn.language)
         standing = await self._desk.plans.standing(turn.tenant_id)
         plans = {version.plan: version for version in await self._desk.plans.plans()}
-        rank = standing.plan.plan.rank
-        fitting = [name for name in plans if (name.rank > rank if up else name.rank < rank)]
+        fitting = [name for name in plans if _is_up(standing, name) is up]
         if plan is None and len(fitting) != 1:
             return refused(_which(standing, fitting, words, up=up))
         wanted = plan or fitting[0]
@@ -231,6 +231,8 @@ def downgrade_text(quote: Quote, over: Sequence[str], words: Words) -> str:
 
 
 def _change_line(quote: Quote, words: Words) -> str:
+    if quote.wanted.plan is quote.current.plan:  # what was tried
+        return words("**To keep the {plan} plan**", plan=plan_title(quote.wanted.plan))
     return words(
         "**From {current} to {wanted}**",
         current=plan_title(quote.current.plan),
@@ -257,8 +259,22 @@ def _which(standing: PlanStanding, fitting: Sequence[PlanName], words: Words, *,
     return words("To which plan? {choices}", choices=choices)
 
 
+def _is_up(standing: PlanStanding, name: PlanName) -> bool | None:
+    """Which way the plan is, None: neither; in a trial as ``billing.changes.direction`` has it."""
+    if standing.subscription.status is Status.TRIALING:
+        return name is not PlanName.FREE
+    current = standing.plan.plan
+    return None if name is current else name.rank > current.rank
+
+
 def _not_that_way(standing: PlanStanding, wanted: PlanName, words: Words, *, up: bool) -> str:
     current = standing.plan.plan
+    if standing.subscription.status is Status.TRIALING and not up:
+        return words(
+            "Your team is on trial: {command} says what the {plan} plan costs.",
+            command=code(f"/upgrade {wanted}"),
+            plan=plan_title(wanted),
+        )
     if wanted is current:
         return words("Your team is on the {plan} plan already.", plan=plan_title(wanted))
     title = plan_title(wanted)

@@ -20,8 +20,8 @@ def offering(text: str, offer: Offer) -> Ending:
 
 
 def rejected(problem: Rejected, words: Words) -> Ending:
-    """The desk's refusal, in the reader's language."""
-    return refused(escape(words.of(problem.sentence)))
+    """The desk's refusal, in the reader's language; its sentences are Markdown of our own."""
+    return refused(words.of(problem.sentence))
 
 
 def is_admin(turn: Turn) -> bool:

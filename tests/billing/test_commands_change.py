@@ -4,9 +4,13 @@ from __future__ import annotations
 
 import pytest
 
+from billing.changes import NO_QUOTE
+from billing.commands_text import rejected
 from billing.plans import PlanName
+from billing.subscriptions import Status
 from core.tenants import Role
 from core.turns import Outcome
+from core.words import Words
 from tests.billing.command_kit import Asked
 
 
@@ -90,6 +94,37 @@ async def test_what_cannot_be_changed(plan: PlanName, text: str, said: str) -> N
     assert ending.outcome is Outcome.REFUSED
     assert said in ending.reply
     assert not asked.desk.quotes
+
+
+async def test_a_plan_on_trial_can_be_bought() -> None:
+    """It is the plan already, and begins to be paid; without a name it is among the choices."""
+    asked = Asked()
+    asked.desk.plan, asked.desk.status = PlanName.PRO, Status.TRIALING
+    bought = await asked.say("/upgrade pro")
+    assert bought.outcome is Outcome.ANSWERED
+    assert bought.offer is not None
+    assert "**To keep the Pro plan**" in bought.reply
+    assert [quote.wanted.plan for quote in asked.desk.quotes.values()] == [PlanName.PRO]
+    assert "`/upgrade pro`, `/upgrade enterprise`" in (await asked.say("/upgrade")).reply
+
+
+async def test_in_a_trial_every_paid_plan_is_an_upgrade() -> None:
+    """A smaller one, too: ``/downgrade`` says so and makes no quote."""
+    asked = Asked()
+    asked.desk.plan, asked.desk.status = PlanName.ENTERPRISE, Status.TRIALING
+    assert "on trial: `/upgrade pro`" in (await asked.say("/downgrade pro")).reply
+    assert not asked.desk.quotes
+    assert "**From Enterprise to Pro**" in (await asked.say("/upgrade pro")).reply
+
+
+async def test_the_desks_refusals_are_our_own_markdown() -> None:
+    """A command in them is shown as one, without backslashes."""
+    asked = Asked()
+    ending = await asked.say("/upgrade confirm quo_x")
+    assert "Ask for a new one." in ending.reply
+    assert rejected(NO_QUOTE, Words()).reply == (
+        "There is no such quote. Ask for one with `/upgrade` or `/downgrade`."
+    )
 
 
 async def test_without_a_name_the_only_larger_plan_is_meant() -> None:

@@ -76,6 +76,7 @@ class DeskInMemory:
     quotes: dict[str, Quote] = field(default_factory=dict)
     next_plan: PlanName | None = None
     cancelled: bool = False
+    status: Status = Status.ACTIVE
     _numbers: count[int] = field(default_factory=lambda: count(1))
 
     def desk(self) -> BillingDesk:
@@ -105,7 +106,7 @@ class DeskInMemory:
             tenant_id=tenant_id,
             version_id=self.version(self.plan).id,
             currency=self.currency,
-            status=Status.ACTIVE,
+            status=self.status,
             started_at_ms=0,
             period=self.month,
             cancel_at_ms=self.month.end_ms if self.cancelled else None,
@@ -129,7 +130,8 @@ class DeskInMemory:
         if plan not in {version.plan for version in SEED}:
             return no("unknown_plan", "There is no such plan.")
         now, wanted = whole_second(self.clock.at_ms), self.version(plan)
-        current, up = self.version(self.plan), wanted.plan.rank > self.plan.rank
+        current, bought = self.version(self.plan), self.status is Status.TRIALING
+        up = wanted.plan.rank > self.plan.rank or (bought and wanted.plan is not PlanName.FREE)
         lines = self._lines(current, wanted, Period(now, self.month.end_ms)) if up else ()
         total = sum(line.amount for line in lines)
         made = Quote(
