@@ -34,10 +34,14 @@ from core.buttons import Action, BadButton, Buttons, Press
 from core.inbox import Acceptance, Accepted, ControlDone, Inbox
 from core.messages import InboundMessage
 from core.refusals import STRANGER_CODES, Rejected
-from core.words import Words
+from core.words import Words, sentence
 
 BAD_BUTTONS = 5
 """A person is told so often in an hour that a button no longer works."""
+
+_DONE_ALREADY = sentence(
+    "This was done already. To do it again, type the command that is in the message."
+)
 
 _log = structlog.get_logger()
 
@@ -147,7 +151,9 @@ class Handlers:
                 turn_id=turn_id,
             )
         )
-        if isinstance(done, Accepted):  # the turn answers
+        if isinstance(done, Accepted):  # the turn answers, where this press made it
+            if done.duplicate:
+                self._say(installation, pressed, words.of(_DONE_ALREADY))
             return
         if isinstance(done, ControlDone):
             self._say(installation, pressed, done.reply)

@@ -15,7 +15,7 @@ from bots.telegram.client import Client
 from bots.telegram.events import Added, Edit, Happening, Moved, Pressed, Said, Shut, Unusable
 from bots.telegram.notices import Notices
 from core.buttons import Action, BadButton, Buttons, Press
-from core.inbox import Acceptance, ControlDone, Inbox
+from core.inbox import Acceptance, Accepted, ControlDone, Inbox
 from core.messages import ConversationAddress, InboundMessage
 from core.refusals import NOT_LINKED, UNLINKED, Rejected
 from core.words import Words, sentence
@@ -32,6 +32,9 @@ MAX_ALBUMS = 200
 MAX_PARTS = 10
 """Telegram's own limit for an album."""
 
+_DONE_ALREADY = sentence(
+    "This was done already. To do it again, type the command that is in the message."
+)
 _FORGED = sentence("This button is not yours, or no longer works.")
 
 _LINK = sentence(
@@ -159,7 +162,13 @@ class Reception:
         )
         if isinstance(done, Rejected):
             return self._answer_query(pressed, words.of(done.sentence), alert=True)
-        said = done.reply if isinstance(done, ControlDone) else ""  # a turn answers for itself
+        match done:
+            case ControlDone(reply=reply):
+                said = reply
+            case Accepted(duplicate=True):
+                said = words.of(_DONE_ALREADY)
+            case Accepted():  # a turn answers for itself
+                said = ""
         return self._answer_query(pressed, said, alert=False)
 
     def _answer_query(self, pressed: Pressed, text: str, *, alert: bool) -> None:

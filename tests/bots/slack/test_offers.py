@@ -8,7 +8,7 @@ from core.messages import ConversationAddress
 from core.sinks import Destination, View
 from core.turns import Offer
 from tests.bots.slack.kit import SlackHouse, slack_house
-from tests.fakes.slack import Message, SlackFake
+from tests.fakes.slack import Message, SlackFake, plain_text
 from tests.support.core_kit import Site
 
 OFFER = Offer(label="Confirm", command="/language")
@@ -39,12 +39,17 @@ async def _offering(world: SlackHouse, *, command: bool) -> Message:
 
 
 async def test_a_press_is_answered_once_where_it_was_offered(fake: SlackFake, place: Site) -> None:
-    """Two presses of a person are one command turn, in the same thread and conversation."""
+    """Two presses are one command turn, in the same thread; the second one is told so."""
     async with slack_house(place, fake) as world:
         reply = await _offering(world, command=True)
         world.admin.press(reply, "it0_offer")
-        world.admin.press(reply, "it0_offer")
         await world.house.until("SELECT outcome FROM turns WHERE kind = 'command'", "answered")
+        assert world.channel.ephemerals == []
+        world.admin.press(reply, "it0_offer")
+        await fake.wait_for(lambda: world.channel.ephemerals)
+        assert [plain_text(told) for told in world.channel.ephemerals] == [
+            "This was done already. To do it again, type the command that is in the message."
+        ]
         await world.house.settled()
         rows = await world.house.rows("SELECT text, thread FROM turns WHERE kind = 'command'")
         assert rows == [("/language", reply.thread_ts)]

@@ -48,6 +48,11 @@ async def test_a_press_is_answered_once(place: Site) -> None:
         presses = [ada.press(ada.user, offering, "Confirm") for _ in range(2)]
         await fake.wait_for(lambda: all(press.answers for press in presses))
         assert [press.answers[0]["show_alert"] for press in presses] == [False, False]
+        said = sorted(str(press.answers[0].get("text", "")) for press in presses)
+        assert said == [
+            "",
+            "This was done already. To do it again, type the command that is in the message.",
+        ]
         await scene.house.until(ANSWERED)
         await scene.house.settled()
         rows = await scene.house.rows("SELECT text FROM turns WHERE text = '/language'")
