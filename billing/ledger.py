@@ -34,7 +34,8 @@ class BookingKind(StrEnum):
     ISSUED = "issued"
     BALANCE_USED = "balance_used"
     PAID = "paid"
-    """A payment that paid an invoice; what was too much went to the balance."""
+    """A payment that paid an invoice; what was too much went to the balance, what was too
+    little came from it."""
     TO_BALANCE = "to_balance"
     """A payment for an invoice that wanted none any more."""
     IN_REVIEW = "in_review"
@@ -109,6 +110,7 @@ def paid(
 ) -> Booking:
     """Money in the invoice's currency pays what is owed; the rest goes to the balance.
 
+    Where less was received than is owed, the balance pays what is missing.
     ``lost``: the invoice had been written off, so the loss is taken back.
     """
     sides = (

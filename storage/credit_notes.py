@@ -14,7 +14,8 @@ from core.ids import new_id
 from core.refusals import Rejected
 from core.words import sentence
 from storage.database import execute
-from storage.invoice_endings import locked, paid, undebit
+from storage.free_credit import free_credit
+from storage.invoice_endings import locked, paid, reviewed, undebit
 from storage.invoice_rows import number, reloaded
 from storage.ledger import book
 from storage.rows import integer, text
@@ -50,6 +51,8 @@ def credit(
         lower = reloaded(conn, invoice)
         if not lower.due:
             paid(conn, lower, at_ms)
+        elif lower.due <= free_credit(conn, lower.tenant_id, lower.currency, but=lower.id):
+            reviewed(conn, lower, at_ms)
     return note
 
 

@@ -4,9 +4,12 @@ from __future__ import annotations
 
 import sqlalchemy as sa
 
+from billing import ledger
 from billing.invoices import INVOICE_NEXT, Invoice, InvoiceStatus, LineKind
 from storage.database import execute
+from storage.free_credit import free_credit
 from storage.invoice_rows import load, reloaded
+from storage.ledger import book
 from storage.rows import text
 from storage.subscriptions import apply_paid
 
@@ -81,3 +84,21 @@ def paid(conn: sa.Connection, invoice: Invoice, at_ms: int) -> Invoice:
     invoice = close(conn, invoice, InvoiceStatus.PAID, at_ms)
     apply_paid(conn, invoice, at_ms)
     return invoice
+
+
+def reviewed(conn: sa.Connection, invoice: Invoice, at_ms: int) -> Invoice:
+    """A person looked at it: the balance pays what it can, and dunning goes on with the rest."""
+    invoice = locked(conn, invoice.id)
+    if invoice.status is not InvoiceStatus.OPEN or not invoice.needs_review:
+        return invoice
+    credit = free_credit(conn, invoice.tenant_id, invoice.currency, but=invoice.id)
+    part = max(0, min(credit, invoice.due))
+    book(conn, ledger.reviewed(invoice, part), at_ms)
+    execute(
+        conn,
+        "UPDATE invoices SET paid = paid + :part, needs_review = 0 WHERE id = :id",
+        id=invoice.id,
+        part=part,
+    )
+    invoice = reloaded(conn, invoice)
+    return invoice if invoice.due else paid(conn, invoice, at_ms)

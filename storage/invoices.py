@@ -37,7 +37,8 @@ from storage.billing_accounts import account
 from storage.credit_notes import credit, notes_of, of_invoice
 from storage.database import Database, execute
 from storage.explain import NOT_FOUND, explain
-from storage.invoice_endings import close, lock_tenant, locked, paid, undebit
+from storage.free_credit import free_credit
+from storage.invoice_endings import close, lock_tenant, locked, paid, reviewed, undebit
 from storage.invoice_rows import (
     by_key,
     insert_draft,
@@ -45,9 +46,8 @@ from storage.invoice_rows import (
     number,
     page,
     plan_names,
-    reloaded,
 )
-from storage.ledger import book, credit_of, found
+from storage.ledger import book, found
 from storage.outbox import publish
 from storage.subscription_state import in_debt
 from storage.subscriptions import recovered, refresh_limits
@@ -76,7 +76,7 @@ def issue(conn: sa.Connection, draft: Draft, at_ms: int, seller: Party) -> Invoi
     if invoice_id is None:
         return by_key(conn, draft.key)
     due_at_ms = due_at(draft.kind, at_ms)
-    credit = credit_of(conn, draft.tenant_id, draft.currency)
+    credit = free_credit(conn, draft.tenant_id, draft.currency)
     year = moment(at_ms).year
     execute(
         conn,
@@ -128,7 +128,7 @@ def receive(
         book(conn, kept, at_ms)
         return BALANCE
     owed = owed_on(invoice)
-    if received.currency != invoice.currency or received.minor < owed:
+    if not _covers(conn, invoice, provider, received):
         return _to_review(conn, invoice, payment_id, provider, received, at_ms)
     booking = ledger.paid(
         invoice, payment_id, provider, received=received.minor, owed=owed, lost=not open_
@@ -151,44 +151,28 @@ def _to_review(
     received: Money,
     at_ms: int,
 ) -> str:
-    """Keep money that does not fit on the balance, and page the operator.
-
-    What the operator marks is looked at by a person: when it makes what waits on the balance
-    enough, the invoice is paid after all.
-    """
+    """Keep money that does not fit on the balance, and page the operator."""
     execute(conn, "UPDATE invoices SET needs_review = 1 WHERE id = :id", id=invoice.id)
     kept = ledger.kept(BookingKind.IN_REVIEW, invoice.tenant_id, payment_id, provider, received)
     book(conn, kept, at_ms)
-    credit = credit_of(conn, invoice.tenant_id, invoice.currency)
-    by_hand = provider == MANUAL and invoice.status is InvoiceStatus.OPEN
-    if (
-        by_hand
-        and credit >= owed_on(invoice)
-        and reviewed(conn, invoice, at_ms).status is InvoiceStatus.PAID
-    ):
-        return INVOICE
     event = {"reason": "payment_in_review", "payment_id": payment_id, "invoice_id": invoice.id}
     alarm = f"alarm/payment/{payment_id}/review"
     publish(conn, alarm, invoice.tenant_id, Kind.BILLING_ALARM, event, at_ms)
     return REVIEW
 
 
-def reviewed(conn: sa.Connection, invoice: Invoice, at_ms: int) -> Invoice:
-    """A person looked at it: the balance pays what it can, and dunning goes on with the rest."""
-    invoice = locked(conn, invoice.id)
-    if invoice.status is not InvoiceStatus.OPEN or not invoice.needs_review:
-        return invoice
-    credit = credit_of(conn, invoice.tenant_id, invoice.currency)
-    part = max(0, min(credit, invoice.due))
-    book(conn, ledger.reviewed(invoice, part), at_ms)
-    execute(
-        conn,
-        "UPDATE invoices SET paid = paid + :part, needs_review = 0 WHERE id = :id",
-        id=invoice.id,
-        part=part,
-    )
-    invoice = reloaded(conn, invoice)
-    return invoice if invoice.due else paid(conn, invoice, at_ms)
+def _covers(conn: sa.Connection, invoice: Invoice, provider: str, received: Money) -> bool:
+    """Whether the money pays what is owed.
+
+    What the operator marks is looked at by a person: where it is too little, what came before
+    it and waits on the balance counts too.
+    """
+    if received.currency != invoice.currency:
+        return False
+    missing = owed_on(invoice) - received.minor
+    if missing <= 0 or provider != MANUAL:
+        return missing <= 0
+    return missing <= free_credit(conn, invoice.tenant_id, invoice.currency, but=invoice.id)
 
 
 def void(conn: sa.Connection, invoice: Invoice, at_ms: int) -> Invoice:

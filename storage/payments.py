@@ -34,6 +34,7 @@ from core.refusals import Rejected
 from core.words import sentence
 from storage import invoice_endings, payment_events, payment_rows
 from storage.database import Database, execute
+from storage.free_credit import free_credit
 from storage.invoices import load, owed_on, receive
 from storage.outbox import publish
 from storage.payment_rows import COLUMNS, locked, of_invoice, payment_of, plan, session_text
@@ -124,8 +125,12 @@ class SqlPayments:
 def _begin(conn: sa.Connection, wanted: Wanted, at_ms: int) -> Begun | Rejected:
     """Under the invoice's lock: two who pay at once get the same payment."""
     tenant_id = wanted.tenant_id or _tenant_of(conn, wanted.invoice)
+    if wanted.by_hand and tenant_id:
+        _settle(conn, tenant_id, wanted.invoice, at_ms)
     invoice = load(conn, tenant_id, wanted.invoice, lock="{row}") if tenant_id else None
     due = _due_of(invoice, by_hand=wanted.by_hand)
+    if wanted.by_hand and invoice is not None and isinstance(due, Money):
+        due = _missing(conn, invoice, due)
     if isinstance(due, Rejected) or invoice is None:
         return due if isinstance(due, Rejected) else _NOT_FOUND
     # A declined one too: in many sessions the payer may try another card.
@@ -144,6 +149,26 @@ def _begin(conn: sa.Connection, wanted: Wanted, at_ms: int) -> Begun | Rejected:
     payment = same[-1] if same else _insert(conn, invoice, wanted, due, at_ms)
     older = tuple(one for one in going if one.id != payment.id)
     return Begun(payment=payment, number=invoice.number or "", older=older)
+
+
+def _settle(conn: sa.Connection, tenant_id: str, wanted: str, at_ms: int) -> None:
+    """An invoice in review that the balance covers by now needs no other money."""
+    invoice = load(conn, tenant_id, wanted)
+    if invoice is None or not invoice.needs_review:
+        return
+    invoice = invoice_endings.locked(conn, invoice.id)
+    credit = free_credit(conn, tenant_id, invoice.currency, but=invoice.id)
+    if invoice.due and invoice.due <= credit:
+        invoice_endings.reviewed(conn, invoice, at_ms)
+
+
+def _missing(conn: sa.Connection, invoice: Invoice, due: Money) -> Money:
+    """Of an invoice in review what did not come yet: the rest waits on the balance."""
+    if not invoice.needs_review:
+        return due
+    waits = free_credit(conn, invoice.tenant_id, invoice.currency, but=invoice.id)
+    left = due.minor - max(0, waits)
+    return Money(left, due.currency) if left > 0 else due
 
 
 _NOT_FOUND = Rejected(code="not_found", sentence=sentence("There is no such invoice."))

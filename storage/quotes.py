@@ -35,6 +35,7 @@ from core.ids import new_id
 from core.refusals import Rejected
 from storage import billing_accounts, quote_rows, subscription_rows
 from storage.database import execute
+from storage.free_credit import free_credit
 from storage.invoices import issue, load
 from storage.ledger import credit_of
 from storage.plan_versions import free_version, sold_now, versions_by_id
@@ -145,7 +146,8 @@ def _said(
     wanted: PlanVersion,
 ) -> Quote:
     draft = _draft(conn, quote, it.period, quote.at_ms)
-    credit = credit_of(conn, it.tenant_id, it.currency) + _back(conn, it.tenant_id, it.currency)
+    credit = free_credit(conn, it.tenant_id, it.currency, upgrades=False)
+    credit += _back(conn, it.tenant_id, it.currency)
     part = balance_part(draft.total, credit, it.currency, lend=False)
     return Quote(
         id=quote.id,

@@ -21,7 +21,7 @@ from core.refusals import Rejected
 from core.words import sentence
 from storage import billing_accounts, quota, quote_rows, subscription_rows
 from storage.database import execute
-from storage.ledger import credit_of
+from storage.free_credit import free_credit
 from storage.outbox import publish
 from storage.plan_versions import free_version, sold_now, versions_by_id
 from storage.rows import text
@@ -305,7 +305,7 @@ def _pay_trial(
         lines=lines,
         tax_rate=billing_accounts.account(conn, it.tenant_id, at_ms).tax_rate,
     )
-    credit = credit_of(conn, it.tenant_id, it.currency)
+    credit = free_credit(conn, it.tenant_id, it.currency)
     if credit < draft.total or balance_part(draft.total, credit, it.currency) != draft.total:
         return False
     issue(conn, draft, at_ms, seller)
