@@ -4,11 +4,11 @@ from __future__ import annotations
 
 import sqlalchemy as sa
 
-from billing.periods import month_of
 from billing.plans import PlanVersion
 from core.refusals import Rejected
 from core.words import Sentence, sentence
 from storage.database import execute, now_ms
+from storage.resumption import resume
 from storage.rows import integer
 from storage.subscription_state import current, plan_limits
 
@@ -27,36 +27,21 @@ def crowded(conn: sa.Connection, tenant_id: str, at_ms: int, *, more: int = 0) -
 _SWITCH = "billing"
 
 
-def switch(conn: sa.Connection, *, on: bool) -> None:
+def switch(conn: sa.Connection, *, on: bool, at_ms: int | None = None) -> None:
     """Note whether plans limit anything here; for each start.
 
-    What was used, and the months that passed, while they did not are never billed.
+    What was used, and the months that passed, while they did not are never billed. ``at_ms``:
+    when it is switched; without it the database's time.
     """
-    row = execute(conn, "SELECT value FROM installation WHERE key = :key", key=_SWITCH).first()
+    row = execute(conn, "SELECT value FROM installation WHERE key = :key{row}", key=_SWITCH).first()
     if on and row is not None and row[0] == "off":
-        _forgive(conn, now_ms(conn))
+        resume(conn, now_ms(conn) if at_ms is None else at_ms)
     execute(
         conn,
         "INSERT INTO installation (key, value) VALUES (:key, :value)"
         " ON CONFLICT (key) DO UPDATE SET value = excluded.value",
         key=_SWITCH,
         value="on" if on else "off",
-    )
-
-
-def _forgive(conn: sa.Connection, at_ms: int) -> None:
-    month = month_of(at_ms)
-    execute(
-        conn,
-        "UPDATE quota_counters SET billed = used - own_used WHERE billed < used - own_used",
-    )
-    execute(
-        conn,
-        "UPDATE subscriptions SET period_start = :start, period_end = :end, revision = revision + 1"
-        " WHERE ended_at IS NULL AND period_end <= :at",
-        start=month.start_ms,
-        end=month.end_ms,
-        at=at_ms,
     )
 
 

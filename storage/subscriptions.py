@@ -83,11 +83,14 @@ def _end(conn: sa.Connection, it: Subscription, status: Status, at_ms: int) -> S
 # -- the end of a period --------------------------------------------------------------------
 
 
-def renew(conn: sa.Connection, subscription: Subscription, at_ms: int) -> Subscription:
+def renew(
+    conn: sa.Connection, subscription: Subscription, at_ms: int, *, charged: bool = True
+) -> Subscription:
     """At the end of its period begin the next one, and return the tenant's live subscription.
 
     The change that was noted, or the end, takes effect at exactly the end of the period,
     however late this runs. Upgrades that nobody paid were for the old period: they are void.
+    ``charged``: the caller invoices the new month, so that an upgrade in it has a credit.
     """
     it = current(conn, subscription.tenant_id, at_ms, lock="{row}")
     end = it.period.end_ms
@@ -104,7 +107,7 @@ def renew(conn: sa.Connection, subscription: Subscription, at_ms: int) -> Subscr
         version_id=_tokens_of_trial(conn, it) if trial else version.id,
         starts_at_ms=end,
         start_position=0,
-        debited_minor=0 if trial else version.prices[it.currency].base,
+        debited_minor=0 if trial or not charged else version.prices[it.currency].base,
     )
     period = Period(end, month_of(end).end_ms)
     new = replace(it, version_id=version.id, period=period, next_version_id=None)
