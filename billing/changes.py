@@ -36,6 +36,10 @@ CLOSING: Final = Rejected(
     code="month_closing",
     sentence=sentence("Last month is being invoiced. Try again in about an hour."),
 )
+MONTH_ENDS: Final = Rejected(
+    code="month_closing",
+    sentence=sentence("This month ends in a few minutes. Try again when the next one has begun."),
+)
 SAME_PLAN: Final = Rejected(
     code="same_plan", sentence=sentence("Your team is on that plan already.")
 )

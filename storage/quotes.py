@@ -8,6 +8,7 @@ import sqlalchemy as sa
 
 from billing.changes import (
     EXPIRED,
+    MONTH_ENDS,
     NO_QUOTE,
     OUTDATED,
     QUOTE_MS,
@@ -116,8 +117,11 @@ def offer(  # who asks for what, from where
         expires_at_ms=at + QUOTE_MS,
         conversation_id=conversation_id,
     )
+    said = _said(conn, made, it, versions[it.version_id], wanted)
+    if upgrade and said.total <= 0 < wanted.prices[it.currency].base:
+        return MONTH_ENDS  # else the next month would begin on a plan for which nobody paid
     quote_rows.insert(conn, made)
-    return _said(conn, made, it, versions[it.version_id], wanted)
+    return said
 
 
 def _renewed_if_free(conn: sa.Connection, it: Subscription, at_ms: int) -> Subscription:
@@ -215,6 +219,8 @@ def carry_out(
     same = (quote.subscription_id, quote.revision) == (it.id, it.revision)
     if not same or at_ms >= it.period.end_ms:
         return OUTDATED
+    if quote.kind == Direction.UPGRADE and in_debt(conn, tenant_id):
+        return UNPAID
     void_upgrades(conn, tenant_id, at_ms)
     if quote.kind == Direction.DOWNGRADE:
         note_for_end(conn, it, quote.version_id)

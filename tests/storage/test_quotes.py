@@ -227,3 +227,40 @@ async def test_in_a_trial_the_rest_of_the_month_is_charged(db: Database, plan: s
     it = await team.now()
     assert (it.status, it.trial_end_ms, it.version_id) == ("active", None, f"{plan}-1")
     assert await team.refused(plan) == "same_plan"
+
+
+async def test_the_last_minutes_of_a_month_are_not_given_away(db: Database) -> None:
+    """Where the rest of the month rounds to nothing there is no quote."""
+    team = await shop(db)
+    team.clock.at = NOVEMBER.end_ms - 120_000
+    assert (await team.quote("enterprise")).total > 0
+    team.clock.at = NOVEMBER.end_ms - 2_000
+    assert await team.refused("pro") == "month_closing"
+    assert (await team.now()).version_id == "free-1"
+
+
+async def test_an_upgrade_of_cents_is_paid_first(db: Database) -> None:
+    """Late in the month it costs little, and without the money there is no larger plan."""
+    team = await shop(db)
+    team.clock.at = NOVEMBER.end_ms - HOUR
+    quote = await team.quote("enterprise")
+    assert 0 < quote.total < 50
+    assert quote.from_balance == 0
+    invoice = (await team.confirm(quote)).invoice
+    assert invoice is not None
+    assert (invoice.status, invoice.due) == (InvoiceStatus.OPEN, quote.total)
+    assert (await team.now()).version_id == "free-1"
+    assert await team.pay(invoice) == "invoice"
+    assert (await team.now()).version_id == "enterprise-1"
+
+
+async def test_no_upgrade_is_confirmed_while_a_debt_is_left(db: Database) -> None:
+    """Also with a quote from before the invoice was written off."""
+    team = await shop(db)
+    bought = await team.buy("pro")
+    quote = await team.quote("enterprise")
+    await team.write(
+        "UPDATE invoices SET status = 'uncollectible', paid = 0 WHERE id = :id", id=bought.id
+    )
+    assert await refused(team, quote.id) == "unpaid_invoice"
+    assert await team.refused("enterprise") == "unpaid_invoice"
