@@ -39,6 +39,7 @@ from storage.streams import SqlStreamLog
 from storage.tables import metadata
 from storage.team import SqlTeam
 from storage.turnlog import SqlTurnLog
+from tests.e2e import tenant_walk_billing
 from tests.fakes.scripted_engine import Say, ScriptedEngine
 from tests.support.core_kit import House, Probe, Site
 
@@ -71,6 +72,7 @@ OF_THE_INSTALLATION = {
     "SqlPeople.install": "makes the first tenant",
     "SqlPeople.add_tenant": "makes a tenant",
     "SqlPeople.user_by_email": "the operator's own commands, behind the installation's key",
+    **tenant_walk_billing.OF_THE_INSTALLATION,
 }
 
 
@@ -118,17 +120,7 @@ class Intruder:
         message = self.house.message("hello", mine, conversation=conversation)
         event = StreamEvent(EventId(1, 900), "text_delta", "{}")
         ending = Ending(outcome=Outcome.ANSWERED, reply="forged")
-        call = CallRequest(
-            id=f"{turn.id}.1.99",
-            tenant_id=mine.tenant_id,
-            turn_id=turn.id,
-            conversation_id=conversation,
-            user_id=mine.id,
-            engine="e",
-            model="m",
-            estimated_input=1,
-            max_output=1,
-        )
+        call = _their_call(turn)
         offer = {"title": "t", "worker": None, "tenant_limit": 4}
         return {
             "SqlConversations.remember": lambda: desk.remember(turn, max_turns=10),
@@ -289,6 +281,9 @@ async def test_no_method_reaches_another_tenants_rows(site: Site) -> None:
             house.core.storage.db, KEY, house.core.storage.keys.derive("audit")
         )
         await agents.change(victim.id, victim.tenant_id, chosen, 0)
+        bill = await tenant_walk_billing.furnish(house.core.storage.db, victim, CANARY)
+        await house.until("SELECT COUNT(*) FROM outbox WHERE sent_at IS NULL", 0)
+        await house.settled()
         rows = await house.rows(
             "SELECT lease_epoch FROM conversations WHERE id = :id", id=final.conversation_id
         )
@@ -300,6 +295,9 @@ async def test_no_method_reaches_another_tenants_rows(site: Site) -> None:
         calls = Intruder(
             house, intruder, turn, to, "tok_victim", victim.id, "test:theirs", victim.tenant_id
         ).calls()
+        calls |= tenant_walk_billing.calls(
+            house.core.storage.db, intruder, victim, bill, _their_call(turn)
+        )
         assert set(calls) | set(OF_THE_INSTALLATION) == _methods()
         before = await _tenant_rows(house, victim.tenant_id)
         assert CANARY in repr(before)
@@ -311,6 +309,21 @@ async def test_no_method_reaches_another_tenants_rows(site: Site) -> None:
             assert CANARY not in repr(result), name
             assert victim.email not in repr(result), name
             assert await _tenant_rows(house, victim.tenant_id) == before, name
+
+
+def _their_call(turn: Turn) -> CallRequest:
+    """A model call for another tenant's turn."""
+    return CallRequest(
+        id=f"{turn.id}.1.99",
+        tenant_id=turn.tenant_id,
+        turn_id=turn.id,
+        conversation_id=turn.conversation_id,
+        user_id=turn.user.id,
+        engine="e",
+        model="m",
+        estimated_input=1,
+        max_output=1,
+    )
 
 
 def _forged(
