@@ -1,8 +1,9 @@
 """What people are told of events: the ``notices`` consumer turns each into a sentence.
 
-A change that was asked for in a conversation is told there, to whoever asked. Everything else
-goes to each admin, in private. Figures are read when the event is consumed: what is no longer
-so by then (an invoice that was paid meanwhile) is not told.
+A change that was asked for in a conversation is told there, to whoever asked, while they are
+an admin: the sentence may name what the team pays. Everything else goes to each admin, in
+private. Figures are read when the event is consumed: what is no longer so by then (an invoice
+that was paid meanwhile) is not told.
 """
 
 from __future__ import annotations
@@ -38,10 +39,22 @@ def tell(conn: sa.Connection, event: Event, at_ms: int) -> None:
     if news is None:
         return
     told = 0
-    if news.conversation_id is not None:
+    if news.conversation_id is not None and _is_admin(conn, event.tenant_id, news.user_id):
         told = _announce(conn, event, news, news.user_id, news.conversation_id, at_ms)
-    if not told:  # nobody asked for it in a conversation, or the conversation is gone
+    if not told:  # nobody asked for it in a conversation, or one of the two is gone
         _announce(conn, event, news, None, None, at_ms)
+
+
+def _is_admin(conn: sa.Connection, tenant_id: str, user_id: str | None) -> bool:
+    """Whether whoever asked for it may still know what the team pays."""
+    row = execute(
+        conn,
+        "SELECT 1 FROM users WHERE id = :user AND tenant_id = :tenant AND role = 'admin'"
+        " AND disabled_at IS NULL",
+        user=user_id,
+        tenant=tenant_id,
+    ).first()
+    return row is not None
 
 
 def _announce(

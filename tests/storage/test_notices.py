@@ -6,11 +6,12 @@ import pytest
 import sqlalchemy as sa
 
 from billing.events import Event
-from core.tenants import User
+from core.tenants import Role, User
 from storage.announcements import SqlNotices
 from storage.consumers import consume_once
 from storage.database import Database, execute
 from storage.notices import KINDS, tell
+from storage.people import SqlPeople
 from tests.storage.events_kit import MONTH_MS, NEXT_MONTH_MS, START_MS
 from tests.storage.kit import install
 from tests.storage.payment_kit import add_invoice
@@ -236,6 +237,27 @@ async def test_what_was_asked_for_in_a_conversation_is_told_there(
         ("/notice e/2", there.conversation_id),
         ("/notice e/3", newest.conversation_id),
     ]
+
+
+@pytest.mark.parametrize("fate", ["role = 'operator'", "disabled_at = 1"])
+async def test_whoever_is_no_admin_any_more_is_not_told(
+    db: Database, admin: User, fate: str
+) -> None:
+    """What they asked for is told to the team's admins, in private."""
+    asker = await SqlPeople(db).add_user(
+        admin.tenant_id, email="b@example.org", name="b", role=Role.ADMIN
+    )
+    assert isinstance(asker, User)
+    there = await leased(db, asker, 2)
+    await finish(db, there)
+    await db.transaction(add_invoice, admin.tenant_id, 1)
+    await quoted(db, asker, there.conversation_id)
+    change: dict[str, object] = {"subscription_id": "sub", "plan": "pro", "from": "free"}
+    await said(db, admin, "subscription.changed", change, "e/1")
+    await write(db, f"UPDATE users SET {fate} WHERE id = :id", id=asker.id)
+    await said(db, admin, "subscription.changed", change, "e/2")
+    told = "SELECT text, user_id FROM turns WHERE event_id LIKE 'notice/%' ORDER BY text"
+    assert await rows(db, told) == [("/notice e/1", asker.id), ("/notice e/2", admin.id)]
 
 
 def test_every_kind_that_concerns_people_has_its_sentence() -> None:
