@@ -98,7 +98,10 @@ class PlanRoutes:
 
     @operation(body=m.CancelBody, answer=m.ChangeAnswer, errors=CHANGE_ERRORS, reads=_KEYED)
     async def cancel(self, request: web.Request) -> web.Response:
-        """End the subscription with its period, or now and without money back, as an admin."""
+        """End the plan with its period, or now with an invoice for overage so far, as an admin.
+
+        Nothing is paid back.
+        """
 
         async def work(caller: Caller, body: bytes) -> m.ChangeAnswer:
             changed = await self._plans.cancel(

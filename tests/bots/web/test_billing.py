@@ -146,6 +146,14 @@ async def test_an_expired_quote_is_a_conflict(counter: Counter) -> None:
     assert (status, problem["code"]) == (409, "quote_expired")
 
 
+async def test_the_description_warns_of_the_bill_at_the_end(counter: Counter) -> None:
+    """Who cancels at once is told before that overage is invoiced then."""
+    async with counter.session.get(f"{counter.url}/openapi.json") as response:
+        document = await response.json()
+    cancel = document["paths"]["/api/v1/billing/subscription/cancel"]["post"]
+    assert "now with an invoice for overage so far" in cancel["summary"]
+
+
 async def test_cancelling_waits_for_the_period_unless_told(counter: Counter) -> None:
     """It can be taken back until then; with nothing to take back it is a conflict."""
     status, done = await counter.call("POST", "subscription/cancel")
