@@ -6,9 +6,9 @@ from collections.abc import Awaitable, Callable
 from dataclasses import dataclass
 
 from billing.desk import Budget, Changed, Quote
-from billing.invoices import Party
+from billing.invoices import Invoice, Party
 from billing.operator import AccountChanges
-from billing.payment_service import PaymentService
+from billing.payment_service import MarkedPaid, PaymentService
 from billing.payment_store import Wanted
 from billing.payments import Payment, Providers
 from billing.providers.manual import ManualConfig, ManualProvider
@@ -65,12 +65,14 @@ OF_THE_INSTALLATION = {
 
 @dataclass(frozen=True, slots=True)
 class Bill:
-    """What the victim has."""
+    """What the victim has: an upgrade that is paid, and a larger one that is not."""
 
     quote_id: str
     invoice_id: str
     number: str
     notice: str
+    secrets: tuple[str, ...]
+    """Ids that nobody of another team is told."""
 
 
 async def furnish(db: Database, victim: User, canary: str) -> Bill:
@@ -78,13 +80,13 @@ async def furnish(db: Database, victim: User, canary: str) -> Bill:
     plans = SqlPlans(db, CLOCK, "USD", Party(name="IT0"))
     await plans.seed()
     await plans.set_account(victim.tenant_id, AccountChanges(name=canary))
-    bought = await plans.quote(victim.tenant_id, "pro", user_id=victim.id)
-    assert isinstance(bought, Quote)
-    changed = await plans.confirm(victim.tenant_id, bought.id, user_id=victim.id)
-    assert isinstance(changed, Changed)
-    assert changed.invoice is not None
     service = payments_of(db)
-    assert isinstance(await service.pay(victim.tenant_id, changed.invoice.id), Payment)
+    paid = await _ordered(plans, victim, "pro")
+    marked = await service.mark_paid(paid.id, by="op")
+    assert isinstance(marked, MarkedPaid)
+    unpaid = await _ordered(plans, victim, "enterprise")
+    begun = await service.pay(victim.tenant_id, unpaid.id)
+    assert isinstance(begun, Payment)
     quote = await plans.quote(victim.tenant_id, "enterprise", user_id=victim.id)
     assert isinstance(quote, Quote)
     budget = Budget(scope="user", subject=victim.id, tokens=77)
@@ -102,8 +104,18 @@ async def furnish(db: Database, victim: User, canary: str) -> Bill:
             at_ms=1,
         )
     )
-    number = str(changed.invoice.number)
-    return Bill(quote.id, changed.invoice.id, number, "theirs")
+    secrets = (paid.id, str(paid.number), marked.payment.id, begun.id, unpaid.subscription_id)
+    return Bill(quote.id, unpaid.id, str(unpaid.number), "theirs", secrets)
+
+
+async def _ordered(plans: SqlPlans, victim: User, plan: str) -> Invoice:
+    """An upgrade, confirmed; its invoice."""
+    quote = await plans.quote(victim.tenant_id, plan, user_id=victim.id)
+    assert isinstance(quote, Quote)
+    changed = await plans.confirm(victim.tenant_id, quote.id, user_id=victim.id)
+    assert isinstance(changed, Changed)
+    assert changed.invoice is not None
+    return changed.invoice
 
 
 def payments_of(db: Database) -> PaymentService:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import importlib
 import inspect
+import json
 import pkgutil
 from collections.abc import Awaitable, Callable
 from dataclasses import dataclass, replace
@@ -153,6 +154,7 @@ class Intruder:
             "SqlInbox.accept": lambda: inbox.accept(message, kind=turn.kind, **offer),  # type: ignore[arg-type]
             "SqlInbox.stop": lambda: inbox.stop(message),
             "SqlInbox.press": lambda: inbox.press(self._press(message, Action.STOP)),
+            "SqlInbox.press offer": lambda: inbox.press(self._press(message, Action.OFFER)),
             "SqlInbox.edit": lambda: inbox.edit(replace(message, event_id=self.event)),
             "SqlGate.link_group": lambda: gate.link_group(replace(message, group="theirs")),
             "SqlGate.link_code": lambda: gate.link_code(mine),
@@ -281,6 +283,11 @@ async def test_no_method_reaches_another_tenants_rows(site: Site) -> None:
             house.core.storage.db, KEY, house.core.storage.keys.derive("audit")
         )
         await agents.change(victim.id, victim.tenant_id, chosen, 0)
+        await house.write(
+            "UPDATE turns SET offer = :offer WHERE id = :id",
+            offer=json.dumps({"label": CANARY, "command": f"/{CANARY}"}),
+            id=final.turn_id,
+        )
         bill = await tenant_walk_billing.furnish(house.core.storage.db, victim, CANARY)
         await house.until("SELECT COUNT(*) FROM outbox WHERE sent_at IS NULL", 0)
         await house.settled()
@@ -298,7 +305,8 @@ async def test_no_method_reaches_another_tenants_rows(site: Site) -> None:
         calls |= tenant_walk_billing.calls(
             house.core.storage.db, intruder, victim, bill, _their_call(turn)
         )
-        assert set(calls) | set(OF_THE_INSTALLATION) == _methods()
+        named = {name.partition(" ")[0] for name in calls}
+        assert named | set(OF_THE_INSTALLATION) == _methods()
         before = await _tenant_rows(house, victim.tenant_id)
         assert CANARY in repr(before)
         for name, call in calls.items():
@@ -306,7 +314,9 @@ async def test_no_method_reaches_another_tenants_rows(site: Site) -> None:
                 result = await call()
             except (NotFound, Fenced):
                 result = None
-            assert CANARY not in repr(result), name
+            assert not [secret for secret in (CANARY, *bill.secrets) if secret in repr(result)], (
+                name
+            )
             assert victim.email not in repr(result), name
             assert await _tenant_rows(house, victim.tenant_id) == before, name
 
