@@ -23,8 +23,9 @@ from core.errors import StorageFailure
 LEASE_MS = 30_000
 """How long a claim holds: far longer than a batch takes."""
 BATCH = 100
-AT_ONCE = 8
-"""Events of a batch that are on their way at the same time: their transactions share commits."""
+AT_ONCE = 3
+"""Events of a batch that are on their way at the same time: their transactions share commits,
+and most connections are left to the turns."""
 MAX_TRIES = 5
 BACK_OFF_MS = (1_000, 5_000, 30_000, 300_000)
 """The pauses between the tries. Faults of the database itself use up no try."""

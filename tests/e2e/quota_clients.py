@@ -18,7 +18,9 @@ async def _ask(session: aiohttp.ClientSession, url: str, token: str) -> None:
     headers = {"Authorization": f"Bearer {token}", "Accept": "application/json"}
     try:
         async with session.post(
-            f"{url}/api/v1/agent/turns", json={"text": _TEXT}, headers=headers
+            f"{url}/api/v1/agent/turns",
+            json={"text": _TEXT, "engine": "claude_api"},
+            headers=headers,
         ) as response:
             print(response.status, response.headers.get("Retry-After", "-"), flush=True)
     except asyncio.CancelledError:

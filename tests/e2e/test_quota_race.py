@@ -81,7 +81,7 @@ async def test_w8_two_hundred_at_once_for_the_room_of_two(tmp_path: Path) -> Non
             "IT0_MODEL_TIMEOUT_S": "600",
         }
         async with open_api(tmp_path / "data", environ) as api:
-            assert (await api.ask("[[word fig]]"))["outcome"] == "answered"
+            assert (await api.ask("[[word fig]]", engine="claude_api"))["outcome"] == "answered"
             asked = len(model.seen)
             await asyncio.to_thread(_room, tmp_path / "data" / "it0.db", 2)
             with ExitStack() as stack:
