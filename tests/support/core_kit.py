@@ -44,7 +44,7 @@ T = TypeVar("T")
 SECRET_KEY = "a key for tests, long enough to be accepted"
 PACE = Pace(beat_s=0.2, ttl_s=10.0, poll_s=0.1, sweep_s=0.1, retry_s=0.02)
 """Quick, and still safe on a machine that stalls for seconds."""
-PATIENCE_S = 30.0
+PATIENCE_S = 60.0
 """Only ever waited for in full by a test that fails."""
 
 BACKGROUND = {
