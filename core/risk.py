@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import dataclass
 from enum import IntEnum
 
 from core.protected import ProtectedPaths
@@ -19,6 +20,31 @@ class Level(IntEnum):
     """Disruptive or irreversible: needs an approval."""
     L3 = 3
     """Forbidden, whatever the tool and whoever asks."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Assessment:
+    """What one call would do, found before anything runs; what an approver is shown."""
+
+    level: Level
+    reasons: tuple[str, ...] = ()
+    """Half sentences, the gravest first: ``it restarts a service``."""
+    action: str = ""
+    """Exactly what will run, such as the command line; empty: the tool and its arguments."""
+    servers: tuple[str, ...] = ()
+    """Names of the servers that it touches, as the inventory spells them."""
+    binding: str = ""
+    """What an approval is bound to besides tool, arguments and action: ids and addresses of the
+    servers, the digest of a file that is edited."""
+    critical: bool = False
+    """It touches a critical server: who asked may not approve, and no timeout does."""
+    change: str = ""
+    """What would change: a diff or a dry run."""
+    undo: str = ""
+    """How to undo it, for a person."""
+    problem: str = ""
+    """Why the call cannot be made at all (no such server, two candidates): a sentence. Nobody
+    is asked, nothing runs."""
 
 
 def least_role(level: Level) -> Role | None:

@@ -25,6 +25,44 @@ class ServerKind(StrEnum):
     SSH = "ssh"
 
 
+class Environment(StrEnum):
+    """What a server is for."""
+
+    PRODUCTION = "production"
+    STAGING = "staging"
+    DEVELOPMENT = "development"
+
+
+class Criticality(StrEnum):
+    """How bad it is when the server fails."""
+
+    LOW = "low"
+    NORMAL = "normal"
+    CRITICAL = "critical"
+    """Changes need a second pair of eyes."""
+
+
+class SudoPolicy(StrEnum):
+    """Whether IT0 may become root there; passwords are never given to sudo."""
+
+    NEVER = "never"
+    ASK = "ask"
+    """Only with a human's approval (level L2), whatever the command."""
+    ALLOWED = "allowed"
+    """As the command itself is judged."""
+
+
+class Identity(StrEnum):
+    """What IT0 shows to the server to get in."""
+
+    STORED = "stored"
+    """A private key that IT0 keeps, sealed."""
+    AGENT = "agent"
+    """The SSH agent of the account that IT0 runs as (``SSH_AUTH_SOCK``); operator's team only."""
+    FILE = "file"
+    """A key file of the machine that IT0 runs on; operator's team only."""
+
+
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Server:
     """A machine of a tenant. ``name`` is unique inside the tenant."""
@@ -33,6 +71,24 @@ class Server:
     tenant_id: str
     name: str
     kind: ServerKind
+    address: str = ""
+    """Host name or IP address; empty for the local machine."""
+    port: int = 22
+    user: str = ""
+    tags: tuple[str, ...] = ()
+    """Lower case; a tag is a group that can be addressed."""
+    environment: Environment = Environment.PRODUCTION
+    criticality: Criticality = Criticality.NORMAL
+    jump: str = ""
+    """The id of the server that it is reached through; empty: directly."""
+    identity: Identity = Identity.AGENT
+    identity_file: str = ""
+    """The path of the key, with ``Identity.FILE``."""
+    host_key: str = ""
+    """The pinned public key, ``type base64`` as in ``known_hosts``; empty: nobody confirmed one."""
+    sudo: SudoPolicy = SudoPolicy.ASK
+    revision: int = 0
+    """Grows with each change of the entry; a pooled connection of an older one is closed."""
 
 
 class Inventory(Protocol):
