@@ -24,6 +24,11 @@ agent_configs = Table(
     _int("version"),  # grows with each change: a writer names the one it read
     _int("updated_at"),
     _text("updated_by"),
+    _int("four_eyes", zero=True),  # who asked may not approve
+    _int("freeze_from", null=True),  # a change freeze: nothing above L0 without a human
+    _int("freeze_until", null=True),
+    _text("freeze_reason", default=""),
+    _text("raised", default="{}"),  # JSON: tool or program -> its least level
 )
 
 engine_sessions = Table(  # where an engine's own memory of a conversation goes on

@@ -6,14 +6,21 @@ Times are BIGINT epoch milliseconds, UTC. Every row names its tenant. Migrations
 
 from __future__ import annotations
 
-from sqlalchemy import Column, Index, LargeBinary, Table, text
+from sqlalchemy import BigInteger, Column, Index, LargeBinary, Table, text
 
-from storage import agent_tables, billing_tables, payment_tables, people_tables
+from storage import agent_tables, billing_tables, fleet_tables, payment_tables, people_tables
 from storage.columns import int_column as _int
 from storage.columns import metadata
 from storage.columns import text_column as _text
 
-__all__ = ["agent_tables", "billing_tables", "metadata", "payment_tables", "people_tables"]
+__all__ = [
+    "agent_tables",
+    "billing_tables",
+    "fleet_tables",
+    "metadata",
+    "payment_tables",
+    "people_tables",
+]
 
 installation = Table("installation", metadata, _text("key", key=True), _text("value"))
 
@@ -36,6 +43,7 @@ conversations = Table(
     _int("ready_at", zero=True),  # not before: back-off, later approvals
     _text("lease_owner", null=True),
     _int("lease_epoch", zero=True),
+    _int("parked_until", null=True),  # its turn waits for a human: not claimed before
     Index(
         "conversations_ready",
         "ready_at",
@@ -123,6 +131,7 @@ turns = Table(
     _text("album", default=""),  # what the parts of an album share
     _text("model", null=True),  # asked for with the message
     _text("offer", null=True),  # JSON: a button under the reply and the command it stands for
+    _text("order_id", default=""),  # the standing order that asked, not a person
     Index("turns_event", "event_id", unique=True),
     Index("turns_order", "conversation_id", "seq", unique=True),
     Index(
@@ -276,6 +285,20 @@ servers = Table(
     _text("name"),
     _text("kind"),
     _int("created_at"),
+    _text("address", default=""),
+    Column("port", BigInteger, nullable=False, server_default=text("22")),
+    _text("login", default=""),
+    _text("tags", default="[]"),  # JSON list
+    _text("environment", default="production"),
+    _text("criticality", default="normal"),
+    _text("jump", default=""),  # the id of the server before it
+    _text("identity", default="agent"),
+    _text("identity_file", default=""),
+    _text("sealed_key", null=True),  # the tenant is the associated data
+    _text("host_key", default=""),
+    _text("sudo", default="ask"),
+    _int("revision", zero=True),
+    _int("updated_at", zero=True),
     Index("servers_name", "tenant_id", "name", unique=True),
 )
 
@@ -298,4 +321,5 @@ audit_log = Table(
     _text("turn_id"),
     _text("detail"),
     _text("mac"),
+    Index("audit_log_turn", "turn_id"),
 )
