@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from core.risk import Level
+from core.risk import Assessment, Level
 from core.skill import MAX_NAME_CHARS, Source
 from core.skill_prompt import READ_SKILL, quoted
 from core.skills import SkillShelf
@@ -43,5 +43,5 @@ def skill_tool(shelf: SkillShelf) -> Tool:
     return Tool(spec=spec, assess=_reads, run=run, mutates=False)
 
 
-async def _reads(_context: ToolContext, _arguments: Arguments) -> Level:
-    return Level.L0
+async def _reads(_context: ToolContext, _arguments: Arguments) -> Assessment:
+    return Assessment(level=Level.L0)

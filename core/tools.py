@@ -6,10 +6,11 @@ The door that every call goes through is ``core.toolrunner``.
 from __future__ import annotations
 
 from collections.abc import Awaitable, Callable, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Literal
 
-from core.risk import Level
+from core.risk import Assessment, Level
+from core.tenants import Role
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -24,6 +25,8 @@ class Param:
     maximum: int | None = None
     """Bounds of an integer, or of a string's length."""
     choices: tuple[str, ...] = ()
+    multiline: bool = False
+    """Line feeds and tabs are allowed: a command, the text of a file."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -61,6 +64,10 @@ Arguments = Mapping[str, str | int]
 """Arguments after ``check_arguments``: declared names, right types, inside their bounds."""
 
 
+def _silent(_line: str) -> None:
+    """Nobody watches."""
+
+
 @dataclass(frozen=True, slots=True, kw_only=True)
 class ToolContext:
     """Whose call it is."""
@@ -68,6 +75,16 @@ class ToolContext:
     tenant_id: str
     user_id: str
     turn_id: str
+    role: Role = Role.VIEWER
+    conversation_id: str = ""
+    call_id: str = ""
+    language: str = ""
+    order_id: str = ""
+    """The standing order that asks; empty: a person does."""
+    raised: Mapping[str, Level] = field(default_factory=dict)
+    """Tools and programs that the team wants judged at least so."""
+    progress: Callable[[str], None] = _silent
+    """Shows a line of what is going on, while the call runs."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -76,6 +93,12 @@ class ToolResult:
 
     output: str
     is_error: bool = False
+    servers: tuple[str, ...] = ()
+    """The names of those that it ran on."""
+    exit_status: int | None = None
+    """Of the command, where one was run on one server."""
+    artifact: str = ""
+    """The id of the whole output, where this is a part of it."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -83,14 +106,14 @@ class Tool:
     """A tool: its description, its risk and its function."""
 
     spec: ToolSpec
-    assess: Callable[[ToolContext, Arguments], Awaitable[Level]]
-    """The level of this very call; may look at the arguments (a protected path is L3)."""
+    assess: Callable[[ToolContext, Arguments], Awaitable[Assessment]]
+    """What this very call would do. It may look at the servers, and changes nothing."""
     run: Callable[[ToolContext, Arguments], Awaitable[ToolResult]]
     mutates: bool
-    """Whether running it twice differs from running it once."""
+    """Whether a call above level L0 run twice differs from one run once."""
     timeout_s: float = 30.0
-    why_forbidden: Callable[[Arguments], str] = lambda _arguments: ""
-    """Half a sentence that says why a call of level L3 is forbidden; may be empty."""
+    untrusted: bool = False
+    """Its output is text that others wrote (logs, files, what a command prints)."""
 
 
 def check_arguments(spec: ToolSpec, raw: Mapping[str, object]) -> dict[str, str | int] | str:
@@ -121,7 +144,8 @@ def _problem(param: Param, value: object) -> str | None:
     else:
         if not isinstance(value, str):
             return "must be text"
-        if any(ord(char) < 0x20 for char in value):  # noqa: PLR2004  # C0 controls end at 0x1F
+        allowed = "\n\t" if param.multiline else ""
+        if any(ord(char) < 0x20 and char not in allowed for char in value):  # noqa: PLR2004  # C0 controls end at 0x1F
             return "must not contain control characters"
         size = len(value)
     unit = "" if param.kind == "integer" else " characters"

@@ -22,7 +22,7 @@ from core.fleet.processes import top_processes
 from core.fleet.report import Report, clean, count, table
 from core.fleet.services import restart_service, service_status
 from core.protected import ProtectedPaths
-from core.risk import Level, path_level
+from core.risk import Assessment, Level, path_level
 from core.tools import Arguments, Param, Tool, ToolContext, ToolResult, ToolSpec
 
 _SERVER = Param(
@@ -164,9 +164,11 @@ def _look(
 
 
 def _read_file(fleet: _Fleet, protected: ProtectedPaths) -> Tool:
-    async def assess(context: ToolContext, arguments: Arguments) -> Level:
+    async def assess(context: ToolContext, arguments: Arguments) -> Assessment:
         del context
-        return path_level(str(arguments["path"]), protected)
+        path = str(arguments["path"])
+        why = protected.why(path)
+        return Assessment(level=path_level(path, protected), reasons=(why,) if why else ())
 
     async def look(host: Host, arguments: Arguments) -> Report:
         return await read_file(
@@ -185,14 +187,14 @@ def _read_file(fleet: _Fleet, protected: ProtectedPaths) -> Tool:
         run=run,
         mutates=False,
         timeout_s=_LOOK_TIMEOUT_S,
-        why_forbidden=lambda arguments: protected.why(str(arguments["path"])) or "",
+        untrusted=True,
     )
 
 
 def _restart(fleet: _Fleet) -> Tool:
-    async def assess(context: ToolContext, arguments: Arguments) -> Level:
+    async def assess(context: ToolContext, arguments: Arguments) -> Assessment:
         del context, arguments
-        return Level.L2
+        return Assessment(level=Level.L2)
 
     async def look(host: Host, arguments: Arguments) -> Report:
         return await restart_service(host, str(arguments["service"]))
@@ -348,9 +350,9 @@ _LOOKS: tuple[tuple[ToolSpec, Callable[[Host, Arguments], Awaitable[Report]]], .
 )
 
 
-async def _harmless(context: ToolContext, arguments: Arguments) -> Level:
+async def _harmless(context: ToolContext, arguments: Arguments) -> Assessment:
     del context, arguments
-    return Level.L0
+    return Assessment(level=Level.L0)
 
 
 def _number(arguments: Arguments, name: str) -> int | None:
