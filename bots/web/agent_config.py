@@ -16,6 +16,7 @@ from aiohttp import web
 from pydantic import AfterValidator, BaseModel, ConfigDict, Field, SecretStr
 
 from bots.web.auth import Authenticator, Caller, require_admin
+from bots.web.bodies import Body, Integer
 from bots.web.openapi import operation
 from bots.web.problems import Problem
 from bots.web.requests import read_body
@@ -84,15 +85,15 @@ def _prompt(written: str) -> str:
 ToolNames = Annotated[list[str], Field(max_length=MAX_LISTED_TOOLS), AfterValidator(_tools)]
 
 
-class AgentConfigBody(BaseModel):
+class AgentConfigBody(Body):
     """What to change; a field that is left out stays, and null takes its choice back.
 
     ``version`` is the one that was read.
     """
 
-    model_config = ConfigDict(extra="forbid", hide_input_in_errors=True)
+    model_config = ConfigDict(hide_input_in_errors=True)
 
-    version: Annotated[int, Field(ge=0)]
+    version: Annotated[Integer, Field(ge=0)]
     billing: Billing | None = None
     api_key: Annotated[SecretStr, AfterValidator(_key)] | None = None
     model: Annotated[str, AfterValidator(_model)] | None = None
@@ -100,7 +101,7 @@ class AgentConfigBody(BaseModel):
     allowed_tools: ToolNames | None = None
     denied_tools: ToolNames | None = None
     approval_timeout_s: (
-        Annotated[int, Field(ge=MIN_APPROVAL_TIMEOUT_S, le=MAX_APPROVAL_TIMEOUT_S)] | None
+        Annotated[Integer, Field(ge=MIN_APPROVAL_TIMEOUT_S, le=MAX_APPROVAL_TIMEOUT_S)] | None
     ) = None
     on_timeout: OnTimeout | None = None
     prompt_addition: Annotated[str, AfterValidator(_prompt)] | None = None

@@ -13,6 +13,7 @@ from billing.invoices import InvoiceKind, InvoiceStatus, LineKind
 from billing.payments import PaymentStatus
 from billing.plans import PlanName
 from billing.subscriptions import Status
+from bots.web.bodies import Body, Integer, Query
 from bots.web.requests import NO_NUL
 
 MAX_PAGE = 100
@@ -26,10 +27,6 @@ Id = Annotated[str, Field(min_length=1, max_length=64, pattern=NO_NUL)]
 Page = Annotated[int, Field(ge=1, le=MAX_PAGE)]
 
 
-class _Body(BaseModel):
-    model_config = ConfigDict(extra="forbid")
-
-
 def _no_default(schema: JsonDict) -> None:
     schema.pop("default", None)
 
@@ -38,11 +35,10 @@ _LeftOut = Field(json_schema_extra=_no_default)
 """May be left out, and is not null where it is not."""
 
 
-class ChangeBody(_Body):
+class ChangeBody(Body):
     """A plan, for a quote; or the id of a quote, to carry it out."""
 
     model_config = ConfigDict(
-        extra="forbid",
         json_schema_extra={"oneOf": [{"required": ["plan"]}, {"required": ["quote_id"]}]},
     )
 
@@ -57,32 +53,32 @@ class ChangeBody(_Body):
         return self
 
 
-class CancelBody(_Body):
+class CancelBody(Body):
     """When the subscription ends: with its period, or now."""
 
     at_once: bool = False
 
 
-class ReactivateBody(_Body):
+class ReactivateBody(Body):
     """Nothing is asked."""
 
 
-class PayBody(_Body):
+class PayBody(Body):
     """The way to pay; it may be left out where there is only one."""
 
     method: Id | None = None
 
 
-class BudgetBody(_Body):
+class BudgetBody(Body):
     """A limit of the team's own. ``subject`` is an id, or empty for each one of that scope."""
 
     scope: Literal["user", "conversation", "order", "turn"]
     subject: Annotated[str, Field(max_length=64, pattern=NO_NUL)] = ""
-    tokens: Annotated[int, Field(ge=0, le=MAX_TOKENS)]
+    tokens: Annotated[Integer, Field(ge=0, le=MAX_TOKENS)]
     """Per month, or for each turn; 0 removes the limit."""
 
 
-class InvoicesQuery(_Body):
+class InvoicesQuery(Query):
     """A page of the invoices."""
 
     status: InvoiceStatus | None = None
@@ -90,20 +86,20 @@ class InvoicesQuery(_Body):
     limit: Page = 20
 
 
-class PdfQuery(_Body):
+class PdfQuery(Query):
     """The language that an invoice is printed in."""
 
     language: Annotated[str, Field(max_length=35, pattern=NO_NUL)] = "en"
 
 
-class ExplanationQuery(_Body):
+class ExplanationQuery(Query):
     """A page of the calls behind a line."""
 
     after: Annotated[int, Field(ge=0, le=_MAX_POSITION)] = 0
     limit: Page = 50
 
 
-class HistoryQuery(_Body):
+class HistoryQuery(Query):
     """Days, UTC, both included; this month where they are left out."""
 
     from_: Annotated[date | None, Field(alias="from")] = None

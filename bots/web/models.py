@@ -5,8 +5,9 @@ from __future__ import annotations
 from datetime import datetime
 from typing import Annotated, Literal, Self
 
-from pydantic import AfterValidator, BaseModel, ConfigDict, Field, model_validator
+from pydantic import AfterValidator, BaseModel, Field, model_validator
 
+from bots.web.bodies import Body, Integer
 from core.agent_config import MODEL_NAME
 from core.emails import SENTENCE, email_of
 from core.messages import Overlap
@@ -15,11 +16,7 @@ from core.tenants import Role
 MAX_DAYS = 3650
 
 
-class _Body(BaseModel):
-    model_config = ConfigDict(extra="forbid")
-
-
-class AttachmentBody(_Body):
+class AttachmentBody(Body):
     """A file; ``data`` is Base64 (RFC 4648, section 4)."""
 
     name: Annotated[str, Field(min_length=1, max_length=255)]
@@ -27,7 +24,7 @@ class AttachmentBody(_Body):
     data: str
 
 
-class TurnBody(_Body):
+class TurnBody(Body):
     """One message to the agent."""
 
     text: str = ""
@@ -35,7 +32,7 @@ class TurnBody(_Body):
     engine: Annotated[str, Field(min_length=1, max_length=64)] | None = None
     model: Annotated[str, Field(pattern=rf"^(?:{MODEL_NAME.pattern})$")] | None = None
     overlap: Overlap = Overlap.QUEUE
-    attachments: Annotated[list[AttachmentBody], Field(max_length=50)] = []
+    attachments: list[AttachmentBody] = Field(default=[], max_length=50)
 
 
 def _address(written: str) -> str:
@@ -48,7 +45,7 @@ def _address(written: str) -> str:
 Address = Annotated[str, Field(max_length=255), AfterValidator(_address)]
 
 
-class UserBody(_Body):
+class UserBody(Body):
     """A new user."""
 
     email: Address
@@ -56,20 +53,20 @@ class UserBody(_Body):
     role: Role = Role.OPERATOR
 
 
-class RoleBody(_Body):
+class RoleBody(Body):
     """Another role for a user."""
 
     role: Role
 
 
-class TokenBody(_Body):
+class TokenBody(Body):
     """A token for oneself, or, as an admin, for a user of the team."""
 
     email: Address | None = None
-    days: Annotated[int, Field(ge=1, le=MAX_DAYS)] = 90
+    days: Annotated[Integer, Field(ge=1, le=MAX_DAYS)] = 90
 
 
-class CodeBody(_Body):
+class CodeBody(Body):
     """A one-time code: for another account of the caller's, or for somebody with an address."""
 
     kind: Literal["link", "invite"]

@@ -5,32 +5,29 @@ from __future__ import annotations
 from datetime import datetime
 from typing import Annotated, Final
 
-from pydantic import AwareDatetime, BaseModel, ConfigDict, Field
+from pydantic import AwareDatetime, BaseModel, Field
 
 from billing.invoices import InvoiceStatus
 from billing.plans import PlanName
+from bots.web.bodies import Body, Integer
 from bots.web.requests import NO_NUL
 
 _MOST_TOKENS: Final = 10**12
 Text = Annotated[str, Field(max_length=1000, pattern=NO_NUL)]
 Id = Annotated[str, Field(max_length=100, pattern=NO_NUL)]
-Tokens = Annotated[int, Field(ge=0, le=_MOST_TOKENS)]
-Count = Annotated[int, Field(ge=0, le=1_000_000)]
-Percent = Annotated[int, Field(ge=100, le=100_000)]
-Minor = Annotated[int, Field(ge=0, le=10**12)]
+Tokens = Annotated[Integer, Field(ge=0, le=_MOST_TOKENS)]
+Count = Annotated[Integer, Field(ge=0, le=1_000_000)]
+Percent = Annotated[Integer, Field(ge=100, le=100_000)]
+Minor = Annotated[Integer, Field(ge=0, le=10**12)]
 
 
-class _Body(BaseModel):
-    model_config = ConfigDict(extra="forbid")
-
-
-class RunBody(_Body):
+class RunBody(Body):
     """When to bill; without it, now."""
 
     at: AwareDatetime | None = None
 
 
-class PaidBody(_Body):
+class PaidBody(Body):
     """What came in; without an amount, all that is due."""
 
     amount: Id | None = None
@@ -39,22 +36,22 @@ class PaidBody(_Body):
     """Of the amount; the invoice's where none is told."""
 
 
-class CreditBody(_Body):
+class CreditBody(Body):
     """What to take back."""
 
     amount: Id
     reason: Annotated[str, Field(min_length=1, max_length=500, pattern=NO_NUL)]
 
 
-class TrialBody(_Body):
+class TrialBody(Body):
     """Which plan to try, by which team; without one, the caller's."""
 
     plan: PlanName
-    days: Annotated[int, Field(ge=1, le=365)] = 14
+    days: Annotated[Integer, Field(ge=1, le=365)] = 14
     tenant: Id | None = None
 
 
-class AccountBody(_Body):
+class AccountBody(Body):
     """What to change; without a team, the caller's."""
 
     tenant: Id | None = None
@@ -63,22 +60,22 @@ class AccountBody(_Body):
     address: Text | None = None
     tax_number: Text | None = None
     email: Text | None = None
-    tax_rate: Annotated[int, Field(ge=0, le=10_000)] | None = None
+    tax_rate: Annotated[Integer, Field(ge=0, le=10_000)] | None = None
     """Hundredths of a per cent."""
 
 
-class PriceBody(_Body):
+class PriceBody(Body):
     """In minor units."""
 
     base: Minor
     overage: Minor = 0
 
 
-class PlanBody(_Body):
+class PlanBody(Body):
     """A version of a plan that is to be sold."""
 
     plan: PlanName
-    version: Annotated[int, Field(ge=1, le=1_000_000)]
+    version: Annotated[Integer, Field(ge=1, le=1_000_000)]
     included_tokens: Tokens
     hard_percent: Percent | None = None
     cap_percent: Percent | None = None
@@ -89,7 +86,7 @@ class PlanBody(_Body):
     available_from: AwareDatetime | None = None
 
 
-class MoveBody(_Body):
+class MoveBody(Body):
     """Whom to move; without a team, everybody on another version of the plan."""
 
     version: Id
@@ -118,7 +115,7 @@ class Ran(BaseModel):
     """The first hundred."""
 
 
-class InvoicesQuery(_Body):
+class InvoicesQuery(Body):
     """Which invoices; without a status, all that were issued."""
 
     status: InvoiceStatus | None = None

@@ -7,9 +7,10 @@ from http import HTTPStatus
 from typing import Annotated, Protocol
 
 from aiohttp import web
-from pydantic import BaseModel, ConfigDict, Field
+from pydantic import BaseModel, Field
 
 from bots.web.auth import Authenticator, require_admin
+from bots.web.bodies import Body, Integer
 from bots.web.openapi import operation
 from bots.web.problems import Problem
 from bots.web.requests import read_body
@@ -50,24 +51,20 @@ class SkillDesk(Protocol):
         """Erase one of the team's own."""
 
 
-class _Body(BaseModel):
-    model_config = ConfigDict(extra="forbid")
-
-
-class SkillStepBody(_Body):
+class SkillStepBody(Body):
     """A tool that a skill calls; text may be a slot such as ``{server}`` or ``{lines=40}``."""
 
     tool: str
-    arguments: dict[str, str | int] = {}
+    arguments: dict[str, str | Integer] = Field(default={})
 
 
-class SkillBody(_Body):
+class SkillBody(Body):
     """A team's own skill, without its name."""
 
     description: str
     body: str = ""
-    triggers: list[str] = []
-    steps: list[SkillStepBody] = []
+    triggers: list[str] = Field(default=[])
+    steps: list[SkillStepBody] = Field(default=[])
 
 
 class NamedSkillBody(SkillBody):
@@ -77,13 +74,13 @@ class NamedSkillBody(SkillBody):
     enabled: bool = True
 
 
-class SkillsBody(_Body):
+class SkillsBody(Body):
     """Several at once: all of them are kept, or none."""
 
     skills: Annotated[list[NamedSkillBody], Field(min_length=1, max_length=MAX_TEAM_SKILLS)]
 
 
-class SkillSwitchBody(_Body):
+class SkillSwitchBody(Body):
     """Whether a skill is used."""
 
     enabled: bool
