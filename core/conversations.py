@@ -185,6 +185,10 @@ class NoTools(ToolDoor):
         """The name."""
         return call.name
 
+    def untrusted(self, tool: str) -> bool:  # noqa: ARG002  # the port's signature
+        """Nobody can say what an output of another turn holds."""
+        return True
+
     async def call(self, call: ToolCall) -> ToolResult:
         """Refuse."""
         return ToolResult(output=f"{call.name} is not available here.", is_error=True)

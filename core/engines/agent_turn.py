@@ -39,6 +39,7 @@ from core.engines.claude_faults import (
     Fault,
     fault_of_status,
 )
+from core.engines.claude_messages import output_for_model
 from core.engines.claude_stream import FINAL_STOPS, ClaudeAnswer
 from core.engines.engine import EngineRequest
 from core.engines.gateway import CallBegan, CallFinished, CallRefused, GatewayEvent
@@ -350,7 +351,8 @@ class AgentTurn:
                 # Given before the result, it is there when the next model call is made.
                 self._steps += [SteerStep(text=text) for text in texts]
                 await self._say([{"type": "text", "text": text} for text in texts])
-        asked.answer(result)
+        output = output_for_model(self.request.tools, call, result.output)
+        asked.answer(replace(result, output=output))
 
     def _told(self, call: ToolCall, result: ToolResult) -> ToolFinished:
         self._steps.append(tool_step(call, result))

@@ -7,6 +7,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from core.messages import Attachment, clean_text
+from core.untrusted import ABOUT, as_data, named
 
 _IMAGES = frozenset({"image/png", "image/jpeg", "image/gif", "image/webp"})
 _PDF = "application/pdf"
@@ -37,8 +38,9 @@ def blocks_of_file(attachment: Attachment) -> FileBlock:
         return _media(_encoded("image", media_type, attachment.data), TOKENS_PER_IMAGE)
     if attachment.data and media_type == _PDF:
         block = _encoded("document", media_type, attachment.data)
-        if attachment.name.strip():
-            block["title"] = attachment.name
+        block["context"] = ABOUT
+        if title := named(attachment.name):
+            block["title"] = title
         tokens = max(TOKENS_PER_PAGE, len(attachment.data) // PDF_BYTES_PER_TOKEN)
         return _media(block, tokens)
     text = _inlined(attachment)
@@ -56,14 +58,14 @@ def _encoded(kind: str, media_type: str, data: bytes) -> dict[str, Any]:
 
 
 def _inlined(attachment: Attachment) -> str:
-    name = attachment.name.replace('"', "'").replace("\n", " ") or "unnamed"
+    name = named(attachment.name) or "unnamed"
     if not attachment.data:
         return f'[The attached file "{name}" is empty.]'
     if b"\0" in attachment.data[:8192] and not attachment.media_type.startswith("text/"):
-        return f'[The attached file "{name}" ({attachment.media_type}) cannot be read here.]'
+        return f'[The attached file "{name}" ({named(attachment.media_type)}) cannot be read here.]'
     text = clean_text(attachment.data.decode("utf-8-sig", "replace"))
     if len(text) > _MAX_TEXT_CHARS:
         half = _MAX_TEXT_CHARS // 2
         cut = len(text) - 2 * half
         text = f"{text[:half]}\n[{cut} characters of this file were left out]\n{text[-half:]}"
-    return f'<file name="{name}">\n{text}\n</file>'
+    return as_data(f"file {name}", text)

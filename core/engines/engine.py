@@ -23,6 +23,9 @@ class ToolDoor(Protocol):
     def summary(self, call: ToolCall) -> str:
         """One line for the user that says what this call would do."""
 
+    def untrusted(self, tool: str) -> bool:
+        """Whether the tool's output is text that others wrote; an unknown tool's is."""
+
     async def call(self, call: ToolCall) -> ToolResult:
         """Run a tool, or return a refusal. A call that already has a result returns it."""
 

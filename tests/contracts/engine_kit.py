@@ -300,6 +300,8 @@ class Turn:
     meter: RecordingMeter = field(default_factory=RecordingMeter)
     steers: list[str] = field(default_factory=list)
     log: list[Step] = field(default_factory=list)
+    outside: frozenset[str] = frozenset()
+    """Tools whose output is text that others wrote."""
     ran: Counter[str] = field(default_factory=Counter)
     """Tools that were really executed, by name."""
     events: list[TurnEvent] = field(default_factory=list)
@@ -317,6 +319,10 @@ class Turn:
     def summary(self, call: ToolCall) -> str:
         """One line about a call."""
         return f"{call.name} {call.arguments}"
+
+    def untrusted(self, tool: str) -> bool:
+        """As the test says."""
+        return tool in self.outside
 
     async def call(self, call: ToolCall) -> ToolResult:
         """Run a tool once; a recorded result is returned, an unknown outcome is reported."""

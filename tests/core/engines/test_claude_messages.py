@@ -12,6 +12,7 @@ from hypothesis import strategies as st
 from core.engines.claude_messages import Transcript
 from core.messages import Attachment
 from core.steps import Exchange, ModelStep, SteerStep, Step, ToolCall, ToolStartedStep, ToolStep
+from core.untrusted import ABOUT, as_data
 from tests.contracts.engine_kit import FILES, PNG, Turn
 from tests.fakes.anthropic_rules import VERSIONS, problem_with, thinking_signature
 
@@ -80,7 +81,8 @@ def test_files_become_blocks() -> None:
     assert base64.b64decode(image["source"]["data"]) == PNG
     assert document["type"] == "document"
     assert document["title"] == "report.pdf"
-    assert log["text"] == '<file name="sys.log">\ndisk full \u00e4\n\n</file>'
+    assert document["context"] == ABOUT
+    assert log["text"] == as_data("file sys.log", "disk full \u00e4\n")
     assert empty["text"] == '[The attached file "empty.txt" is empty.]'
     assert text["text"] == "look"
 
@@ -91,8 +93,9 @@ def test_a_huge_log_is_cut_in_the_middle_and_says_so() -> None:
     text = texts_of(body_of("look", attachments=[log])["messages"][0])[0]
     assert len(text) < 301_000
     assert "200002 characters of this file were left out" in text
-    assert text.startswith('<file name="a.log">\nA')
-    assert text.endswith("Z\n</file>")
+    assert text.partition("\n")[0].endswith('source="file a.log">')
+    assert text.partition("\n")[2].startswith("Ax")
+    assert "xZ\n</untrusted-" in text
 
 
 def test_history_shows_tools_and_results() -> None:
