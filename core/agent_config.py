@@ -3,11 +3,13 @@
 from __future__ import annotations
 
 import re
+from collections.abc import Mapping
 from dataclasses import dataclass, field, replace
 from enum import Enum, StrEnum
 from typing import Final, Protocol, TypeVar
 
 from core.errors import EngineFailure
+from core.risk import Level
 from core.words import Sentence
 
 _T = TypeVar("_T")
@@ -43,6 +45,19 @@ class OnTimeout(StrEnum):
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
+class Freeze:
+    """A time in which nothing is to change without a human; milliseconds since the epoch."""
+
+    from_ms: int
+    until_ms: int
+    reason: str = ""
+
+    def holds(self, at_ms: int) -> bool:
+        """Whether it is in force."""
+        return self.from_ms <= at_ms < self.until_ms
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
 class AgentConfig:
     """A tenant's choices; the defaults are those of a tenant that chose nothing."""
 
@@ -59,6 +74,12 @@ class AgentConfig:
     on_timeout: OnTimeout = OnTimeout.DENY
     prompt_addition: str = ""
     """Appended to the system prompt: how this team works, in its own words."""
+    four_eyes: bool = False
+    """Who asked may not approve; on critical servers that is always so."""
+    freeze: Freeze | None = None
+    """A change freeze: while it lasts, every change waits for a human."""
+    raised: Mapping[str, Level] = field(default_factory=dict)
+    """Tools and programs (``docker``, ``systemctl restart``) that are judged at least so."""
 
 
 DEFAULTS: Final = AgentConfig()
@@ -147,6 +168,9 @@ class ConfigChanges:
     approval_timeout_s: int | Keep = KEEP
     on_timeout: OnTimeout | Keep = KEEP
     prompt_addition: str | Keep = KEEP
+    four_eyes: bool | Keep = KEEP
+    freeze: Freeze | Keep | None = KEEP
+    raised: Mapping[str, Level] | Keep = KEEP
     engine: str | Keep | None = KEEP
 
     def applied_to(self, stored: StoredConfig) -> StoredConfig:
@@ -160,6 +184,9 @@ class ConfigChanges:
             approval_timeout_s=_new(self.approval_timeout_s, old.approval_timeout_s),
             on_timeout=_new(self.on_timeout, old.on_timeout),
             prompt_addition=_new(self.prompt_addition, old.prompt_addition),
+            four_eyes=_new(self.four_eyes, old.four_eyes),
+            freeze=_new(self.freeze, old.freeze),
+            raised=_new(self.raised, old.raised),
         )
         hint = stored.api_key_hint if self.api_key is KEEP else key_hint(self.api_key)
         engine = _new(self.engine, stored.engine)

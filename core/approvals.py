@@ -20,6 +20,7 @@ from core.refusals import Rejected
 from core.risk import Assessment, Level
 from core.tenants import User
 from core.tools import Arguments
+from core.turns import Turn
 
 REASON = "reason"
 """The argument of a changing tool that says why; approvers read it, and nothing runs by it."""
@@ -53,7 +54,9 @@ class Card:
     asked: str = ""
     """What the person wrote, shortened."""
     asked_by: str = ""
-    """Their name, or the standing order's."""
+    """The name of whose turn it is."""
+    unattended: bool = False
+    """A standing order of theirs asks."""
     risks: tuple[str, ...] = ()
     """Half sentences, the gravest first."""
     change: str = ""
@@ -75,11 +78,8 @@ class Card:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Question:
-    """A call that needs a human, before it is stored."""
+    """A call of a turn that needs a human, before it is stored."""
 
-    tenant_id: str
-    turn_id: str
-    conversation_id: str
     call_id: str
     digest: str
     level: Level
@@ -142,16 +142,17 @@ class Decided:
 class ApprovalStore(Protocol):
     """Where the questions of running turns are kept. Raises ``StorageFailure``."""
 
-    async def ask(self, question: Question) -> Approval:
-        """Store it; asked before for this call, return what it became meanwhile."""
+    async def ask(self, turn: Turn, question: Question) -> Approval:
+        """Store it, fenced; asked before for this call, return what it became meanwhile."""
 
-    async def of_call(self, tenant_id: str, turn_id: str, call_id: str) -> Approval | None:
+    async def of_call(self, turn: Turn, call_id: str) -> Approval | None:
         """The question about this call, if it was asked; one past its time is settled now."""
 
-    async def by_plan(
-        self, tenant_id: str, turn_id: str, call_id: str, digest: str
-    ) -> Approval | None:
-        """The approved plan of this turn that has this step left, and now keeps it for the call."""
+    async def by_plan(self, turn: Turn, call_id: str, digest: str) -> Approval | None:
+        """The approved plan of this turn whose next step this is; the step is now this call's."""
+
+    async def tell(self, approval: Approval) -> None:
+        """Ask the approvers elsewhere, in their private chats; each is told once."""
 
 
 class ApprovalDesk(Protocol):

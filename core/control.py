@@ -18,6 +18,16 @@ class Stop(StrEnum):
     """The lease is gone: drop the work."""
 
 
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Pause:
+    """A turn waits for humans, without a slot and without a lease."""
+
+    approvals: tuple[str, ...]
+    """The ids of what it waits for."""
+    until_ms: int
+    """When the first of them is past its time."""
+
+
 @dataclass(slots=True, eq=False)
 class Control:
     """The handle by which a running turn is ended."""
@@ -29,6 +39,8 @@ class Control:
     """The turn's end is being committed: it is too late to stop it."""
     lost: bool = False
     """The lease is gone, however far the turn's end has come."""
+    pause: Pause | None = None
+    """The runner stopped because a call waits for a human; the turn is not over."""
     handed_back: bool = False
     """The runner stopped at the shutdown's request; the turn is not over."""
 

@@ -23,6 +23,15 @@ class Level(IntEnum):
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
+class PlanStep:
+    """One call of a plan: what would run, and the digest that its own call must have."""
+
+    action: str
+    digest: str
+    level: Level
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
 class Assessment:
     """What one call would do, found before anything runs; what an approver is shown."""
 
@@ -42,6 +51,8 @@ class Assessment:
     """What would change: a diff or a dry run."""
     undo: str = ""
     """How to undo it, for a person."""
+    steps: tuple[PlanStep, ...] = ()
+    """Of a plan that is to be approved as a whole."""
     problem: str = ""
     """Why the call cannot be made at all (no such server, two candidates): a sentence. Nobody
     is asked, nothing runs."""

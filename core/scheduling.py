@@ -19,7 +19,7 @@ import structlog
 from structlog.contextvars import bound_contextvars
 
 from core import telemetry
-from core.control import Control, Stop
+from core.control import Control, Pause, Stop
 from core.errors import Fenced, StorageFailure
 from core.metering import Settlement
 from core.turns import Turn
@@ -68,6 +68,11 @@ class LeaseStore(Protocol):
         self, turn: Turn, *, settlements: tuple[Settlement, ...], failed: bool, pause_ms: int
     ) -> None:
         """Give an unfinished turn back to the queue; fenced."""
+
+    async def park(
+        self, turn: Turn, *, settlements: tuple[Settlement, ...], pause: Pause
+    ) -> None:
+        """Let an unfinished turn wait for humans; fenced. Decided meanwhile, it waits no more."""
 
     async def leave(self, worker: str) -> None:
         """This worker is gone."""
@@ -285,7 +290,9 @@ class Scheduler:
         ):
             try:
                 settlements = await self.runner.run(turn, control)
-                if control.handed_back:
+                if control.pause is not None:
+                    await self.leases.park(turn, settlements=settlements, pause=control.pause)
+                elif control.handed_back:
                     await self.leases.hand_back(
                         turn, settlements=settlements, failed=False, pause_ms=0
                     )

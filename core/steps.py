@@ -45,6 +45,8 @@ class ToolStartedStep:
 
     tool_call_id: str
     name: str
+    approval_id: str = ""
+    """The approval that is used up by it; empty where none was needed."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -97,7 +99,9 @@ def dump_step(step: Step) -> tuple[str, str]:
                 }
             )
         case ToolStartedStep():
-            return "tool_started", json.dumps({"id": step.tool_call_id, "name": step.name})
+            return "tool_started", json.dumps(
+                {"id": step.tool_call_id, "name": step.name, "approval_id": step.approval_id}
+            )
         case ToolStep():
             return "tool", json.dumps(
                 {
@@ -127,7 +131,11 @@ def load_step(kind: str, payload: str) -> Step:
                 native=data["native"],
             )
         case "tool_started":
-            return ToolStartedStep(tool_call_id=data["id"], name=data["name"])
+            return ToolStartedStep(
+                tool_call_id=data["id"],
+                name=data["name"],
+                approval_id=data.get("approval_id", ""),
+            )
         case "tool":
             return ToolStep(
                 tool_call_id=data["id"],

@@ -10,8 +10,8 @@ from __future__ import annotations
 import asyncio
 import hashlib
 import time
-from collections.abc import Mapping
-from dataclasses import dataclass
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass, field, replace
 from typing import Protocol
 
 import structlog
@@ -19,11 +19,13 @@ import structlog
 from core.agent_config import DEFAULTS, AgentConfig
 from core.allowed_tools import AllowedTools
 from core.audit import AuditEntry
+from core.caution import Caution
+from core.clock import Clock, SystemClock
 from core.engines.engine import ToolDoor
 from core.messages import clean_text
-from core.risk import Level
+from core.risk import Assessment, Level
 from core.service_levels import PAY_FIRST, READ_ONLY
-from core.steps import Step, ToolCall, ToolStartedStep, ToolStep
+from core.steps import Exchange, Step, ToolCall, ToolStartedStep, ToolStep
 from core.tools import (
     Arguments,
     Tool,
@@ -31,6 +33,7 @@ from core.tools import (
     ToolResult,
     ToolSpec,
     check_arguments,
+    silent,
 )
 from core.turns import Turn
 from core.words import sentence
@@ -42,10 +45,23 @@ _log = structlog.get_logger()
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
+class Proposal:
+    """A call that needs a human: what the gate is asked about."""
+
+    call: ToolCall
+    arguments: Arguments
+    assessment: Assessment
+    caution: Caution
+    config: AgentConfig
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
 class Approved:
     """A human who may allow it did."""
 
     by: str
+    """Their name, for the record."""
+    approval_id: str
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -58,21 +74,21 @@ class Denied:
 class ApprovalGate(Protocol):
     """Decides about L2 calls."""
 
-    async def decide(self, turn: Turn, call: ToolCall, arguments: Arguments) -> Approved | Denied:
-        """Ask whoever may allow exactly this call."""
+    async def decide(self, turn: Turn, proposal: Proposal) -> Approved | Denied:
+        """Ask whoever may allow exactly this call. Raises ``Waiting`` while nobody has decided."""
 
 
 class NoApprovals:
     """The gate of an installation without approvals: nothing risky runs."""
 
-    async def decide(self, turn: Turn, call: ToolCall, arguments: Arguments) -> Approved | Denied:  # noqa: ARG002  # the port's signature
+    async def decide(self, turn: Turn, proposal: Proposal) -> Approved | Denied:  # noqa: ARG002  # the port's signature
         """Deny, and say what to do instead."""
         return Denied(
             sentence=sentence(
                 "{tool} is disruptive (level L2) and needs a human's approval. This "
                 "installation cannot ask for approvals yet, so it was not run. Run it "
                 "yourself on the server if it is needed now.",
-                tool=call.name,
+                tool=proposal.call.name,
             )
         )
 
@@ -91,6 +107,7 @@ class ToolRunner:
     tools: Mapping[str, Tool]
     log: StepLog
     gate: ApprovalGate
+    clock: Clock = field(default_factory=SystemClock)
 
     def door(
         self,
@@ -99,18 +116,44 @@ class ToolRunner:
         config: AgentConfig = DEFAULTS,
         *,
         service: str = "full",
+        tainted: bool = False,
+        progress: Callable[[str], None] = silent,
     ) -> TurnTools:
         """The door of one turn; ``steps`` are those committed by earlier attempts.
 
         ``service`` is what the team gets (``ServiceLevels``): it may be only to read.
+        ``tainted``: the conversation so far holds text that others wrote.
         """
         done = {step.tool_call_id: step for step in steps if isinstance(step, ToolStep)}
-        begun = {step.tool_call_id for step in steps if isinstance(step, ToolStartedStep)}
-        allowed = AllowedTools(turn.user.role, config)
-        return TurnTools(self, turn, done, begun, allowed, reads_only=service in READ_ONLY)
+        return TurnTools(
+            runner=self,
+            turn=turn,
+            done=done,
+            begun={step.tool_call_id for step in steps if isinstance(step, ToolStartedStep)},
+            allowed=AllowedTools(turn.user.role, config),
+            reads_only=service in READ_ONLY,
+            tainted=tainted or any(self.untrusted(step.name) for step in done.values()),
+            progress=progress,
+        )
+
+    def untrusted(self, tool: str) -> bool:
+        """Whether the tool's output is text that others wrote; an unknown one's is."""
+        known = self.tools.get(tool)
+        return known is None or known.untrusted
+
+    def tainted(self, exchanges: Sequence[Exchange]) -> bool:
+        """Whether what was said before holds text that others wrote: outputs or attachments."""
+        return any(
+            exchange.attachments
+            or any(
+                isinstance(step, ToolStep) and not step.is_error and self.untrusted(step.name)
+                for step in exchange.steps
+            )
+            for exchange in exchanges
+        )
 
 
-@dataclass(slots=True)
+@dataclass(slots=True, kw_only=True)
 class TurnTools(ToolDoor):
     """The door as one turn sees it: for its user, its tenant, its committed steps."""
 
@@ -121,11 +164,17 @@ class TurnTools(ToolDoor):
     allowed: AllowedTools
     reads_only: bool = False
     """An invoice is overdue for long: whoever asks, nothing is changed."""
+    tainted: bool = False
+    progress: Callable[[str], None] = silent
 
     def specs(self) -> tuple[ToolSpec, ...]:
         """The tools that the team has; what the role may not do is refused with a reason."""
         tools = self.runner.tools
         return tuple(tool.spec for name, tool in tools.items() if self.allowed.offers(name))
+
+    def untrusted(self, tool: str) -> bool:
+        """Whether the tool's output is text that others wrote; an unknown one's is."""
+        return self.runner.untrusted(tool)
 
     def summary(self, call: ToolCall) -> str:
         """``name key=value ...``, bounded, on one line."""
@@ -148,14 +197,31 @@ class TurnTools(ToolDoor):
             return await self._refuse(call, arguments)
         if call.id in self.begun:
             return await self._unknown(call)
-        context = ToolContext(
-            tenant_id=self.turn.tenant_id, user_id=self.turn.user.id, turn_id=self.turn.id
-        )
-        level = await tool.assess(context, arguments)
-        refusal = await self._refusal(tool, call, arguments, level)
+        context = self._context(call)
+        caution = self._caution()
+        assessment = caution.weigh(tool.spec.name, await tool.assess(context, arguments))
+        if assessment.problem:
+            return await self._refuse(call, assessment.problem, assessment)
+        refusal = self._refusal(call, assessment)
         if refusal is not None:
-            return await self._refuse(call, refusal, level)
-        return await self._execute(tool, context, call, arguments, level)
+            return await self._refuse(call, refusal, assessment)
+        work = _Work(tool=tool, call=call, arguments=arguments, assessment=assessment)
+        if assessment.level is Level.L2:
+            config = self.allowed.config
+            verdict = await self.runner.gate.decide(
+                self.turn,
+                Proposal(
+                    call=call,
+                    arguments=arguments,
+                    assessment=assessment,
+                    caution=caution,
+                    config=config,
+                ),
+            )
+            if isinstance(verdict, Denied):
+                return await self._refuse(call, verdict.sentence, assessment)
+            work = replace(work, approval=verdict)
+        return await self._execute(work, context)
 
     async def unrun(self, call: ToolCall, reason: str) -> ToolResult:
         """Record a call that the engine turned down, with what it told the model."""
@@ -163,55 +229,82 @@ class TurnTools(ToolDoor):
             return ToolResult(output=step.output, is_error=step.is_error)
         return await self._refuse(call, clean_text(reason)[:MAX_OUTPUT_CHARS])
 
-    async def _refusal(
-        self, tool: Tool, call: ToolCall, arguments: Arguments, level: Level
-    ) -> str | None:
-        why = tool.why_forbidden(arguments) if level is Level.L3 else ""
-        refusal = self.allowed.refusal(call.name, level, why)
-        if refusal is not None:
-            return refusal
-        if self.reads_only and level > Level.L0:
-            return PAY_FIRST
-        if level is Level.L2:
-            verdict = await self.runner.gate.decide(self.turn, call, arguments)
-            if isinstance(verdict, Denied):
-                return verdict.sentence
-        return None
+    def _context(self, call: ToolCall) -> ToolContext:
+        turn = self.turn
+        return ToolContext(
+            tenant_id=turn.tenant_id,
+            user_id=turn.user.id,
+            turn_id=turn.id,
+            role=turn.user.role,
+            conversation_id=turn.conversation_id,
+            call_id=call.id,
+            language=turn.language,
+            order_id=turn.order_id,
+            raised=self.allowed.config.raised,
+            progress=self.progress,
+        )
 
-    async def _execute(
-        self, tool: Tool, context: ToolContext, call: ToolCall, arguments: Arguments, level: Level
-    ) -> ToolResult:
-        if tool.mutates:
-            self.begun.add(call.id)
+    def _caution(self) -> Caution:
+        config = self.allowed.config
+        freeze = config.freeze
+        frozen = freeze is not None and freeze.holds(self.runner.clock.now_ms())
+        return Caution(
+            tainted=self.tainted,
+            freeze=freeze.reason if freeze is not None and frozen else None,
+            raised=config.raised,
+        )
+
+    def _refusal(self, call: ToolCall, assessment: Assessment) -> str | None:
+        level = assessment.level
+        why = "; ".join(assessment.reasons) if level is Level.L3 else ""
+        refusal = self.allowed.refusal(call.name, level, why)
+        if refusal is None and self.reads_only and level > Level.L0:
+            return PAY_FIRST
+        return refusal
+
+    async def _execute(self, work: _Work, context: ToolContext) -> ToolResult:
+        call = work.call
+        if work.changes:
+            approval_id = "" if work.approval is None else work.approval.approval_id
             await self.runner.log.record(
-                self.turn, ToolStartedStep(tool_call_id=call.id, name=call.name)
+                self.turn,
+                ToolStartedStep(tool_call_id=call.id, name=call.name, approval_id=approval_id),
             )
+            self.begun.add(call.id)
         started = time.monotonic()
-        work = asyncio.create_task(_bounded(tool, context, arguments))
+        running = asyncio.create_task(_bounded(work.tool, context, work.arguments))
         try:
-            result = await (asyncio.shield(work) if tool.mutates else work)
+            result = await (asyncio.shield(running) if work.changes else running)
         except asyncio.CancelledError:
             # A change that has begun is let finish and its outcome recorded, whoever
             # stopped the turn; a read is dropped.
-            if tool.mutates:
-                await self._record(call, await work, level, started)
+            if work.changes:
+                await self._record(work, await running, started)
             raise
-        return await self._record(call, result, level, started)
+        return await self._record(work, result, started)
 
-    async def _record(
-        self, call: ToolCall, result: ToolResult, level: Level, started: float
-    ) -> ToolResult:
-        detail = self._detail(call, level)
+    async def _record(self, work: _Work, result: ToolResult, started: float) -> ToolResult:
+        detail = self._detail(work.call, work.assessment)
         detail["ms"] = round((time.monotonic() - started) * 1000)
         detail["output_sha256"] = hashlib.sha256(result.output.encode()).hexdigest()
+        servers = result.servers or work.assessment.servers
+        if servers:
+            detail["servers"] = ",".join(servers)[:500]
+        if result.exit_status is not None:
+            detail["exit_status"] = result.exit_status
+        if work.approval is not None:
+            detail["approval_id"] = work.approval.approval_id
+            detail["approved_by"] = work.approval.by
+        if work.tool.untrusted:
+            self.tainted = True
         action = "tool.failed" if result.is_error else "tool.ran"
-        return await self._commit(call, result, action, detail)
+        return await self._commit(work.call, result, action, detail)
 
     async def _refuse(
-        self, call: ToolCall, sentence: str, level: Level | None = None
+        self, call: ToolCall, sentence: str, assessment: Assessment | None = None
     ) -> ToolResult:
         result = ToolResult(output=sentence, is_error=True)
-        return await self._commit(call, result, "tool.refused", self._detail(call, level))
+        return await self._commit(call, result, "tool.refused", self._detail(call, assessment))
 
     async def _unknown(self, call: ToolCall) -> ToolResult:
         result = ToolResult(
@@ -237,14 +330,35 @@ class TurnTools(ToolDoor):
         self.done[call.id] = step
         return result
 
-    def _detail(self, call: ToolCall, level: Level | None) -> dict[str, str | int]:
-        return {
+    def _detail(self, call: ToolCall, assessment: Assessment | None) -> dict[str, str | int]:
+        detail: dict[str, str | int] = {
             "tool": call.name[:100],
             "call_id": call.id,
             "summary": self.summary(call),
-            "level": "none" if level is None else level.name,
+            "level": "none" if assessment is None else assessment.level.name,
             "role": str(self.turn.user.role),
         }
+        if assessment is not None and assessment.reasons:
+            detail["reasons"] = "; ".join(assessment.reasons)[:1000]
+        if self.turn.order_id:
+            detail["order_id"] = self.turn.order_id
+        return detail
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class _Work:
+    """A call that may run."""
+
+    tool: Tool
+    call: ToolCall
+    arguments: Arguments
+    assessment: Assessment
+    approval: Approved | None = None
+
+    @property
+    def changes(self) -> bool:
+        """Whether running it twice would differ from running it once."""
+        return self.tool.mutates and self.assessment.level > Level.L0
 
 
 async def _bounded(tool: Tool, context: ToolContext, arguments: Arguments) -> ToolResult:

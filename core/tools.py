@@ -64,7 +64,7 @@ Arguments = Mapping[str, str | int]
 """Arguments after ``check_arguments``: declared names, right types, inside their bounds."""
 
 
-def _silent(_line: str) -> None:
+def silent(_line: str) -> None:
     """Nobody watches."""
 
 
@@ -83,7 +83,7 @@ class ToolContext:
     """The standing order that asks; empty: a person does."""
     raised: Mapping[str, Level] = field(default_factory=dict)
     """Tools and programs that the team wants judged at least so."""
-    progress: Callable[[str], None] = _silent
+    progress: Callable[[str], None] = silent
     """Shows a line of what is going on, while the call runs."""
 
 

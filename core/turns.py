@@ -82,6 +82,8 @@ class Turn:
     crowded: int = 0
     """Attempts in a row without progress whose worker died with other turns too: which one
     killed it is not known."""
+    order_id: str = ""
+    """The standing order that asks; empty: a person does."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -111,6 +113,8 @@ class Ending:
     """The conversation to go on in, when a command moved the place to another one."""
     offer: Offer | None = None
     """A button under the reply, where the place has buttons; the reply names its command too."""
+    approvals: tuple[str, ...] = ()
+    """Ids of the approvals whose buttons stand under the reply."""
     retry_at_ms: int | None = None
     """Refused for a limit: when it may be asked again."""
 

@@ -209,7 +209,14 @@ def _cancel(conn: sa.Connection, which: str, turn: str, tenant_id: str | None) -
 
 
 def _tell(conn: sa.Connection, stopped: tuple[str, ...]) -> tuple[str, ...]:
-    """Let the processes know that run them."""
+    """Let the processes know that run them; what waits for a human is to end now."""
+    for turn_id in stopped:
+        execute(
+            conn,
+            "UPDATE conversations SET parked_until = NULL WHERE parked_until IS NOT NULL"
+            " AND id = (SELECT conversation_id FROM turns WHERE id = :id)",
+            id=turn_id,
+        )
     if conn.dialect.name == "postgresql":
         for turn_id in stopped:
             execute(conn, "SELECT pg_notify('stop', CAST(:id AS TEXT))", id=turn_id)

@@ -20,10 +20,10 @@ from storage.database import Database, execute
 from storage.erasure import delete_chosen, erase, owned
 from storage.metering import settle
 from storage.places import insert_conversation, where
+from storage.holding import HELD
 from storage.rows import blob, integer, text
 from storage.shares import allowed
 from storage.steps import recent_steps, steps_of
-from storage.turnlog import HELD
 
 HISTORY_ATTACHMENT_BYTES = 10 * 1024 * 1024
 """Files of earlier messages that are sent again, newest first, at most this much."""

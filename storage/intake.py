@@ -12,7 +12,7 @@ from core.messages import Attachment, AttachmentRef
 from core.turns import Turn
 from storage import files
 from storage.database import Database, execute
-from storage.turnlog import hold
+from storage.holding import hold
 
 
 class SqlIntake:

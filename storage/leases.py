@@ -9,6 +9,7 @@ import sqlalchemy as sa
 import structlog
 
 from billing.quota import LEASE_MS, RENEW_MS
+from core.control import Pause
 from core.errors import Fenced, It0Error
 from core.messages import AttachmentRef, ConversationAddress, Overlap, RemoteFile
 from core.metering import Settlement
@@ -62,6 +63,12 @@ class SqlLeases:
     ) -> None:
         """See the port."""
         await self._db.transaction(_hand_back, turn, settlements, failed=failed, pause_ms=pause_ms)
+
+    async def park(
+        self, turn: Turn, *, settlements: tuple[Settlement, ...], pause: Pause
+    ) -> None:
+        """See the port."""
+        await self._db.transaction(_park, turn, settlements, pause)
 
     async def leave(self, worker: str) -> None:
         """See the port; leases that are still held are reaped by whoever beats next."""
@@ -193,7 +200,7 @@ def _renew_calls(conn: sa.Connection, worker: str) -> None:
 # A ready time far ahead was written before the clock was set back. Without ``|| ''`` SQLite
 # would group by another index, and walk every conversation there ever was.
 _CLAIM = """
-UPDATE conversations SET lease_owner = :me, lease_epoch = lease_epoch + 1
+UPDATE conversations SET lease_owner = :me, lease_epoch = lease_epoch + 1, parked_until = NULL
 WHERE id IN (SELECT id FROM conversations
              WHERE lease_owner IS NULL AND done_seq < last_seq AND id IN (
     SELECT id FROM (SELECT c.id, c.ready_at,
@@ -207,6 +214,7 @@ WHERE id IN (SELECT id FROM conversations
             ON b.tenant = c.tenant_id
         WHERE c.lease_owner IS NULL AND c.done_seq < c.last_seq
           AND (c.ready_at <= {now} OR c.ready_at > {now} + 120000)
+          AND (c.parked_until IS NULL OR c.parked_until <= {now})
         WINDOW tenant AS (PARTITION BY c.tenant_id ORDER BY c.ready_at)) r
     WHERE own <= :tenant_limit OR (nth < :n AND NOT contended)
     ORDER BY place, ready_at LIMIT :n){lock})
@@ -218,7 +226,7 @@ UPDATE turns SET status = 'running', attempt = attempt + 1
 WHERE conversation_id = :cid AND seq = :seq
 RETURNING id, tenant_id, attempt, failures, kind, event_id, user_id, platform, workspace,
           channel, thread, text, attachments, engine, overlap, cancel_at, created_at, crowded,
-          sender, source_ref, language, files, model
+          sender, source_ref, language, files, model, order_id
 """
 
 
@@ -291,6 +299,7 @@ def _take(conn: sa.Connection, conversation_id: str, seq: int, epoch: int) -> Tu
         files=tuple(RemoteFile(**file) for file in json.loads(text(row[21]))),
         engine_named=row[13] is not None,
         model=optional_text(row[22]),
+        order_id=text(row[23]),
     )
 
 
@@ -325,6 +334,35 @@ def _hand_back(
         settle(conn, settlement)
     if conn.dialect.name == "postgresql":
         execute(conn, "SELECT pg_notify('turns', '')")
+
+
+def _park(
+    conn: sa.Connection, turn: Turn, settlements: tuple[Settlement, ...], pause: Pause
+) -> None:
+    """The lease goes; the conversation waits, unless there is nothing to wait for any more.
+
+    A decision that was made meanwhile found nothing to wake, and a stop nobody to tell: both
+    take the conversation's row, which the first statement here holds.
+    """
+    _hand_back(conn, turn, settlements, failed=False, pause_ms=0)
+    for approval_id in pause.approvals:
+        row = execute(
+            conn,
+            "SELECT 1 FROM approvals WHERE id = :id AND tenant_id = :tenant"
+            " AND status = 'pending'",
+            id=approval_id,
+            tenant=turn.tenant_id,
+        ).first()
+        if row is None:
+            return
+    execute(
+        conn,
+        "UPDATE conversations SET parked_until = :until WHERE id = :cid"
+        " AND EXISTS (SELECT 1 FROM turns WHERE id = :turn AND cancel_at IS NULL)",
+        until=pause.until_ms,
+        cid=turn.conversation_id,
+        turn=turn.id,
+    )
 
 
 def _leave(conn: sa.Connection, worker: str) -> None:

@@ -7,14 +7,15 @@ import json
 import sqlalchemy as sa
 
 from core.audit import AuditEntry
-from core.errors import Fenced
 from core.metering import Settlement
-from core.steps import SteerStep, Step, ToolStep, dump_step
+from core.steps import SteerStep, Step, ToolStartedStep, ToolStep, dump_step
 from core.streams import EventId, StreamEvent
 from core.turns import Ending, Outcome, Turn
+from storage.approvals import use, void
 from storage.audit import append_audit
 from storage.database import Database, execute
 from storage.endings import dump_offer, final_data
+from storage.holding import HELD, fenced, hold
 from storage.metering import settle, settle_lost
 from storage.rows import integer, text
 
@@ -64,10 +65,6 @@ class SqlTurnLog:
         return await self._db.transaction(_finish, turn, ending, events, settlements, deliverer)
 
 
-def _fenced() -> Fenced:
-    return Fenced("The conversation has another owner now.")
-
-
 def _record(
     conn: sa.Connection,
     turn: Turn,
@@ -77,6 +74,8 @@ def _record(
     audit_key: bytes,
 ) -> None:
     _append_step(conn, turn, step)
+    if isinstance(step, ToolStartedStep) and step.approval_id:
+        use(conn, turn, step)
     ran = isinstance(step, ToolStep) and not step.is_error
     if (turn.failures or turn.crowded) and ran:
         # It got further than where it crashed: what is given up is a turn that does not. A
@@ -106,24 +105,6 @@ def _append_step(conn: sa.Connection, turn: Turn, step: Step) -> None:
         kind=kind,
         payload=payload,
     )
-
-
-HELD = "lease_epoch = :epoch AND done_seq < :seq"
-"""The fence of a turn's writes: this worker's lease, and the turn has not ended under it."""
-
-
-def hold(conn: sa.Connection, turn: Turn, lock: str = "{row}") -> None:
-    """Lock the turn's conversation to the end of the transaction, or raise ``Fenced``."""
-    row = execute(
-        conn,
-        f"SELECT 1 FROM conversations WHERE id = :cid AND tenant_id = :tenant AND {HELD}{lock}",
-        cid=turn.conversation_id,
-        tenant=turn.tenant_id,
-        epoch=turn.epoch,
-        seq=turn.seq,
-    ).first()
-    if row is None:
-        raise _fenced()
 
 
 def _save_events_fenced(conn: sa.Connection, turn: Turn, events: tuple[StreamEvent, ...]) -> None:
@@ -228,10 +209,11 @@ def _finish(
         deliverer=deliverer,
     ).first()
     if row is None:
-        raise _fenced()
+        raise fenced()
     # The turn's row first: a reservation on its way holds it, and is settled below; one that
     # comes later finds the turn done, and is refused.
     _end(conn, turn, ending, deliverer)
+    void(conn, turn)
     _keep_session(conn, turn, ending)
     for settlement in settlements:
         settle(conn, settlement)
