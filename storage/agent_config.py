@@ -15,6 +15,7 @@ from core.agent_config import (
     Billing,
     ConfigChanges,
     Conflict,
+    Freeze,
     OnTimeout,
     StoredConfig,
     UnusableAccount,
@@ -22,6 +23,7 @@ from core.agent_config import (
 )
 from core.audit import AuditEntry
 from core.errors import EngineFailure, NotFound
+from core.risk import Level
 from core.sealing import CannotUnseal, seal, unseal
 from core.turns import Turn
 from core.words import sentence
@@ -31,11 +33,11 @@ from storage.rows import integer, optional_text, text
 
 _COLUMNS = (
     "c.billing, c.model, c.allowed_tools, c.denied_tools, c.approval_timeout_s, c.on_timeout,"
-    " c.prompt_addition"
+    " c.prompt_addition, c.four_eyes, c.freeze_from, c.freeze_until, c.freeze_reason, c.raised"
 )
 _OTHERS = "(SELECT COUNT(*) FROM (SELECT 1 FROM tenants LIMIT 2) tenants)"
 """1 on an installation with one tenant, else 2; never reads a third row."""
-_ON_RECORD = ("billing", "model", "approval_timeout_s", "on_timeout")
+_ON_RECORD = ("billing", "model", "approval_timeout_s", "on_timeout", "four_eyes", "freeze")
 """Fields whose new value is in the audit row; of the others there is the name alone."""
 
 UNREADABLE = sentence(
@@ -213,7 +215,16 @@ def _config(row: Sequence[object]) -> AgentConfig:
         approval_timeout_s=integer(row[4]),
         on_timeout=OnTimeout(text(row[5])),
         prompt_addition=text(row[6]),
+        four_eyes=bool(integer(row[7])),
+        freeze=_freeze(row[8:11]),
+        raised={name: Level[level] for name, level in json.loads(text(row[11])).items()},
     )
+
+
+def _freeze(row: Sequence[object]) -> Freeze | None:
+    if row[0] is None:
+        return None
+    return Freeze(from_ms=integer(row[0]), until_ms=integer(row[1]), reason=text(row[2]))
 
 
 def _change(conn: sa.Connection, audit_key: bytes, change: _Change) -> StoredConfig | Conflict:
@@ -264,17 +275,22 @@ def _detail(new: StoredConfig, changed: tuple[str, ...]) -> dict[str, str | int]
 def _save(conn: sa.Connection, new: StoredConfig, change: _Change) -> None:
     """Write every column but the key; then the key and the engine, when they are to change."""
     config = new.config
-    allowed = config.allowed_tools
+    allowed, freeze = config.allowed_tools, config.freeze
     execute(
         conn,
         "INSERT INTO agent_configs (tenant_id, billing, api_key, api_key_hint, model,"
-        " allowed_tools, denied_tools, approval_timeout_s, on_timeout, prompt_addition, version,"
-        " updated_at, updated_by) VALUES (:tenant, :billing, NULL, '', :model, :allowed, :denied,"
-        " :timeout, :on_timeout, :prompt, :version, :at, :by) ON CONFLICT (tenant_id) DO UPDATE"
+        " allowed_tools, denied_tools, approval_timeout_s, on_timeout, prompt_addition, four_eyes,"
+        " freeze_from, freeze_until, freeze_reason, raised, version, updated_at, updated_by)"
+        " VALUES (:tenant, :billing, NULL, '', :model, :allowed, :denied, :timeout, :on_timeout,"
+        " :prompt, :four_eyes, :freeze_from, :freeze_until, :freeze_reason, :raised, :version,"
+        " :at, :by) ON CONFLICT (tenant_id) DO UPDATE"
         " SET billing = excluded.billing, model = excluded.model,"
         " allowed_tools = excluded.allowed_tools, denied_tools = excluded.denied_tools,"
         " approval_timeout_s = excluded.approval_timeout_s, on_timeout = excluded.on_timeout,"
-        " prompt_addition = excluded.prompt_addition, version = excluded.version,"
+        " prompt_addition = excluded.prompt_addition, four_eyes = excluded.four_eyes,"
+        " freeze_from = excluded.freeze_from, freeze_until = excluded.freeze_until,"
+        " freeze_reason = excluded.freeze_reason, raised = excluded.raised,"
+        " version = excluded.version,"
         " updated_at = excluded.updated_at, updated_by = excluded.updated_by",
         tenant=change.tenant_id,
         billing=str(config.billing),
@@ -284,6 +300,11 @@ def _save(conn: sa.Connection, new: StoredConfig, change: _Change) -> None:
         timeout=config.approval_timeout_s,
         on_timeout=str(config.on_timeout),
         prompt=config.prompt_addition,
+        four_eyes=int(config.four_eyes),
+        freeze_from=None if freeze is None else freeze.from_ms,
+        freeze_until=None if freeze is None else freeze.until_ms,
+        freeze_reason="" if freeze is None else freeze.reason,
+        raised=json.dumps({name: level.name for name, level in config.raised.items()}),
         version=new.version,
         at=new.updated_at_ms,
         by=new.updated_by,

@@ -18,9 +18,9 @@ from core.steps import Exchange
 from core.turns import Ending, Outcome, Turn
 from storage.database import Database, execute
 from storage.erasure import delete_chosen, erase, owned
+from storage.holding import HELD
 from storage.metering import settle
 from storage.places import insert_conversation, where
-from storage.holding import HELD
 from storage.rows import blob, integer, text
 from storage.shares import allowed
 from storage.steps import recent_steps, steps_of

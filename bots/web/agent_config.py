@@ -10,16 +10,24 @@ from __future__ import annotations
 import re
 from datetime import UTC, datetime
 from http import HTTPStatus
-from typing import Annotated, Protocol, TypeVar
+from typing import Annotated, Literal, Protocol, Self, TypeVar
 
 from aiohttp import web
-from pydantic import AfterValidator, BaseModel, ConfigDict, Field, SecretStr
+from pydantic import (
+    AfterValidator,
+    AwareDatetime,
+    BaseModel,
+    ConfigDict,
+    Field,
+    SecretStr,
+    model_validator,
+)
 
 from bots.web.auth import Authenticator, Caller, require_admin
 from bots.web.bodies import Body, Integer
 from bots.web.openapi import operation
 from bots.web.problems import Problem
-from bots.web.requests import read_body
+from bots.web.requests import NO_NUL, read_body
 from core.agent_config import (
     DEFAULTS,
     KEEP,
@@ -31,16 +39,19 @@ from core.agent_config import (
     Billing,
     ConfigChanges,
     Conflict,
+    Freeze,
     Keep,
     OnTimeout,
     StoredConfig,
 )
 from core.agent_rules import AgentRules
 from core.messages import clean_text
+from core.risk import Level
 
 _T = TypeVar("_T")
 
 _API_KEY = re.compile(r"[\x21-\x7e]{16,500}")
+Raised = Literal["L1", "L2"]
 _TOOL = re.compile(r"[A-Za-z0-9_-]{1,64}")
 
 
@@ -82,6 +93,42 @@ def _prompt(written: str) -> str:
     return cleaned
 
 
+_RAISED = re.compile(r"[A-Za-z0-9_.+-]{1,64}(?: [A-Za-z0-9_.+-]{1,64})?")
+
+
+def _raised(written: dict[str, Raised]) -> dict[str, Raised]:
+    if not all(_RAISED.fullmatch(name) for name in written):
+        message = (
+            "A raised level belongs to a tool (service_control), a program (docker) or a program "
+            "and its subcommand (systemctl restart)."
+        )
+        raise ValueError(message)
+    return written
+
+
+class FreezeBody(Body):
+    """A change freeze: until it is over every change waits for a human."""
+
+    from_: Annotated[AwareDatetime, Field(alias="from")]
+    until: AwareDatetime
+    reason: Annotated[str, Field(max_length=200, pattern=NO_NUL)] = ""
+
+    @model_validator(mode="after")
+    def _ends_after_it_begins(self) -> Self:
+        if self.until <= self.from_:
+            message = "A change freeze ends after it begins."
+            raise ValueError(message)
+        return self
+
+    def freeze(self) -> Freeze:
+        """As the core has it."""
+        return Freeze(
+            from_ms=int(self.from_.timestamp() * 1000),
+            until_ms=int(self.until.timestamp() * 1000),
+            reason=clean_text(self.reason),
+        )
+
+
 ToolNames = Annotated[list[str], Field(max_length=MAX_LISTED_TOOLS), AfterValidator(_tools)]
 
 
@@ -105,6 +152,14 @@ class AgentConfigBody(Body):
     ) = None
     on_timeout: OnTimeout | None = None
     prompt_addition: Annotated[str, AfterValidator(_prompt)] | None = None
+    four_eyes: bool | None = None
+    """Who asked may not approve; on critical servers that is always so."""
+    change_freeze: FreezeBody | None = None
+    raised_levels: (
+        Annotated[dict[str, Raised], Field(max_length=MAX_LISTED_TOOLS), AfterValidator(_raised)]
+        | None
+    ) = None
+    """Tools and programs that are judged at least so; nothing is ever judged lower."""
 
     def changes(self) -> ConfigChanges:
         """As the core has them."""
@@ -121,10 +176,28 @@ class AgentConfigBody(Body):
             approval_timeout_s=self._named("approval_timeout_s", timeout_s),
             on_timeout=self._named("on_timeout", self.on_timeout or DEFAULTS.on_timeout),
             prompt_addition=self._named("prompt_addition", self.prompt_addition or ""),
+            four_eyes=self._named("four_eyes", self.four_eyes or False),
+            freeze=self._named(
+                "change_freeze", None if self.change_freeze is None else self.change_freeze.freeze()
+            ),
+            raised=self._named(
+                "raised_levels",
+                {name: Level[level] for name, level in (self.raised_levels or {}).items()},
+            ),
         )
 
     def _named(self, field: str, value: _T) -> _T | Keep:
         return value if field in self.model_fields_set else KEEP
+
+
+class FreezeAnswer(BaseModel):
+    """A change freeze, over or not."""
+
+    model_config = ConfigDict(populate_by_name=True)
+
+    from_: Annotated[datetime, Field(alias="from")]
+    until: datetime
+    reason: str
 
 
 class AgentConfigAnswer(BaseModel):
@@ -141,6 +214,9 @@ class AgentConfigAnswer(BaseModel):
     approval_timeout_s: int
     on_timeout: OnTimeout
     prompt_addition: str
+    four_eyes: bool
+    change_freeze: FreezeAnswer | None
+    raised_levels: dict[str, str]
     updated_at: datetime | None
     updated_by: str | None
     default_model: str
@@ -228,6 +304,9 @@ class AgentConfigRoutes:
             approval_timeout_s=config.approval_timeout_s,
             on_timeout=config.on_timeout,
             prompt_addition=config.prompt_addition,
+            four_eyes=config.four_eyes,
+            change_freeze=_freeze_answer(config.freeze),
+            raised_levels={name: level.name for name, level in config.raised.items()},
             updated_at=at,
             updated_by=stored.updated_by or None,
             default_model=engines.model,
@@ -236,7 +315,7 @@ class AgentConfigRoutes:
             tools=sorted(self._rules.tools),
             warnings=[str(warning) for warning in self._rules.warnings(stored)],
         )
-        return web.json_response(text=answer.model_dump_json())
+        return web.json_response(text=answer.model_dump_json(by_alias=True))
 
 
 def _conflict(version: int) -> Problem:
@@ -245,4 +324,14 @@ def _conflict(version: int) -> Problem:
         "version_conflict",
         f"The configuration was changed meanwhile; it has version {version} now. Read it again, "
         "then send your change with that version.",
+    )
+
+
+def _freeze_answer(freeze: Freeze | None) -> FreezeAnswer | None:
+    if freeze is None:
+        return None
+    return FreezeAnswer(
+        from_=datetime.fromtimestamp(freeze.from_ms / 1000, UTC),
+        until=datetime.fromtimestamp(freeze.until_ms / 1000, UTC),
+        reason=freeze.reason,
     )

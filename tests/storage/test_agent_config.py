@@ -153,7 +153,9 @@ async def test_a_key_opens_for_its_tenant_and_purpose_alone(team: Team) -> None:
     await team.change(billing=Billing.OWN_KEY, api_key=SECRET, denied_tools=("restart",))
     other = (await SqlPeople(team.db).add_tenant("other")).id
     await team.write(
-        "INSERT INTO agent_configs SELECT :other, billing, api_key, api_key_hint, model,"
+        "INSERT INTO agent_configs (tenant_id, billing, api_key, api_key_hint, model,"
+        " allowed_tools, denied_tools, approval_timeout_s, on_timeout, prompt_addition,"
+        " version, updated_at, updated_by) SELECT :other, billing, api_key, api_key_hint, model,"
         " allowed_tools, denied_tools, approval_timeout_s, on_timeout, prompt_addition, version,"
         " updated_at, updated_by FROM agent_configs",
         other=other,

@@ -106,6 +106,9 @@ async def test_a_team_that_chose_nothing(edge: Edge) -> None:
         "approval_timeout_s": 120,
         "on_timeout": "deny",
         "prompt_addition": "",
+        "four_eyes": False,
+        "change_freeze": None,
+        "raised_levels": {},
         "updated_at": None,
         "updated_by": None,
         "default_model": "claude-sonnet-5-5",
@@ -114,6 +117,38 @@ async def test_a_team_that_chose_nothing(edge: Edge) -> None:
         "tools": ["look", "restart"],
         "warnings": [],
     }
+
+
+async def test_what_makes_changes_harder_is_kept(edge: Edge) -> None:
+    """Four eyes, a change freeze and raised levels; null takes each back."""
+    freeze = {"from": "2026-12-20T00:00:00Z", "until": "2027-01-04T00:00:00Z", "reason": "xmas"}
+    raised = {"docker": "L2", "systemctl reload": "L2"}
+    status, answer = await edge.patch(0, four_eyes=True, change_freeze=freeze, raised_levels=raised)
+    assert status == 200
+    assert (answer["four_eyes"], answer["raised_levels"]) == (True, raised)
+    assert answer["change_freeze"] == freeze
+    status, answer = await edge.patch(1, four_eyes=None, change_freeze=None, raised_levels=None)
+    assert (answer["four_eyes"], answer["change_freeze"], answer["raised_levels"]) == (
+        False,
+        None,
+        {},
+    )
+
+
+@pytest.mark.parametrize(
+    "wrong",
+    [
+        {"change_freeze": {"from": "2027-01-04T00:00:00Z", "until": "2026-12-20T00:00:00Z"}},
+        {"change_freeze": {"from": "2026-12-20T00:00:00", "until": "2027-01-04T00:00:00Z"}},
+        {"raised_levels": {"docker": "L0"}},
+        {"raised_levels": {"docker; rm": "L2"}},
+        {"four_eyes": 1},
+    ],
+)
+async def test_what_would_make_no_sense_is_refused(edge: Edge, wrong: dict[str, object]) -> None:
+    """A freeze that ends before it begins or has no time zone, a level that lowers."""
+    status, _ = await edge.patch(0, **wrong)
+    assert status in {400, 422}
 
 
 async def test_a_change_names_fields_and_leaves_the_rest(edge: Edge) -> None:
