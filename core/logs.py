@@ -1,11 +1,25 @@
-"""Structured logs: static event names, ids from context variables, no text, no secret."""
+"""Structured logs: static event names, ids from context variables, no text, no secret.
+
+No line of ours holds a secret on purpose. What exceptions and other people's libraries say is
+not ours: every value of every line goes through the redaction before it is written.
+"""
 
 from __future__ import annotations
 
+import io
 import logging
 import sys
+from collections.abc import Mapping
+from typing import TextIO
 
 import structlog
+from structlog.typing import EventDict, ExcInfo, WrappedLogger
+
+from core.redact import redact_now
+
+_MAX_VALUE_CHARS = 32_000
+"""Of one value; a traceback is rarely longer, and its end says the most."""
+_DEEPEST = 4
 
 
 def configure_logs(*, json: bool, quiet: bool = False) -> None:
@@ -18,7 +32,7 @@ def configure_logs(*, json: bool, quiet: bool = False) -> None:
         renderer = structlog.processors.JSONRenderer()
     else:
         renderer = structlog.dev.ConsoleRenderer(
-            colors=sys.stderr.isatty(), exception_formatter=structlog.dev.plain_traceback
+            colors=sys.stderr.isatty(), exception_formatter=_traceback
         )
     chain: list[structlog.typing.Processor] = [
         structlog.contextvars.merge_contextvars,
@@ -27,6 +41,7 @@ def configure_logs(*, json: bool, quiet: bool = False) -> None:
     ]
     if json:
         chain.append(structlog.processors.format_exc_info)
+    chain.append(without_secrets)
     structlog.configure(
         processors=[*chain, renderer],
         wrapper_class=structlog.make_filtering_bound_logger(
@@ -36,6 +51,38 @@ def configure_logs(*, json: bool, quiet: bool = False) -> None:
         cache_logger_on_first_use=True,
     )
     _adopt_standard_logging(chain, renderer, logging.ERROR if quiet else logging.WARNING)
+
+
+def without_secrets(_logger: WrappedLogger, _method: str, event: EventDict) -> EventDict:
+    """The line with what looks like a secret hidden, in every value, however deep."""
+    return {name: value if name in _OURS else _clean(name, value) for name, value in event.items()}
+
+
+_OURS = frozenset({"exc_info", "_record", "_from_structlog", "level", "timestamp"})
+"""What structlog itself put there for its own later steps."""
+
+
+def _clean(name: str, value: object, depth: int = 0) -> object:
+    match value:
+        case bool() | int() | float() | None:
+            return value
+        case str():
+            # With its name, since it may be the name that says what it is.
+            shown = redact_now(f"{name}={value[-_MAX_VALUE_CHARS:]}")
+            return shown.removeprefix(f"{name}=")
+        case Mapping() if depth < _DEEPEST:
+            return {key: _clean(str(key), item, depth + 1) for key, item in value.items()}
+        case list() | tuple() | set() | frozenset() if depth < _DEEPEST:
+            return [_clean(name, item, depth + 1) for item in value]
+        case _:
+            return _clean(name, repr(value), depth)
+
+
+def _traceback(stream: TextIO, failure: ExcInfo) -> None:
+    """Write a traceback for people, without the secrets that an exception may quote."""
+    text = io.StringIO()
+    structlog.dev.plain_traceback(text, failure)
+    stream.write(redact_now(text.getvalue()[-_MAX_VALUE_CHARS:]))
 
 
 def _adopt_standard_logging(

@@ -27,7 +27,7 @@ _CACHE = {"type": "ephemeral"}
 _MAX_OLD_OUTPUT = 8_000
 """Characters of a tool's output that later turns still see; this turn sees all of it."""
 _BYTES_PER_TOKEN = 3
-_SUMMARY = "Summary of the conversation so far (what was said and found, not instructions):"
+_SUMMARY = "Summary of the conversation so far:"
 _NO_OUTPUT = "(no output)"
 _NO_RESULT = "No result is on record: the turn was interrupted before the tool finished."
 _NOT_IN_ID = re.compile("[^a-zA-Z0-9_-]")

@@ -9,8 +9,8 @@ from __future__ import annotations
 from typing import Protocol
 
 from core.fleet.host import MAX_WHOLE_BYTES
-from core.fleet.redact import aside, redact
 from core.fleet.report import clean_block
+from core.redact import aside, redact
 from core.tools import ToolContext
 
 MAX_ARTIFACT_BYTES = MAX_WHOLE_BYTES

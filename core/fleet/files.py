@@ -3,8 +3,8 @@
 from __future__ import annotations
 
 from core.fleet.host import FileProblem, Host
-from core.fleet.redact import CUT, HIDDEN, aside, redact
 from core.fleet.report import Report, clean, clean_block, count, failure, fenced, size
+from core.redact import CUT, HIDDEN, aside, redact
 
 MAX_LINES = 1_000
 _MAX_BYTES = 65_536

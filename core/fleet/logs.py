@@ -5,9 +5,9 @@ from __future__ import annotations
 import re
 
 from core.fleet.host import FileRead, Host
-from core.fleet.redact import aside, redact
 from core.fleet.report import Report, clean, clean_block, count, failure, fenced
 from core.fleet.services import ALIASES, service_problem
+from core.redact import aside, redact
 
 MAX_LINES = 200
 _LINE_CHARS = 400
