@@ -287,6 +287,10 @@ NOT_YOURS: Final = Rejected(
 STILL_RUNNING: Final = Rejected(
     code="still_running", sentence=sentence("Its last run is not over. Wait for its answer.")
 )
+CHANGED: Final = Rejected(
+    code="conflict",
+    sentence=sentence("The standing order was changed meanwhile. Read it again, then change it."),
+)
 NOT_CONFIRMED: Final = Rejected(
     code="not_confirmed",
     sentence=sentence("This standing order is only proposed. Confirm it first."),

@@ -11,6 +11,7 @@ from core.messages import ConversationAddress
 from core.refusals import Rejected
 from core.schedule import next_times
 from core.standing_orders import (
+    CHANGED,
     NOT_CONFIRMED,
     STILL_RUNNING,
     UNKNOWN_ORDER,
@@ -309,7 +310,7 @@ def _change(
     if isinstance(order, Rejected):
         return order
     if revision is not None and revision != order.revision:
-        return _CHANGED
+        return CHANGED
     new = changed(order, changes)
     if isinstance(new, Rejected):
         return new
@@ -333,12 +334,6 @@ def _change(
     kept = _kept(conn, order.tenant_id, order.id)
     note(conn, key, kept, "order.changed", actor=by.user.id, turn_id=by.turn_id, **_on_record(kept))
     return kept
-
-
-_CHANGED = Rejected(
-    code="conflict",
-    sentence=sentence("The standing order was changed meanwhile. Read it again, then change it."),
-)
 
 
 def _run_now(
