@@ -30,6 +30,14 @@ class Action(StrEnum):
     """The answer did not help."""
     OFFER = "o"
     """Send the command that the answer offered (``core.turns.Offer``)."""
+    APPROVE = "y"
+    """Let a call run that waits for a human."""
+    DENY = "n"
+    """Do not let it run."""
+
+
+DECISIONS = frozenset({Action.APPROVE, Action.DENY})
+"""Their subject is an approval, that of the others a turn."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -41,7 +49,13 @@ class Press:
     address: ConversationAddress
     group: str | None
     action: Action
-    turn_id: str
+    subject: str
+    """The id of the turn, or of the approval for ``DECISIONS``."""
+
+    @property
+    def turn_id(self) -> str:
+        """The subject, where it is a turn."""
+        return self.subject
 
 
 class BadButton(ValueError):
@@ -54,9 +68,9 @@ class Buttons:
 
     key: bytes
 
-    def seal(self, action: Action, turn_id: str, address: ConversationAddress) -> str:
+    def seal(self, action: Action, subject: str, address: ConversationAddress) -> str:
         """The data of a button at a place: at most 64 ASCII characters."""
-        subject = turn_id.removeprefix("turn_")
+        subject = subject.removeprefix(_prefix(action))
         data = f"{action}{subject}.{self._mac(action, subject, address)}"
         if len(data) > MAX_DATA_BYTES:
             message = f"button data of {len(data)} bytes"
@@ -64,7 +78,7 @@ class Buttons:
         return data
 
     def unseal(self, data: str, address: ConversationAddress) -> tuple[Action, str]:
-        """What a pressed button does, and to which turn. Raises ``BadButton``."""
+        """What a pressed button does, and the id of what. Raises ``BadButton``."""
         head, _, mac = data.partition(".")
         try:
             action = Action(head[:1])
@@ -74,10 +88,15 @@ class Buttons:
         expected = self._mac(action, subject, address)
         if not hmac.compare_digest(mac.encode(), expected.encode()):
             raise BadButton("This button is not one of mine, or it was moved.")
-        return action, f"turn_{subject}"
+        return action, f"{_prefix(action)}{subject}"
 
     def _mac(self, action: Action, subject: str, address: ConversationAddress) -> str:
         """Bound to platform, workspace and channel; a thread may be renumbered."""
         place = f"{address.platform}\0{address.workspace}\0{address.channel}"
         bound = f"{action}\0{subject}\0{place}"
         return hmac.new(self.key, bound.encode(), hashlib.sha256).hexdigest()[:_MAC_CHARS]
+
+
+def _prefix(action: Action) -> str:
+    """Of the ids that an action is about; it need not travel."""
+    return "appr_" if action in DECISIONS else "turn_"

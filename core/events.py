@@ -9,6 +9,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 from enum import StrEnum
 
+from core.approvals import Approval
 from core.metering import QuotaRefusal
 from core.steps import ModelStep
 
@@ -84,6 +85,13 @@ class Notice:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
+class Progress:
+    """A line about what a running tool does just now."""
+
+    text: str
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
 class EngineSession:
     """The engine's native resume token: an optimisation, our steps are the truth.
 
@@ -99,6 +107,22 @@ class EngineChanged:
 
     engine: str
     reason: str
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class ApprovalAsked:
+    """A tool call waits for a human; told again by an attempt that finds it still waiting."""
+
+    approval: Approval
+    text: str
+    """The card, as Markdown in the reader's language."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class ApprovalSettled:
+    """A request for approval is over; its status says how."""
+
+    approval: Approval
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -125,7 +149,10 @@ TurnEvent = (
     | ToolFinished
     | ModelCallFinished
     | Notice
+    | Progress
     | EngineSession
     | EngineChanged
+    | ApprovalAsked
+    | ApprovalSettled
     | Completed
 )

@@ -10,9 +10,8 @@ be asked, and elsewhere an orphaned placeholder remains, counted, never a second
 from __future__ import annotations
 
 import asyncio
-import hashlib
 import time
-from collections.abc import Awaitable, Callable
+from collections.abc import Awaitable, Callable, Sequence
 from contextlib import suppress
 from dataclasses import dataclass, replace
 from typing import Protocol
@@ -21,8 +20,8 @@ import structlog
 
 from core import telemetry
 from core.errors import Fenced, StorageFailure
-from core.markdown import split_markdown
-from core.sinks import DeliveryFailed, Destination, ReplySink, Throttled, View
+from core.reply_views import cut, final_views, shown_digest, waiting_views
+from core.sinks import CardForm, DeliveryFailed, Destination, ReplySink, Throttled, View
 from core.turns import Offer
 
 PLACEHOLDER = "…"
@@ -41,8 +40,6 @@ Hold = Callable[[], Awaitable[bool]]
 HOLD_MS = 120_000
 """How long a worker may be silent while it delivers a reply before another one tries."""
 _RENEW_S = 15.0
-_LONG = 10_000
-"""Characters that are cut into parts in less than about 30 ms."""
 _SOON_S = 0.25
 _FIRST_S = 0.1
 """From the first words to the first preview: an answer that comes at once needs none."""
@@ -156,14 +153,38 @@ class Reply:
             self._pump = None
 
     async def deliver(
-        self, text: str, hold: Hold | None = None, *, offer: Offer | None = None
+        self,
+        text: str,
+        hold: Hold | None = None,
+        *,
+        offer: Offer | None = None,
+        approvals: tuple[str, ...] = (),
     ) -> None:
         """Bring the platform to the final text, however far an earlier try came.
 
         ``hold`` keeps other workers from delivering the same reply at the same time; raises
         ``Fenced`` when one of them does. None where there is no other worker. ``offer`` is the
-        button under the last part.
+        button under the last part; those of ``approvals`` need a text that is one message.
         """
+        await self._prepare(text, hold)
+        texts = await cut(text, self._sink.limits) or (PLACEHOLDER,)
+        await self._bring(final_views(texts, offer, approvals))
+
+    async def ask(
+        self, text: str, cards: Sequence[Sequence[CardForm]], hold: Hold | None = None
+    ) -> None:
+        """Bring the platform to the answer so far and the cards of what waits for a human.
+
+        As ``deliver``, before the turn gives its lease back. The attempt that goes on edits
+        the same messages.
+        """
+        await self._prepare(text, hold)
+        limits = self._sink.limits
+        views = waiting_views(await cut(text, limits), cards, limits)
+        await self._bring(views or [View(text=PLACEHOLDER, final=True, waiting=True)])
+
+    async def _prepare(self, text: str, hold: Hold | None) -> None:
+        """End the previews, and learn what is on the platform already."""
         await self.close()
         self._hold = hold
         self._held_at = time.monotonic()
@@ -174,13 +195,12 @@ class Reply:
             await self._place_holder(text)
         if self._adopted:  # the worker before us may have changed what we showed since
             self._parts = {number: _unknown(part) for number, part in self._parts.items()}
-        texts = await self._split(text) or (PLACEHOLDER,)
-        for number, part_text in enumerate(texts, start=1):
-            last = number == len(texts)
-            view = View(text=part_text, final=True, last=last, offer=offer if last else None)
+
+    async def _bring(self, views: Sequence[View]) -> None:
+        for number, view in enumerate(views, start=1):
             await self._show_part(number, view)
         for number in sorted(self._parts):
-            if number > len(texts):  # a preview was longer than the final text
+            if number > len(views):  # a preview or a card needed more parts
                 await self._show_part(number, View(text="(see above)", final=True, last=False))
 
     async def _place_holder(self, text: str) -> None:
@@ -200,9 +220,9 @@ class Reply:
         part = self._parts.get(number)
         if part is None:
             await self._patiently(lambda: self._post(number, view))
-        elif part.digest != _digest(view):
+        elif part.digest != shown_digest(view):
             await self._patiently(lambda: self._edit(part, view))
-            await self._save(Part(number=number, ref=part.ref, digest=_digest(view)))
+            await self._save(Part(number=number, ref=part.ref, digest=shown_digest(view)))
 
     async def _patiently(self, send: Callable[[], Awaitable[None]]) -> None:
         """Send, and again after what the platform asks for, a bounded number of times."""
@@ -233,7 +253,7 @@ class Reply:
         if ref is not None:
             telemetry.ADOPTED_POSTS.inc()
         else:
-            ref, digest = await self._post_once(number, view), _digest(view)
+            ref, digest = await self._post_once(number, view), shown_digest(view)
         await self._save(Part(number=number, ref=ref, digest=digest))
         if not digest:
             await self._show_part(number, view)
@@ -327,21 +347,14 @@ class Reply:
             async with asyncio.timeout(seconds):
                 await self._closing.wait()
 
-    async def _split(self, text: str) -> tuple[str, ...]:
-        """The parts of a text. A long one is cut in a thread: it may take a second."""
-        limits = self._sink.limits
-        if len(text) <= _LONG:
-            return split_markdown(text, limits.max_chars, measure=limits.measure)
-        return await asyncio.to_thread(
-            split_markdown, text, limits.max_chars, measure=limits.measure
-        )
-
     async def _preview_all(self) -> None:
         self._dirty.clear()
         status = self._status
         if not self._text and not status and not self._drafting:
             return
-        texts = await self._split(self._text) or ("",)
+        texts = await cut(self._text, self._sink.limits) or ("",)
+        if self._adopted:
+            await self._clear(len(texts))
         if self._drafting:  # a draft shows where the answer stands: its end
             view = View(text=texts[-1], status=status)
             if self._closing.is_set():
@@ -358,22 +371,21 @@ class Reply:
                     number, View(text=text, status=status if last else "", last=last)
                 )
 
+    async def _clear(self, used: int) -> None:
+        """Parts of the attempt before that the text does not reach yet: old cards, old text."""
+        for number in sorted(self._parts):
+            if number > used and not self._closing.is_set():
+                await self._show_preview(number, View(text=PLACEHOLDER, last=False))
+
     async def _show_preview(self, number: int, view: View) -> None:
         part = self._parts.get(number)
         if part is None:
             await self._post(number, view)
-        elif part.digest != _digest(view):
+        elif part.digest != shown_digest(view):
             await self._edit(part, view)
-            self._parts[number] = Part(number=number, ref=part.ref, digest=_digest(view))
+            self._parts[number] = Part(number=number, ref=part.ref, digest=shown_digest(view))
 
 
 def _unknown(part: Part) -> Part:
     """The part, without a claim about what it shows: previews are not committed."""
     return Part(number=part.number, ref=part.ref, digest="")
-
-
-def _digest(view: View) -> str:
-    shown = f"{view.final:d}{view.last:d}{view.status}\0{view.text}"
-    if view.offer is not None:
-        shown += f"\0{view.offer.label}\0{view.offer.command}"
-    return hashlib.sha256(shown.encode("utf-8", "replace")).hexdigest()[:16]

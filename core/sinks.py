@@ -44,11 +44,24 @@ class View:
     status: str = ""
     """What IT0 is doing just now, such as ``disk_usage server=web-3``; empty when final."""
     final: bool = False
-    """The turn is over: this text stays."""
+    """The turn is over, or waits for a human: this text stays."""
     last: bool = True
     """The last part so far: the one that carries buttons."""
     offer: Offer | None = None
     """A button that the turn ended with; only a final view's last part has one."""
+    waiting: bool = False
+    """The turn waits for a human: it may be stopped, and there is nothing to rate yet."""
+    approvals: tuple[str, ...] = ()
+    """Ids of the approvals whose Approve and Deny buttons stand under this part."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class CardForm:
+    """One way to show the card of an approval; it is one message, or has no buttons."""
+
+    text: str
+    approvals: tuple[str, ...] = ()
+    """As in ``View``; empty where not all of what will run is shown."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -9,18 +9,21 @@ from __future__ import annotations
 
 import asyncio
 import json
-from collections.abc import AsyncGenerator
+from collections.abc import AsyncGenerator, Mapping
 from contextlib import aclosing
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
 from typing import Protocol
 
 from core.events import (
+    ApprovalAsked,
+    ApprovalSettled,
     Completed,
     EngineChanged,
     EngineSession,
     ModelCallFinished,
     Notice,
+    Progress,
     TextDelta,
     TextReset,
     ThinkingDelta,
@@ -189,17 +192,23 @@ async def _follow(live: LiveTurn, after: EventId) -> AsyncGenerator[StreamEvent,
 def encode_refusal(refusal: QuotaRefusal) -> tuple[str, str]:
     """The wire name and JSON of a refusal by the meter; its time in ISO 8601, UTC."""
     at = refusal.retry_at_ms
-    retry_at = None if at is None else datetime.fromtimestamp(at / 1000, UTC).isoformat()
+    retry_at = None if at is None else _iso(at)
     return REFUSED_EVENT, json.dumps({"code": str(refusal.code), "retry_at": retry_at})
+
+
+_TEXTS: Mapping[type[TurnEvent], str] = {
+    TextDelta: "text_delta",
+    ThinkingDelta: "thinking_delta",
+    Notice: "notice",
+    Progress: "progress",
+}
 
 
 def encode(event: TurnEvent) -> tuple[str, str] | None:
     """The wire name and JSON of an event; None for what no listener needs."""
     match event:
-        case TextDelta(text=text):
-            return "text_delta", json.dumps({"text": text})
-        case ThinkingDelta(text=text):
-            return "thinking_delta", json.dumps({"text": text})
+        case TextDelta() | ThinkingDelta() | Notice() | Progress():
+            return _TEXTS[type(event)], json.dumps({"text": event.text})
         case TextReset(text=text, reason=reason):
             return "text_reset", json.dumps({"text": text, "reason": reason})
         case ToolStarted():
@@ -223,9 +232,39 @@ def encode(event: TurnEvent) -> tuple[str, str] | None:
                     "usage": dump_usage(step.usage),
                 }
             )
-        case Notice(text=text):
-            return "notice", json.dumps({"text": text})
         case EngineChanged(engine=engine, reason=reason):
             return "engine", json.dumps({"engine": engine, "reason": reason})
+        case ApprovalAsked() | ApprovalSettled():
+            return _encode_approval(event)
         case EngineSession() | Completed():
             return None
+
+
+def _encode_approval(event: ApprovalAsked | ApprovalSettled) -> tuple[str, str]:
+    approval, card = event.approval, event.approval.card
+    if isinstance(event, ApprovalSettled):
+        settled = {
+            "id": approval.id,
+            "status": str(approval.status),
+            "decided_by": approval.decided_by_name,
+            "comment": approval.comment,
+        }
+        return "approval_settled", json.dumps(settled)
+    asked = {
+        "id": approval.id,
+        "tool": card.tool,
+        "action": card.action,
+        "servers": card.servers,
+        "level": card.level,
+        "why": card.why,
+        "risks": card.risks,
+        "change": card.change,
+        "undo": card.undo,
+        "expires_at": _iso(approval.expires_at_ms),
+        "text": event.text,
+    }
+    return "approval", json.dumps(asked)
+
+
+def _iso(at_ms: int) -> str:
+    return datetime.fromtimestamp(at_ms / 1000, UTC).isoformat()

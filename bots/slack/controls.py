@@ -10,6 +10,7 @@ from core.turns import Offer
 from core.words import Words
 
 STOP, FEEDBACK, OFFER = "it0_stop", "it0_feedback", "it0_offer"
+APPROVE, DENY = "it0_approve", "it0_deny"
 EVENT_TYPE = "it0_reply"
 NOTICE_TYPE = "it0_notice"
 """Messages of ours that are no reply to a turn."""
@@ -58,6 +59,33 @@ def offer_button(buttons: Buttons, to: Destination, channel: str, offer: Offer) 
             }
         ],
     }
+
+
+def approval_buttons(
+    buttons: Buttons, to: Destination, channel: str, approvals: tuple[str, ...]
+) -> list[Json]:
+    """Under a card: a row of two for each approval."""
+    words = Words(to.language)
+    looks = (
+        (Action.APPROVE, APPROVE, "primary", words("Approve")),
+        (Action.DENY, DENY, "danger", words("Deny")),
+    )
+    return [
+        {
+            "type": "actions",
+            "elements": [
+                {
+                    "type": "button",
+                    "action_id": action_id,
+                    "style": style,
+                    "text": _plain(label),
+                    "value": buttons.seal(action, approval, _at(to, channel)),
+                }
+                for action, action_id, style, label in looks
+            ],
+        }
+        for approval in approvals
+    ]
 
 
 def feedback(buttons: Buttons, to: Destination, channel: str, *, native: bool) -> Json:

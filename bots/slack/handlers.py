@@ -131,7 +131,7 @@ class Handlers:
         actor = await self.people.describe(installation, pressed.actor)
         words = Words(actor.language)
         try:
-            action, turn_id = self.buttons.unseal(pressed.value, pressed.address)
+            action, subject = self.buttons.unseal(pressed.value, pressed.address)
         except BadButton:
             if not self.seldom.allows("button", workspace, user, an_hour=BAD_BUTTONS):
                 return
@@ -140,7 +140,7 @@ class Handlers:
             return
         event_id = pressed.event_id
         if action is Action.OFFER:  # pressed twice it is still one command
-            event_id = f"slack:{workspace}:{pressed.address.channel}:offer:{turn_id}:{user}"
+            event_id = f"slack:{workspace}:{pressed.address.channel}:offer:{subject}:{user}"
         done = await self.inbox.press(
             Press(
                 event_id=event_id,
@@ -148,7 +148,7 @@ class Handlers:
                 address=pressed.address,
                 group=workspace,
                 action=action,
-                turn_id=turn_id,
+                subject=subject,
             )
         )
         if isinstance(done, Accepted):  # the turn answers, where this press made it

@@ -11,6 +11,7 @@ import structlog
 
 from bots.slack.controls import (
     EVENT_TYPE,
+    approval_buttons,
     feedback,
     metadata,
     offer_button,
@@ -166,7 +167,10 @@ class SlackSink:
             channel=known.channel,
             thread=to.address.thread if known.channel == to.address.channel else "",
         )
-        if known.streamed and await self._stream(to, place, known, view):
+        if known.streamed and view.waiting:  # Slack reads streamed text itself: no card in it
+            await self._streams.end(place, known.ts)
+            await self._show_status(place, ref, "")
+        elif known.streamed and await self._stream(to, place, known, view):
             return
         if view.final:
             await self._pace.final(place.workspace, "chat.update")
@@ -316,15 +320,15 @@ class SlackSink:
 
     def _controls(self, to: Destination, place: Place, view: View) -> list[Json]:
         """The buttons of a reply: stop while it is written, then its offer, and if it helped."""
+        made = approval_buttons(self._buttons, to, place.channel, view.approvals)
         if not view.last or to.private:
-            return []
-        made: list[Json] = []
+            return made
         if view.final and view.offer is not None:
             made.append(offer_button(self._buttons, to, place.channel, view.offer))
         if to.command:
             return made
-        if not view.final:
-            return [stop_button(self._buttons, to, place.channel)]
+        if view.waiting or not view.final:
+            return [*made, stop_button(self._buttons, to, place.channel)]
         native = place.workspace not in self._plain_buttons
         return [*made, feedback(self._buttons, to, place.channel, native=native)]
 
@@ -354,7 +358,13 @@ def _aside(to: Destination) -> bool:
 
 
 def _as_shown(to: Destination, view: View) -> View:
-    """The answer to a command names other commands: as they are typed in Slack."""
+    """The answer to a command names other commands: as they are typed in Slack.
+
+    A card names them at its end; what stands above it is shown as it is.
+    """
+    if view.waiting or view.approvals:
+        card, gap, commands = view.text.rpartition("\n\n")
+        return replace(view, text=f"{card}{gap}{as_typed(commands)}")
     return replace(view, text=as_typed(view.text)) if to.command else view
 
 

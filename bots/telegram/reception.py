@@ -129,7 +129,7 @@ class Reception:
             address=added.address,
             group=added.group,
             action=Action.STOP,
-            turn_id="",
+            subject="",
         )
         done = await self.inbox.press(asked)
         if isinstance(done, Rejected) and done.code == NOT_LINKED:
@@ -145,19 +145,19 @@ class Reception:
     async def _press(self, pressed: Pressed) -> None:
         words = Words(pressed.actor.language)
         try:
-            action, turn_id = self.buttons.unseal(pressed.data, pressed.address)
+            action, subject = self.buttons.unseal(pressed.data, pressed.address)
         except BadButton:
             _log.warning("telegram.forged_button", chat=pressed.address.channel)
             return self._answer_query(pressed, words.of(_FORGED), alert=True)
         person = pressed.actor.external_id
         done = await self.inbox.press(
             Press(
-                event_id=f"telegram:{self.client.bot_id}:cb:{action}{turn_id}:{person}",
+                event_id=f"telegram:{self.client.bot_id}:cb:{action}{subject}:{person}",
                 actor=pressed.actor,
                 address=pressed.address,
                 group=pressed.group,
                 action=action,
-                turn_id=turn_id,
+                subject=subject,
             )
         )
         if isinstance(done, Rejected):

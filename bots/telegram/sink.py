@@ -218,25 +218,33 @@ class TelegramSink:
         return f"{self.sender.current(place.chat_id)}:{message_id}"
 
     def _keyboard(self, to: Destination, view: View) -> InlineKeyboardMarkup | None:
-        """Stop, while there is something to stop; then what the answer offers."""
+        """What a card asks; stop, while there is something to stop; what the answer offers."""
         words = Words(to.language)
-        if not view.final:
-            label, action = words("Stop"), Action.STOP
-        elif view.offer is not None:
-            label, action = view.offer.label, Action.OFFER
-        else:
-            return None
-        if not view.last or to.private:
-            return None
-        now = str(self.sender.current(int(to.address.channel)))
+        decide = ((Action.APPROVE, words("Approve")), (Action.DENY, words("Deny")))
+        rows = [
+            [self._button(to, action, approval, label) for action, label in decide]
+            for approval in view.approvals
+        ]
+        if view.last and not to.private:
+            if view.waiting or not view.final:
+                rows.append([self._button(to, Action.STOP, to.turn_id, words("Stop"))])
+            elif view.offer is not None:
+                rows.append([self._button(to, Action.OFFER, to.turn_id, view.offer.label)])
+        return InlineKeyboardMarkup(rows) if rows else None
+
+    def _button(
+        self, to: Destination, action: Action, subject: str, label: str
+    ) -> InlineKeyboardButton:
+        aside = to.private and _is_group(to.address)
+        at = int(to.sender if aside else to.address.channel)
         address = ConversationAddress(
             platform=to.address.platform,
             workspace=to.address.workspace,
-            channel=now,
-            thread=to.address.thread,
+            channel=str(self.sender.current(at)),
+            thread="" if aside else to.address.thread,
         )
-        data = self.buttons.seal(action, to.turn_id, address)
-        return InlineKeyboardMarkup([[InlineKeyboardButton(label, callback_data=data)]])
+        data = self.buttons.seal(action, subject, address)
+        return InlineKeyboardButton(label, callback_data=data)
 
 
 def _is_group(address: ConversationAddress) -> bool:

@@ -6,7 +6,7 @@ import pytest
 from hypothesis import assume, given
 from hypothesis import strategies as st
 
-from core.buttons import MAX_DATA_BYTES, Action, BadButton, Buttons
+from core.buttons import DECISIONS, MAX_DATA_BYTES, Action, BadButton, Buttons
 from core.ids import new_id
 from core.messages import ConversationAddress
 
@@ -27,11 +27,19 @@ def address(channel: str = "C1", thread: str = "") -> ConversationAddress:
 
 @given(st.sampled_from(Action), PLACES)
 def test_a_button_says_what_was_sealed_and_fits(action: Action, place: ConversationAddress) -> None:
-    """Action and turn come back; the data fits Telegram's 64 bytes, in ASCII."""
-    turn = new_id("turn")
-    data = BUTTONS.seal(action, turn, place)
+    """Action and subject come back; the data fits Telegram's 64 bytes, in ASCII."""
+    subject = new_id("appr" if action in DECISIONS else "turn")
+    data = BUTTONS.seal(action, subject, place)
     assert len(data.encode("ascii")) <= MAX_DATA_BYTES
-    assert BUTTONS.unseal(data, place) == (action, turn)
+    assert BUTTONS.unseal(data, place) == (action, subject)
+
+
+@given(st.sampled_from(sorted(DECISIONS)))
+def test_a_button_of_a_turn_cannot_decide(action: Action) -> None:
+    """The data of Stop with another letter, about the same digits, is refused."""
+    stop = BUTTONS.seal(Action.STOP, new_id("turn"), address())
+    with pytest.raises(BadButton):
+        BUTTONS.unseal(f"{action}{stop[1:]}", address())
 
 
 @given(st.sampled_from(Action), PLACES, PLACES)

@@ -33,7 +33,7 @@ def press_of(
         address=message.address,
         group=None,
         action=action,
-        turn_id=accepted.turn_id,
+        subject=accepted.turn_id,
     )
 
 

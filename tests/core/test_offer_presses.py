@@ -21,7 +21,7 @@ def press_of(house: House, offering: Accepted, who: User | None = None) -> Press
         address=message.address,
         group=None,
         action=Action.OFFER,
-        turn_id=offering.turn_id,
+        subject=offering.turn_id,
     )
 
 

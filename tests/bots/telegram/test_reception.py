@@ -42,7 +42,7 @@ class Core:
 
     async def press(self, press: Press) -> ControlDone | Rejected:
         """Hear a press."""
-        assert press.turn_id == ""
+        assert press.subject == ""
         return self.press_answer
 
 
