@@ -18,6 +18,7 @@ from aiohttp import web
 
 from assembly import Added, Team, command_ports, make_team
 from assembly_billing import Billing, make_billing
+from assembly_fleet import Fleet, make_fleet
 from bots.web.agent_config import AgentConfigRoutes
 from bots.web.auth import Authenticator, identity_proof
 from bots.web.health import HealthRoutes
@@ -27,12 +28,14 @@ from bots.web.skills import SkillRoutes
 from bots.web.team import TeamRoutes
 from bots.web.turns import TurnRoutes
 from core import telemetry
+from core.approval_gate import HumanGate
 from core.briefing import Briefing
 from core.clock import SystemClock
 from core.commands import make_commands
 from core.conversations import Conversations
 from core.delivery import Deliverer
 from core.engines.engine import Engine
+from core.gate import ApprovalGate
 from core.inbox import Inbox
 from core.intake import FileSource, Intake, NoTranscriber, Transcriber
 from core.prompts import SystemPrompt
@@ -42,7 +45,7 @@ from core.sinks import Sinks
 from core.skills import BUILT_IN, SkillLibrary
 from core.streams import Streams
 from core.tenants import User
-from core.toolrunner import ApprovalGate, NoApprovals, ToolRunner
+from core.toolrunner import ToolRunner
 from core.tools import Tool
 from core.turn import TurnRunner
 from platforms import Platforms, open_platforms
@@ -103,7 +106,8 @@ class Parts:
     sinks: Sinks = field(default_factory=dict)
     tools: tuple[Tool, ...] = ()
     engines: Mapping[str, Engine] = field(default_factory=dict)
-    gate: ApprovalGate = field(default_factory=NoApprovals)
+    gate: ApprovalGate | None = None
+    """What decides about risky calls; None: humans do (``core.approval_gate``)."""
     pace: Pace = field(default_factory=Pace)
     tenant_slots: int | None = None
     """Most turns of one tenant at once in this process; default three quarters of all slots."""
@@ -124,6 +128,7 @@ class Core:
     conversations: SqlConversations
     team: Team
     billing: Billing
+    fleet: Fleet
 
 
 @asynccontextmanager
@@ -183,11 +188,14 @@ async def _build(
         pace=parts.pace,
         exclusive=db.exclusive,
     )
-    log = SqlTurnLog(db, storage.keys.derive("audit"), scheduler.worker)
+    audit_key = storage.keys.derive("audit")
+    log = SqlTurnLog(db, audit_key, scheduler.worker)
     streams = Streams(SqlStreamLog(db))
     team = make_team(settings, storage, skills, Added(parts.engines, parts.tools), stack)
     conversing = Conversations(conversations)
-    toolrunner = ToolRunner(team.tools, log, parts.gate)
+    fleet = make_fleet(storage)
+    gate = parts.gate or HumanGate(fleet.approvals)
+    toolrunner = ToolRunner(team.tools, log, gate)
     scheduler.runner = TurnRunner(
         log=log,
         delivery=deliveries,
@@ -204,7 +212,7 @@ async def _build(
             max_output_tokens=settings.tuning.max_output_tokens,
             services=billing.services,
         ),
-        commands=make_commands(command_ports(storage, team), billing.topics()),
+        commands=make_commands(command_ports(storage, team), (*fleet.topics(), *billing.topics())),
         tools=toolrunner,
         meter=billing.meter,
         streams=streams,
@@ -217,12 +225,13 @@ async def _build(
     return Core(
         settings=settings,
         storage=storage,
-        inbox=Inbox(SqlInbox(db), SqlGate(db, storage.keys.derive("audit")), scheduler),
+        inbox=Inbox(SqlInbox(db, audit_key), SqlGate(db, audit_key), scheduler),
         scheduler=scheduler,
         streams=streams,
         conversations=conversations,
         team=team,
         billing=billing,
+        fleet=fleet,
     )
 
 

@@ -29,7 +29,6 @@ from bots.web.operator_proof import PURPOSE, ProofCheck
 from core import telemetry
 from core.clock import SystemClock
 from core.commands import Topic
-from core.commands_notice import NoticeCommand
 from core.errors import StorageFailure
 from core.metering import Meter, Settlement
 from core.service_levels import FullService, ServiceLevels
@@ -38,7 +37,6 @@ from settings import Settings
 from storage import idempotency, payment_events
 from storage.access import SqlGate
 from storage.admission import SqlQuota, sweep
-from storage.announcements import SqlNotices
 from storage.billing_audit import (
     AuditedInvoices,
     AuditedOffers,
@@ -96,8 +94,7 @@ class Billing:
 
     def topics(self) -> tuple[Topic, ...]:
         """The chat commands."""
-        notices = NoticeCommand(SqlNotices(self.storage.db))
-        return (notices,) if self.accounts is None else (notices, self.accounts.commands)
+        return () if self.accounts is None else (self.accounts.commands,)
 
     def routes(self, auth: Authenticator) -> list[web.RouteDef]:
         """What the HTTP edge mounts: nothing where there are no plans."""

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 from core.agent_config import OnTimeout
 from core.approvals import (
@@ -15,8 +15,8 @@ from core.approvals import (
     Waiting,
     digest_of,
 )
+from core.gate import Approved, Denied, Proposal
 from core.risk import Level
-from core.toolrunner import Approved, Denied, Proposal
 from core.turns import Turn
 
 _ASKED_CHARS = 300
@@ -41,7 +41,7 @@ class HumanGate:
         if approval.status is Status.PENDING:
             await self.store.tell(approval)
             raise Waiting((approval,))
-        return _verdict(approval, digest)
+        return replace(_verdict(approval, digest), approval=approval)
 
 
 def _verdict(approval: Approval, digest: str) -> Approved | Denied:

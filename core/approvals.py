@@ -177,6 +177,11 @@ class Waiting(Exception):
         self.approvals = tuple(approvals)
 
     @property
+    def ids(self) -> tuple[str, ...]:
+        """Of the questions."""
+        return tuple(approval.id for approval in self.approvals)
+
+    @property
     def until_ms(self) -> int:
         """When the first of them is past its time."""
         return min(approval.expires_at_ms for approval in self.approvals)

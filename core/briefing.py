@@ -7,13 +7,14 @@ from dataclasses import dataclass, field
 
 from core import models
 from core.agent_config import AgentConfig, AgentConfigs, Billing, UnusableAccount
-from core.conversations import Conversations
+from core.conversations import Conversations, Memory
 from core.engine_choice import Engines
 from core.engines.engine import Credentials, Engine, EngineRequest
 from core.errors import EngineFailure
+from core.events import TurnEvent
 from core.service_levels import FullService, ServiceLevels
 from core.tenants import Role
-from core.toolrunner import ToolRunner
+from core.toolrunner import ToolRunner, unheard
 from core.turnlog import TurnLog
 from core.turnmeter import TurnMeter
 from core.turns import Turn
@@ -79,7 +80,13 @@ class Briefing:
             raise unusable
         return Chosen(engine=engine, config=config)
 
-    async def request(self, turn: Turn, chosen: Chosen, meter: TurnMeter) -> EngineRequest:
+    async def request(
+        self,
+        turn: Turn,
+        chosen: Chosen,
+        meter: TurnMeter,
+        tell: Callable[[TurnEvent], None] = unheard,
+    ) -> EngineRequest:
         """Recall the conversation, shorten it if it must be, and put it all together.
 
         Raises ``StorageFailure``.
@@ -106,7 +113,14 @@ class Briefing:
             text=turn.text,
             attachments=memory.attachments,
             steps=memory.steps,
-            tools=self.tools.door(turn, memory.steps, config, service=service),
+            tools=self.tools.door(
+                turn,
+                memory.steps,
+                config,
+                service=service,
+                tainted=self._tainted(memory),
+                tell=tell,
+            ),
             meter=meter,
             steering=TurnSteering(self.log, turn),
             max_output_tokens=self.max_output_tokens,
@@ -115,6 +129,11 @@ class Briefing:
             session=memory.session,
             previous_turn_id=last,
         )
+
+    def _tainted(self, memory: Memory) -> bool:
+        """Whether others wrote part of what the model will read; a summary may hold anything."""
+        exchanges = [past.exchange for past in memory.past]
+        return bool(memory.attachments or memory.summary) or self.tools.tainted(exchanges)
 
 
 def said_of(failure: EngineFailure, turn: Turn, chosen: Chosen) -> str:

@@ -60,6 +60,11 @@ HELP: Mapping[str, str] = {
         "`/delete NUMBER` or `/delete ID`: erase one for good; without a number, this one"
     ),
     "stop": sentence("stop what I am doing in this conversation"),
+    "approve": sentence(
+        "`/approve ID`: let a change run that waits for a human; without an id, the one that "
+        "waits here (operators)"
+    ),
+    "deny": sentence("`/deny ID REASON`: do not let it run, and tell me why (operators)"),
     "servers": sentence("list the servers that I can look at"),
     "skills": sentence(
         "list the routines that I know; `/skills on NAME`, `/skills off NAME`: switch one (admins)"
@@ -94,7 +99,7 @@ HELP: Mapping[str, str] = {
 """Every command of this installation, with its line in ``/help``. One that takes an argument
 shows it as ```/word ARGUMENT```."""
 
-CONTROL_COMMANDS = frozenset({"stop"})
+CONTROL_COMMANDS = frozenset({"stop", "approve", "deny"})
 """Carried out at ingest: they never wait behind the turn they are about."""
 
 BILLING_COMMANDS = frozenset({"plan", "usage", "upgrade", "downgrade", "cancel", "invoices", "pay"})

@@ -43,6 +43,7 @@ class DueReply:
     text: str
     finished_ms_ago: int
     offer: Offer | None = None
+    approvals: tuple[str, ...] = ()
 
 
 class DueReplies(Protocol):
@@ -134,7 +135,7 @@ class Deliverer:
 
         sink = self.sinks[due.to.address.platform]
         reply = Reply(sink, self.parts, due.to, None, patience_s=PATIENCE_S)
-        await reply.deliver(due.text, hold, offer=due.offer)
+        await reply.deliver(due.text, hold, offer=due.offer, approvals=due.approvals)
 
 
 async def _let_end(running: set[asyncio.Task[None]]) -> None:

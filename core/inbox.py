@@ -94,6 +94,11 @@ class InboxStore(Protocol):
     async def stop(self, message: InboundMessage) -> ControlDone | Rejected:
         """Ask every unfinished turn of the conversation to stop."""
 
+    async def decide(
+        self, message: InboundMessage, rest: str, *, approve: bool
+    ) -> ControlDone | Rejected:
+        """Carry ``/approve`` or ``/deny`` out; ``rest`` is what follows the word."""
+
     async def press(self, press: Press) -> ControlDone | InboundMessage | Rejected:
         """Carry a button out, once a person and turn; an offer's is the message it stands for."""
 
@@ -255,12 +260,20 @@ class Inbox:
 
     async def _let_in(self, message: InboundMessage, command: Command | None) -> Acceptance:
         if command is not None and command.word in CONTROL_COMMANDS:
-            done = await self._store.stop(message)
-            if isinstance(done, ControlDone):
-                self._slots.stop(done.stopped)
-            return done
+            return await self._control(message, command)
         kind = TurnKind.MESSAGE if command is None else TurnKind.COMMAND
         return await self._store_turn(message, kind)
+
+    async def _control(self, message: InboundMessage, command: Command) -> Acceptance:
+        if command.word == "stop":
+            done = await self._store.stop(message)
+        else:
+            approve = command.word == "approve"
+            done = await self._store.decide(message, command.rest, approve=approve)
+        if isinstance(done, ControlDone):
+            self._slots.stop(done.stopped)
+            self._slots.wake()
+        return done
 
     async def _press(self, press: Press) -> Acceptance:
         done = await self._store.press(press)

@@ -22,6 +22,8 @@ from core.audit import AuditEntry
 from core.caution import Caution
 from core.clock import Clock, SystemClock
 from core.engines.engine import ToolDoor
+from core.events import ApprovalSettled, Progress, TurnEvent
+from core.gate import ApprovalGate, Approved, Denied, Proposal
 from core.messages import clean_text
 from core.risk import Assessment, Level
 from core.service_levels import PAY_FIRST, READ_ONLY
@@ -33,10 +35,8 @@ from core.tools import (
     ToolResult,
     ToolSpec,
     check_arguments,
-    silent,
 )
 from core.turns import Turn
-from core.words import sentence
 
 MAX_OUTPUT_CHARS = 30_000
 """Longest tool output that reaches a model; more is cut with a note."""
@@ -44,53 +44,8 @@ MAX_OUTPUT_CHARS = 30_000
 _log = structlog.get_logger()
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Proposal:
-    """A call that needs a human: what the gate is asked about."""
-
-    call: ToolCall
-    arguments: Arguments
-    assessment: Assessment
-    caution: Caution
-    config: AgentConfig
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Approved:
-    """A human who may allow it did."""
-
-    by: str
-    """Their name, for the record."""
-    approval_id: str
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Denied:
-    """It may not run; the sentence says why."""
-
-    sentence: str
-
-
-class ApprovalGate(Protocol):
-    """Decides about L2 calls."""
-
-    async def decide(self, turn: Turn, proposal: Proposal) -> Approved | Denied:
-        """Ask whoever may allow exactly this call. Raises ``Waiting`` while nobody has decided."""
-
-
-class NoApprovals:
-    """The gate of an installation without approvals: nothing risky runs."""
-
-    async def decide(self, turn: Turn, proposal: Proposal) -> Approved | Denied:  # noqa: ARG002  # the port's signature
-        """Deny, and say what to do instead."""
-        return Denied(
-            sentence=sentence(
-                "{tool} is disruptive (level L2) and needs a human's approval. This "
-                "installation cannot ask for approvals yet, so it was not run. Run it "
-                "yourself on the server if it is needed now.",
-                tool=proposal.call.name,
-            )
-        )
+def unheard(_event: TurnEvent) -> None:
+    """Nobody listens."""
 
 
 class StepLog(Protocol):
@@ -117,7 +72,7 @@ class ToolRunner:
         *,
         service: str = "full",
         tainted: bool = False,
-        progress: Callable[[str], None] = silent,
+        tell: Callable[[TurnEvent], None] = unheard,
     ) -> TurnTools:
         """The door of one turn; ``steps`` are those committed by earlier attempts.
 
@@ -133,7 +88,7 @@ class ToolRunner:
             allowed=AllowedTools(turn.user.role, config),
             reads_only=service in READ_ONLY,
             tainted=tainted or any(self.untrusted(step.name) for step in done.values()),
-            progress=progress,
+            tell=tell,
         )
 
     def untrusted(self, tool: str) -> bool:
@@ -165,7 +120,8 @@ class TurnTools(ToolDoor):
     reads_only: bool = False
     """An invoice is overdue for long: whoever asks, nothing is changed."""
     tainted: bool = False
-    progress: Callable[[str], None] = silent
+    tell: Callable[[TurnEvent], None] = unheard
+    """Hears what is going on while a call runs."""
 
     def specs(self) -> tuple[ToolSpec, ...]:
         """The tools that the team has; what the role may not do is refused with a reason."""
@@ -207,17 +163,7 @@ class TurnTools(ToolDoor):
             return await self._refuse(call, refusal, assessment)
         work = _Work(tool=tool, call=call, arguments=arguments, assessment=assessment)
         if assessment.level is Level.L2:
-            config = self.allowed.config
-            verdict = await self.runner.gate.decide(
-                self.turn,
-                Proposal(
-                    call=call,
-                    arguments=arguments,
-                    assessment=assessment,
-                    caution=caution,
-                    config=config,
-                ),
-            )
+            verdict = await self._verdict(work, caution)
             if isinstance(verdict, Denied):
                 return await self._refuse(call, verdict.sentence, assessment)
             work = replace(work, approval=verdict)
@@ -241,7 +187,7 @@ class TurnTools(ToolDoor):
             language=turn.language,
             order_id=turn.order_id,
             raised=self.allowed.config.raised,
-            progress=self.progress,
+            progress=lambda line: self.tell(Progress(text=line)),
         )
 
     def _caution(self) -> Caution:
@@ -253,6 +199,19 @@ class TurnTools(ToolDoor):
             freeze=freeze.reason if freeze is not None and frozen else None,
             raised=config.raised,
         )
+
+    async def _verdict(self, work: _Work, caution: Caution) -> Approved | Denied:
+        proposal = Proposal(
+            call=work.call,
+            arguments=work.arguments,
+            assessment=work.assessment,
+            caution=caution,
+            config=self.allowed.config,
+        )
+        verdict = await self.runner.gate.decide(self.turn, proposal)
+        if verdict.approval is not None:
+            self.tell(ApprovalSettled(approval=verdict.approval))
+        return verdict
 
     def _refusal(self, call: ToolCall, assessment: Assessment) -> str | None:
         level = assessment.level

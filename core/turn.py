@@ -19,10 +19,11 @@ from dataclasses import dataclass, field
 import structlog
 
 from core import telemetry
+from core.approvals import Waiting
 from core.briefing import Briefing, Chosen, said_of
 from core.clock import Clock
 from core.commands import Commands
-from core.control import Control, Stop
+from core.control import Control, Pause, Stop
 from core.conversations import Conversations
 from core.endings import STOPPED, STOPPED_EARLY, concluded, given_up, presentable, refused
 from core.engines.engine import EngineRequest
@@ -30,8 +31,6 @@ from core.engines.replies import joined_text
 from core.errors import EngineFailure, Fenced, StorageFailure
 from core.events import (
     Completed,
-    EngineChanged,
-    EngineSession,
     ModelCallFinished,
     Notice,
     TextDelta,
@@ -43,12 +42,14 @@ from core.events import (
 )
 from core.intake import Intake
 from core.metering import Meter, Settlement
+from core.pausing import asked, pause_of, questions, status_line, waiting_cards
 from core.refusals import Rejected
 from core.replies import PartLog, Reply
 from core.sinks import STREAMED, DeliveryFailed, Destination, Sinks, destination
 from core.steps import dump_usage
-from core.streams import LiveTurn, Streams, encode, encode_refusal
+from core.streams import Streams, encode, encode_refusal
 from core.toolrunner import ToolRunner
+from core.turn_attempt import Attempt
 from core.turnlog import DeliveryLog, TurnLog
 from core.turnmeter import TurnMeter
 from core.turns import MAX_CROWDED, MAX_FAILURES, Ending, Outcome, Turn, TurnKind
@@ -59,36 +60,6 @@ FLUSH_S = 0.3
 """How long a live event may wait before it is committed for other processes."""
 
 _log = structlog.get_logger()
-
-
-@dataclass(slots=True)
-class _Run:
-    """What one attempt accumulates."""
-
-    turn: Turn
-    live: LiveTurn
-    meter: TurnMeter
-    reply: Reply | None
-    engine: str = ""
-    text: str = ""
-    forecast: str = ""
-    """What was told of the quota before the answer."""
-    why: str = ""
-    """Why another engine than the chosen one answers."""
-    session: str | None = None
-    """The engine's own resume token."""
-    completed: Completed | None = None
-    seen_text: bool = field(default=False)
-
-    def note(self, event: TurnEvent) -> None:
-        """Remember which engine answers, and where it keeps its own memory."""
-        match event:
-            case EngineChanged(engine=engine, reason=reason):
-                self.engine, self.why, self.session = engine, reason, None
-            case EngineSession(token=token):
-                self.session = token or None
-            case _:
-                pass
 
 
 @dataclass(slots=True, kw_only=True)
@@ -122,7 +93,7 @@ class TurnRunner:
         """
         live = self.streams.open(turn.tenant_id, turn.id, turn.attempt)
         meter = TurnMeter(self.meter, turn)
-        run = _Run(turn=turn, live=live, meter=meter, reply=self._reply(turn, control))
+        run = Attempt(turn=turn, live=live, meter=meter, reply=self._reply(turn, control))
         meter.noted = lambda note: self._forecast(run, note)
         try:
             flusher = asyncio.create_task(self._flush(run))
@@ -132,8 +103,11 @@ class TurnRunner:
                 flusher.cancel()
                 await asyncio.gather(flusher, return_exceptions=True)
             control.settled = True
-            if ending is None:
-                control.handed_back = True
+            if not isinstance(ending, Ending):
+                if ending is None:
+                    control.handed_back = True
+                else:
+                    control.pause = await self._pause(run, ending)
                 await self.log.save_events(turn, live.unsaved())
                 return meter.leftovers()
             await self._finish(run, ending)
@@ -145,8 +119,10 @@ class TurnRunner:
 
     # -- the answer ---------------------------------------------------------------------
 
-    async def _answer_until_stopped(self, run: _Run, control: Control) -> Ending | None:
-        """The turn's ending; None when it is handed back."""
+    async def _answer_until_stopped(
+        self, run: Attempt, control: Control
+    ) -> Ending | Waiting | None:
+        """The turn's ending, or what it waits for; None when it is handed back."""
         opening = asyncio.create_task(self._open_reply(run))
         try:
             control.begin()
@@ -174,7 +150,7 @@ class TurnRunner:
                 if run.reply is not None:
                     await run.reply.close()
 
-    async def _answer(self, run: _Run, *, stopped: bool) -> Ending:
+    async def _answer(self, run: Attempt, *, stopped: bool) -> Ending | Waiting:
         turn = run.turn
         if turn.cancelled or stopped:
             text = await self._shown_before(turn)
@@ -209,16 +185,20 @@ class TurnRunner:
             _log.exception("turn.unreadable")
             return ""
 
-    async def _answer_with(self, chosen: Chosen, run: _Run) -> Ending:
+    async def _answer_with(self, chosen: Chosen, run: Attempt) -> Ending | Waiting:
         engine = chosen.engine
         run.engine = engine.name
         self._announce(run)
         try:
-            request = await self.briefing.request(run.turn, chosen, run.meter)
+            request = await self.briefing.request(
+                run.turn, chosen, run.meter, lambda event: self._emit(run, event)
+            )
             self._restore(run, request)
             async with aclosing(engine.run(request)) as events:
                 async for event in events:
                     await self._take(run, event)
+        except Waiting as waiting:
+            return waiting
         except EngineFailure as failure:
             telemetry.ENGINE_ERRORS.labels(engine.name, failure.reason).inc()
             _log.warning("engine.failed", engine=engine.name, reason=failure.reason)
@@ -241,13 +221,13 @@ class TurnRunner:
             language=run.turn.language,
         )
 
-    def _restore(self, run: _Run, request: EngineRequest) -> None:
+    def _restore(self, run: Attempt, request: EngineRequest) -> None:
         """A later attempt starts from the text that earlier attempts committed."""
         if run.turn.attempt > 1:
             run.text = joined_text(request.steps)
-            self._emit(run, TextReset(text=run.text, reason="IT0 was interrupted; it goes on."))
+            self._emit(run, TextReset(text=run.text, reason="IT0 goes on where it stopped."))
 
-    async def _take(self, run: _Run, event: TurnEvent) -> None:
+    async def _take(self, run: Attempt, event: TurnEvent) -> None:
         """Commit what must be committed, then show the event."""
         if not self.still_leased():
             raise Fenced("This worker lost its lease.")
@@ -276,7 +256,7 @@ class TurnRunner:
                 run.note(event)
         self._emit(run, event)
 
-    def _emit(self, run: _Run, event: TurnEvent) -> None:
+    def _emit(self, run: Attempt, event: TurnEvent) -> None:
         encoded = encode(event)
         if encoded is not None:
             run.live.emit(*encoded)
@@ -286,8 +266,10 @@ class TurnRunner:
             run.reply.show(run.text)
         elif isinstance(event, ToolStarted):
             run.reply.status(event.summary)
+        elif (line := status_line(event, Words(run.turn.language))) is not None:
+            run.reply.status(line)
 
-    def _forecast(self, run: _Run, note: str) -> None:
+    def _forecast(self, run: Attempt, note: str) -> None:
         """Tell what the turn will take of the quota, once, before its first word."""
         if run.forecast:
             return
@@ -296,7 +278,7 @@ class TurnRunner:
         if run.reply is not None:
             run.reply.status(run.forecast)
 
-    def _announce(self, run: _Run) -> None:
+    def _announce(self, run: Attempt) -> None:
         turn = run.turn
         data = {
             "turn_id": turn.id,
@@ -305,7 +287,7 @@ class TurnRunner:
         }
         run.live.emit("turn", json.dumps(data))
 
-    async def _flush(self, run: _Run) -> None:
+    async def _flush(self, run: Attempt) -> None:
         """Commit live events in batches while the turn runs."""
         while True:
             await asyncio.sleep(FLUSH_S)
@@ -320,9 +302,21 @@ class TurnRunner:
                 continue
             run.live.saved += len(events)
 
+    async def _pause(self, run: Attempt, waiting: Waiting) -> Pause:
+        """Show what waits for a human, where the question was asked."""
+        words, now_ms = Words(run.turn.language), self.clock.now_ms()
+        for event in questions(waiting, words, now_ms):
+            self._emit(run, event)
+        to, shown = destination(run.turn), True
+        if run.reply is not None:
+            cards = waiting_cards(waiting, words, now_ms)
+            shown = await asked(run.reply, run.text, cards, lambda: self.hold(to))
+        _log.info("turn.waits", approvals=waiting.ids)
+        return pause_of(waiting, now_ms, shown=shown)
+
     # -- the end ------------------------------------------------------------------------
 
-    async def _finish(self, run: _Run, ending: Ending) -> None:
+    async def _finish(self, run: Attempt, ending: Ending) -> None:
         turn = run.turn
         if not run.live.events:
             self._announce(run)
@@ -349,7 +343,12 @@ class TurnRunner:
     async def _deliver(self, reply: Reply, turn: Turn, ending: Ending) -> None:
         reply_to = destination(turn)
         try:
-            await reply.deliver(ending.text, lambda: self.hold(reply_to), offer=ending.offer)
+            await reply.deliver(
+                ending.text,
+                lambda: self.hold(reply_to),
+                offer=ending.offer,
+                approvals=ending.approvals,
+            )
         except DeliveryFailed as failure:
             telemetry.DELIVERY_ERRORS.labels("permanent" if failure.permanent else "later").inc()
             _log.warning("delivery.failed", permanent=failure.permanent)
@@ -380,7 +379,7 @@ class TurnRunner:
             leased=lambda: not control.lost and self.still_leased(),
         )
 
-    async def _open_reply(self, run: _Run) -> None:
+    async def _open_reply(self, run: Attempt) -> None:
         """Show the placeholder; a platform that is down must not stop the work."""
         if run.reply is None:
             return

@@ -58,7 +58,7 @@ def decide(
     if approval is None:
         return NO_APPROVAL
     if not by.role.includes(Role.OPERATOR):
-        return _MAY_NOT
+        return MAY_NOT
     execute(
         conn,
         "SELECT 1 FROM conversations WHERE id = :id AND tenant_id = :tenant{row}",
@@ -84,7 +84,7 @@ NO_APPROVAL = Rejected(
     code="not_found",
     sentence=sentence("There is no such request for approval."),
 )
-_MAY_NOT = Rejected(
+MAY_NOT = Rejected(
     code="not_allowed",
     sentence=sentence("Only an operator or an admin of the team may decide about this."),
 )

@@ -13,6 +13,7 @@ from core.messages import InboundMessage
 from core.refusals import NO_CONVERSATION, Rejected
 from core.tenants import Role, User
 from core.words import Words, sentence
+from storage.controlled import done, done_before
 from storage.database import execute
 from storage.endings import load_offer
 from storage.places import find, sender
@@ -24,7 +25,7 @@ def stop(conn: sa.Connection, message: InboundMessage) -> ControlDone | Rejected
     who = sender(conn, message.actor, message.group)
     if isinstance(who, Rejected):
         return who
-    before = _done_before(conn, who.user, message.event_id)
+    before = done_before(conn, who.user, message.event_id)
     if before is not None:
         return before
     conversation_id = find(conn, who.user, message)
@@ -41,7 +42,7 @@ def stop(conn: sa.Connection, message: InboundMessage) -> ControlDone | Rejected
             reply = words("Stopped.")
         case count:
             reply = words("Stopped, with {waiting} more that waited.", waiting=count - 1)
-    _done(conn, who.user, message.event_id, conversation_id, reply)
+    done(conn, who.user, message.event_id, conversation_id, reply)
     return ControlDone(conversation_id=conversation_id, reply=reply, stopped=stopped)
 
 
@@ -53,7 +54,7 @@ def press(conn: sa.Connection, pressed: Press) -> ControlDone | InboundMessage |
     user, words = who.user, Words(who.language)
     if pressed.action is Action.OFFER:
         return _taken(conn, user, pressed)
-    before = _done_before(conn, user, pressed.event_id)
+    before = done_before(conn, user, pressed.event_id)
     if before is not None:
         return before
     row = execute(
@@ -76,7 +77,7 @@ def press(conn: sa.Connection, pressed: Press) -> ControlDone | InboundMessage |
     else:
         stopped = _cancel(conn, "id = :id AND tenant_id = :tenant", pressed.turn_id, user.tenant_id)
         reply = words("Stopped.") if stopped else words("This is over already.")
-    _done(conn, user, pressed.event_id, text(row[0]), reply)
+    done(conn, user, pressed.event_id, text(row[0]), reply)
     return ControlDone(conversation_id=text(row[0]), reply=reply, stopped=stopped)
 
 
@@ -157,31 +158,6 @@ def _edited(conn: sa.Connection, event_id: str) -> bool:
 def retract(conn: sa.Connection, event_id: str) -> tuple[str, ...]:
     """Stop the unfinished turn of an event. The platform vouches that its writer deleted it."""
     return _cancel(conn, "event_id = :id AND CAST(:tenant AS TEXT) IS NULL", event_id, None)
-
-
-def _done_before(conn: sa.Connection, user: User, event_id: str) -> ControlDone | None:
-    row = execute(
-        conn,
-        "SELECT conversation_id, reply FROM controls WHERE event_id = :event"
-        " AND tenant_id = :tenant AND user_id = :user",
-        event=event_id,
-        tenant=user.tenant_id,
-        user=user.id,
-    ).first()
-    return None if row is None else ControlDone(conversation_id=text(row[0]), reply=text(row[1]))
-
-
-def _done(conn: sa.Connection, user: User, event_id: str, conversation_id: str, reply: str) -> None:
-    execute(
-        conn,
-        "INSERT INTO controls (event_id, tenant_id, conversation_id, user_id, reply, created_at)"
-        " VALUES (:event, :tenant, :cid, :user, :reply, {now}) ON CONFLICT DO NOTHING",
-        event=event_id,
-        tenant=user.tenant_id,
-        cid=conversation_id,
-        user=user.id,
-        reply=reply,
-    )
 
 
 def _rate(conn: sa.Connection, user: User, pressed: Press) -> None:

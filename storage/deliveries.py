@@ -12,7 +12,7 @@ from core.replies import Part
 from core.sinks import Destination
 from core.turns import Ending, Outcome, Turn
 from storage.database import Database, execute, now_ms
-from storage.endings import load_offer
+from storage.endings import load_approvals, load_offer
 from storage.rows import integer, optional_text, text
 
 IN_ORDER_MS = 100_000
@@ -270,6 +270,7 @@ def _claim_undelivered(
             ).text,
             finished_ms_ago=now - integer(row[10]),
             offer=load_offer(optional_text(row[16])),
+            approvals=load_approvals(optional_text(row[16])),
         )
         for row in rows
     )

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from dataclasses import asdict
 from typing import Final
 
 import sqlalchemy as sa
@@ -10,7 +11,7 @@ import sqlalchemy as sa
 from core.metering import RefusalCode
 from core.steps import dump_usage
 from core.streams import REFUSED_EVENT
-from core.turns import Offer
+from core.turns import Ending, Offer
 from storage.database import execute
 from storage.metering import turn_usage
 from storage.rows import optional_text, text
@@ -18,19 +19,27 @@ from storage.rows import optional_text, text
 _REFUSALS: Final = frozenset(RefusalCode)
 
 
-def dump_offer(offer: Offer | None) -> str | None:
-    """The button as JSON, for the column ``turns.offer``."""
-    if offer is None:
+def dump_buttons(ending: Ending) -> str | None:
+    """The buttons under the reply as JSON, for the column ``turns.offer``."""
+    if ending.approvals:
+        return json.dumps({"approvals": ending.approvals})
+    if ending.offer is None:
         return None
-    return json.dumps({"label": offer.label, "command": offer.command})
+    return json.dumps({"label": ending.offer.label, "command": ending.offer.command})
 
 
 def load_offer(stored: str | None) -> Offer | None:
-    """What ``dump_offer`` wrote."""
-    if stored is None:
+    """The offer of what ``dump_buttons`` wrote."""
+    fields = {} if stored is None else json.loads(stored)
+    if "label" not in fields:
         return None
-    fields = json.loads(stored)
     return Offer(label=fields["label"], command=fields["command"])
+
+
+def load_approvals(stored: str | None) -> tuple[str, ...]:
+    """The approvals of what ``dump_buttons`` wrote."""
+    fields = {} if stored is None else json.loads(stored)
+    return tuple(fields.get("approvals", ()))
 
 
 def final_data(conn: sa.Connection, turn_id: str) -> str:
@@ -41,7 +50,7 @@ def final_data(conn: sa.Connection, turn_id: str) -> str:
         " failure, offer FROM turns WHERE id = :id",
         id=turn_id,
     ).one()
-    failure, offer = optional_text(row[7]) or "", optional_text(row[8])
+    failure, offer = optional_text(row[7]) or "", load_offer(optional_text(row[8]))
     return json.dumps(
         {
             "outcome": text(row[0]),
@@ -53,7 +62,7 @@ def final_data(conn: sa.Connection, turn_id: str) -> str:
             "usage": dump_usage(turn_usage(conn, turn_id)),
             "failure": failure,
             "retry_at": _retry_at(conn, turn_id) if failure in _REFUSALS else None,
-            "offer": None if offer is None else json.loads(offer),
+            "offer": None if offer is None else asdict(offer),
         }
     )
 

@@ -8,7 +8,7 @@ from dataclasses import asdict, dataclass, replace
 
 import sqlalchemy as sa
 
-from core.buttons import Press
+from core.buttons import DECISIONS, Press
 from core.ids import new_id
 from core.inbox import Accepted, ControlDone, Edited
 from core.messages import AttachmentRef, ConversationAddress, InboundMessage, Overlap
@@ -16,7 +16,7 @@ from core.refusals import NO_CONVERSATION, Rejected
 from core.tenants import User
 from core.turns import Turn, TurnKind
 from core.words import sentence
-from storage import albums, controls, files
+from storage import albums, controls, decisions, files
 from storage.controls import cancel_before
 from storage.database import Database, execute
 from storage.people import LOCAL_PLATFORM
@@ -27,9 +27,10 @@ from storage.rows import integer, text
 class SqlInbox:
     """Implements ``core.inbox.InboxStore``."""
 
-    def __init__(self, db: Database) -> None:
-        """Wire the database."""
+    def __init__(self, db: Database, audit_key: bytes) -> None:
+        """``audit_key`` signs the audit chain: decisions go on record."""
         self._db = db
+        self._audit_key = audit_key
 
     async def accept(
         self,
@@ -56,7 +57,17 @@ class SqlInbox:
 
     async def press(self, press: Press) -> ControlDone | InboundMessage | Rejected:
         """See the port."""
+        if press.action in DECISIONS:
+            return await self._db.transaction(decisions.by_press, self._audit_key, press)
         return await self._db.transaction(controls.press, press)
+
+    async def decide(
+        self, message: InboundMessage, rest: str, *, approve: bool
+    ) -> ControlDone | Rejected:
+        """See the port."""
+        return await self._db.transaction(
+            decisions.by_command, self._audit_key, message, rest, approve=approve
+        )
 
     async def edit(self, message: InboundMessage) -> Edited:
         """See the port."""

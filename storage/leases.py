@@ -64,9 +64,7 @@ class SqlLeases:
         """See the port."""
         await self._db.transaction(_hand_back, turn, settlements, failed=failed, pause_ms=pause_ms)
 
-    async def park(
-        self, turn: Turn, *, settlements: tuple[Settlement, ...], pause: Pause
-    ) -> None:
+    async def park(self, turn: Turn, *, settlements: tuple[Settlement, ...], pause: Pause) -> None:
         """See the port."""
         await self._db.transaction(_park, turn, settlements, pause)
 
@@ -348,8 +346,7 @@ def _park(
     for approval_id in pause.approvals:
         row = execute(
             conn,
-            "SELECT 1 FROM approvals WHERE id = :id AND tenant_id = :tenant"
-            " AND status = 'pending'",
+            "SELECT 1 FROM approvals WHERE id = :id AND tenant_id = :tenant AND status = 'pending'",
             id=approval_id,
             tenant=turn.tenant_id,
         ).first()

@@ -14,7 +14,7 @@ from core.turns import Ending, Outcome, Turn
 from storage.approvals import use, void
 from storage.audit import append_audit
 from storage.database import Database, execute
-from storage.endings import dump_offer, final_data
+from storage.endings import dump_buttons, final_data
 from storage.holding import HELD, fenced, hold
 from storage.metering import settle, settle_lost
 from storage.rows import integer, text
@@ -271,7 +271,7 @@ def _end(conn: sa.Connection, turn: Turn, ending: Ending, deliverer: str | None)
         engine=ending.engine,
         failure=ending.failure,
         continue_in=ending.continue_in,
-        offer=dump_offer(ending.offer),
+        offer=dump_buttons(ending),
         deliverer=deliverer,
     )
     execute(

@@ -16,6 +16,7 @@ from typing import assert_never
 
 import structlog
 
+from core.approvals import Waiting
 from core.engines.agent_calls import ModelCalls
 from core.engines.agent_process import Block, Child, Gone, ToolDone
 from core.engines.agent_said import (
@@ -37,7 +38,7 @@ from core.engines.claude_faults import (
     UNREACHABLE,
     CallFailed,
     Fault,
-    fault_of_status,
+    fault_at_end,
 )
 from core.engines.claude_messages import output_for_model
 from core.engines.claude_stream import FINAL_STOPS, ClaudeAnswer
@@ -45,7 +46,7 @@ from core.engines.engine import EngineRequest
 from core.engines.gateway import CallBegan, CallFinished, CallRefused, GatewayEvent
 from core.engines.gateway import CallFailed as GatewayFailed
 from core.engines.replies import joined_text, separator_after
-from core.engines.toolcalls import tool_step
+from core.engines.toolcalls import Waits, tool_step
 from core.events import (
     Completed,
     EngineSession,
@@ -101,6 +102,7 @@ class AgentTurn:
     """Calls that the process answered by itself before their answer was complete."""
     _begun: set[str] = field(default_factory=set)
     _running: set[asyncio.Task[None]] = field(default_factory=set)
+    _waits: Waits = field(default_factory=Waits)
     _fault: Fault | None = None
     _full: bool = False
     heard: bool = False
@@ -200,9 +202,8 @@ class AgentTurn:
                     yield shown
             case Retrying(status=status):
                 if not self.calls.explained:
-                    self._fault = UNREACHABLE
-                    if status is not None:
-                        self._fault = fault_of_status(status, None, model=self.request.model)
+                    known = status is not None
+                    self._fault = fault_at_end(status, self.request.model) if known else UNREACHABLE
                     yield self._take_back(self._fault)
             case GatewayFailed(fault=fault, final=final):
                 self._fault = fault
@@ -337,10 +338,14 @@ class AgentTurn:
     async def _run_tool(self, call: ToolCall, asked: Asked) -> None:
         try:
             result = await self.request.tools.call(call)
+        except Waiting as waiting:
+            self._waits.add(waiting)
         except Exception as error:  # noqa: BLE001  # fenced, storage: the turn raises it
             self._queue.put_nowait(error)
         else:
             self._queue.put_nowait(ToolDone(asked, result))
+        if (paused := self._waits.when_alone(self._running)) is not None:
+            self._queue.put_nowait(paused)
 
     async def _finish(self, asked: Asked, result: ToolResult) -> AsyncGenerator[TurnEvent, None]:
         call = self._open.pop(asked.call.id)
@@ -388,12 +393,8 @@ class AgentTurn:
             self._ending = Completed(stop_reason=StopReason.LIMIT, notice=LIMIT)
             return
         if ended.failed or ended.kind != "success":
-            fault = self._fault
-            if fault is None and self._full:
-                fault = SESSION_FULL
-            elif fault is None and ended.status is not None:
-                fault = fault_of_status(ended.status, None, model=self.request.model)
-            raise (fault or CRASHED).failure()
+            fault = SESSION_FULL if self._full else fault_at_end(ended.status, self.request.model)
+            raise (self._fault or fault).failure()
         self.settled = True
         text = joined_text(self._steps).strip()
         self._ending = ending_of(self._steps) or Completed(notice="" if text else EMPTY_ANSWER)

@@ -231,6 +231,11 @@ def fault_of_status(status: int, kind: str | None, *, model: str, told: str = ""
     return replace(_fault_of(status, kind, model, told), spent=False)
 
 
+def fault_at_end(status: int | None, model: str) -> Fault:
+    """Why a process of Claude Code ended badly, by the last HTTP status that it met, if any."""
+    return CRASHED if status is None else fault_of_status(status, None, model=model)
+
+
 def fault_of_event(kind: str | None) -> Fault:
     """Translate an ``error`` event in the middle of a stream."""
     match kind:

@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import AsyncGenerator, Sequence
+from collections.abc import AsyncGenerator, Collection, Sequence
 
+from core.approvals import Approval, Waiting
 from core.engines.engine import ToolDoor
 from core.events import ToolFinished, ToolStarted
 from core.steps import ModelStep, Step, ToolCall, ToolStep
@@ -30,22 +31,51 @@ async def run_tools(
 ) -> AsyncGenerator[ToolStarted | ToolFinished, None]:
     """Run the calls of one answer side by side; tell and append their results in order.
 
-    Whatever the door raises ends the others, as does closing the generator.
+    Those that wait for a human are raised together, when the others have ended. Whatever else
+    the door raises ends the others, as does closing the generator.
     """
     if not calls:
         return
     for call in calls:
         yield ToolStarted(call_id=call.id, tool=call.name, summary=door.summary(call))
     running = [asyncio.ensure_future(door.call(call)) for call in calls]
+    waits = Waits()
     try:
         for call, task in zip(calls, running, strict=True):
-            result = await task
+            try:
+                result = await task
+            except Waiting as waiting:
+                waits.add(waiting)
+                continue
             steps.append(tool_step(call, result))
             yield ToolFinished(
                 call_id=call.id, tool=call.name, ok=not result.is_error, output=result.output
             )
+        if (waiting_for := waits.all()) is not None:
+            raise waiting_for
     finally:
         await _end(running)
+
+
+class Waits:
+    """Calls of one answer that wait for a human: their questions are raised together."""
+
+    def __init__(self) -> None:
+        """None waits yet."""
+        self._approvals: list[Approval] = []
+
+    def add(self, waiting: Waiting) -> None:
+        """One more waits."""
+        self._approvals += waiting.approvals
+
+    def all(self) -> Waiting | None:
+        """What the turn waits for; None when nothing does."""
+        return Waiting(self._approvals) if self._approvals else None
+
+    def when_alone(self, running: Collection[asyncio.Task[None]]) -> Waiting | None:
+        """What the turn waits for, once no other of these tasks runs any more."""
+        others = (task for task in running if task is not asyncio.current_task())
+        return self.all() if all(task.done() for task in others) else None
 
 
 async def _end(running: Sequence[asyncio.Future[ToolResult]]) -> None:

@@ -24,7 +24,7 @@ from core.errors import StorageFailure
 from core.inbox import Accepted, Inbox
 from core.logs import configure_logs
 from core.messages import Actor, ConversationAddress, InboundMessage
-from core.risk import Level
+from core.risk import Assessment, Level
 from core.scheduling import Pace
 from core.sinks import Destination, SinkLimits, View
 from core.tools import Arguments, Param, Tool, ToolContext, ToolResult, ToolSpec
@@ -101,11 +101,11 @@ def tools(sink: HttpSink, points: Points) -> tuple[Tool, ...]:
         await sink.call("/read", {"key": str(arguments["key"])})
         return ToolResult(output=f"saw {arguments['key']}")
 
-    async def low(context: ToolContext, arguments: Arguments) -> Level:
-        return Level.L0
+    async def low(context: ToolContext, arguments: Arguments) -> Assessment:
+        return Assessment(level=Level.L0)
 
-    async def changes(context: ToolContext, arguments: Arguments) -> Level:
-        return Level.L1
+    async def changes(context: ToolContext, arguments: Arguments) -> Assessment:
+        return Assessment(level=Level.L1)
 
     key = (Param(name="key", kind="string", description="Which counter", required=True),)
     return (

@@ -9,7 +9,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from core.refusals import Rejected
-from core.risk import Level
+from core.risk import Assessment, Level
 from core.skill import Skill, SkillStep, Source
 from core.skill_rules import (
     MAX_BODY_CHARS,
@@ -23,8 +23,8 @@ from core.skill_rules import (
 from core.tools import Arguments, Param, Tool, ToolContext, ToolResult, ToolSpec
 
 
-async def _level(_context: ToolContext, _arguments: Arguments) -> Level:
-    return Level.L0
+async def _level(_context: ToolContext, _arguments: Arguments) -> Assessment:
+    return Assessment(level=Level.L0)
 
 
 async def _run(_context: ToolContext, _arguments: Arguments) -> ToolResult:

@@ -26,7 +26,7 @@ async def read(name: str, tenant: str = "ten_1") -> tuple[str, bool]:
     context = ToolContext(tenant_id=tenant, user_id="usr_1", turn_id="trn_1")
     arguments = check_arguments(tool.spec, {"name": name})
     assert isinstance(arguments, dict), arguments
-    assert await tool.assess(context, arguments) is Level.L0
+    assert (await tool.assess(context, arguments)).level is Level.L0
     result = await tool.run(context, arguments)
     return result.output, result.is_error
 

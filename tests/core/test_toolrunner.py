@@ -8,12 +8,13 @@ from dataclasses import dataclass, field
 
 from core.agent_config import AgentConfig
 from core.audit import AuditEntry
+from core.gate import Approved, Proposal
 from core.messages import ConversationAddress, Overlap
 from core.risk import Level
 from core.steps import Step, ToolCall, ToolStartedStep
 from core.tenants import Role, User
-from core.toolrunner import MAX_OUTPUT_CHARS, Approved, ToolRunner, TurnTools
-from core.tools import Arguments, Param
+from core.toolrunner import MAX_OUTPUT_CHARS, ToolRunner, TurnTools
+from core.tools import Param
 from core.turns import Turn, TurnKind
 from tests.fakes.scripted_engine import Move, Say, ScriptedEngine, Signal, Until
 from tests.support.core_kit import House, Probe, Site
@@ -74,9 +75,9 @@ async def test_disruption_is_refused_until_somebody_can_approve(site: Site) -> N
 class Yes:
     """Approves everything."""
 
-    async def decide(self, turn: Turn, call: ToolCall, arguments: Arguments) -> Approved:
+    async def decide(self, turn: Turn, proposal: Proposal) -> Approved:
         """Yes."""
-        return Approved(by=turn.user.id)
+        return Approved(by=turn.user.id, approval_id="")
 
 
 async def test_the_forbidden_stays_forbidden(site: Site) -> None:

@@ -27,7 +27,7 @@ from bots.web.server import listening
 from core.errors import NotFound
 from core.inbox import Accepted
 from core.messages import Attachment
-from core.risk import Level
+from core.risk import Assessment, Level
 from core.sinks import Destination, SinkLimits, View
 from core.tenants import User
 from core.tools import Arguments, Tool, ToolContext, ToolResult, ToolSpec
@@ -100,8 +100,8 @@ class WatchedSink:
 def _secret_tool(watch: Watch) -> Tool:
     """A tool whose output is the canary of whoever calls it."""
 
-    async def assess(_context: ToolContext, _arguments: Arguments) -> Level:
-        return Level.L0
+    async def assess(_context: ToolContext, _arguments: Arguments) -> Assessment:
+        return Assessment(level=Level.L0)
 
     async def run(context: ToolContext, _arguments: Arguments) -> ToolResult:
         return ToolResult(output=f"canary{watch.owners[context.tenant_id]:03d}x found")

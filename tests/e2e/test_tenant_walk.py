@@ -22,7 +22,7 @@ from core.skills import Skill, SkillLibrary
 from core.steps import SteerStep, ToolCall
 from core.streams import START, EventId, StreamEvent
 from core.tenants import Role, User
-from core.toolrunner import NoApprovals
+from core.gate import NoApprovals
 from core.turns import Ending, Outcome, Turn, TurnKind
 from storage.access import SqlGate
 from storage.agent_config import SqlAgentConfigs
@@ -101,7 +101,7 @@ class Intruder:
             address=message.address,
             group=None,
             action=action,
-            turn_id=self.theirs.id,
+            subject=self.theirs.id,
         )
 
     @property
@@ -115,7 +115,7 @@ class Intruder:
         desk, people, parts = SqlConversations(db), SqlPeople(db), SqlDeliveries(db)
         team = SqlTeam(db, b"k" * 32)
         gate, shares, choices = SqlGate(db, KEY), SqlShares(db, KEY), SqlChoices(db, KEY)
-        log, streams, inbox = SqlTurnLog(db, b"k", "w"), SqlStreamLog(db), SqlInbox(db)
+        log, streams, inbox = SqlTurnLog(db, b"k", "w"), SqlStreamLog(db), SqlInbox(db, b"k")
         conversation, agents = turn.conversation_id, SqlAgentConfigs(db, KEY, KEY)
         skills = SqlSkills(db, KEY, SkillLibrary(), tools={})
         message = self.house.message("hello", mine, conversation=conversation)

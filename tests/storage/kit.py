@@ -72,7 +72,7 @@ def message(user: User, number: int, *, attachments: tuple[Attachment, ...] = ()
 
 async def accept(db: Database, said: InboundMessage, *, worker: str | None = WORKER) -> Accepted:
     """Store a message, leased to the worker."""
-    accepted = await SqlInbox(db).accept(
+    accepted = await SqlInbox(db, b"k").accept(
         said,
         kind=TurnKind.MESSAGE,
         title=said.text[:40],

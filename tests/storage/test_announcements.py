@@ -70,7 +70,7 @@ async def says(
     db: Database, platform: str, account: str, channel: str, *, language: str = "", number: int = 1
 ) -> Turn:
     """The account writes there, and is answered."""
-    accepted = await SqlInbox(db).accept(
+    accepted = await SqlInbox(db, b"k").accept(
         InboundMessage(
             event_id=f"{platform}:{channel}:{account}:{number}",
             address=ConversationAddress(

@@ -100,7 +100,7 @@ async def test_a_refused_message_stores_nothing(db: Database) -> None:
     said = message(admin, 1, attachments=(FILE,))
     await answered(db, said)
     stranger = replace(said.actor, platform="slack", external_id="U404")
-    inbox = SqlInbox(db)
+    inbox = SqlInbox(db, b"k")
     for refused in (
         replace(said, event_id="api:2", actor=stranger, attachments=(OTHER,)),
         replace(said, attachments=(OTHER,)),

@@ -52,7 +52,7 @@ async def _statements(db: SqliteDatabase) -> set[str]:
     assert first is not None
     again = replace(said, event_id="api:again", overlap=Overlap.INTERRUPT)
     await accept(db, again)
-    await SqlInbox(db).stop(replace(said, event_id="api:stop", text="/stop"))
+    await SqlInbox(db, b"k").stop(replace(said, event_id="api:stop", text="/stop"))
     await SqlConversations(db).remember(first, max_turns=10)
     await answer(db, first, deliver=True)
     to: Destination = destination(first)

@@ -162,7 +162,7 @@ async def test_housekeeping_forgets_everything_in_small_steps(
     for number in range(6):
         turn = await answered(db, message(admin, number))
         said = replace(message(admin, number), event_id=f"api:stop{number}", text="/stop")
-        await SqlInbox(db).stop(said)
+        await SqlInbox(db, b"k").stop(said)
         if number:
             await db.transaction(_age, turn, f"turn_{number:012x}")
     assert await SqlOperations(db).housekeep() == 5

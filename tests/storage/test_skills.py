@@ -10,7 +10,7 @@ import sqlalchemy as sa
 
 import storage.skills as module
 from core.refusals import Rejected
-from core.risk import Level
+from core.risk import Assessment, Level
 from core.skills import BUILT_IN, Skill, SkillLibrary, SkillStep, Source, parse_skill
 from core.tenants import Role, User
 from core.tools import Arguments, Param, Tool, ToolContext, ToolResult, ToolSpec
@@ -23,8 +23,8 @@ KEY = b"k" * 32
 INSTALLED = SkillLibrary.load(BUILT_IN)
 
 
-async def _level(_context: ToolContext, _arguments: Arguments) -> Level:
-    return Level.L0
+async def _level(_context: ToolContext, _arguments: Arguments) -> Assessment:
+    return Assessment(level=Level.L0)
 
 
 async def _run(_context: ToolContext, _arguments: Arguments) -> ToolResult:

@@ -22,15 +22,15 @@ import sqlalchemy as sa
 
 import app
 from core.errors import StorageUnreachable
+from core.gate import ApprovalGate, NoApprovals
 from core.inbox import Acceptance, Accepted
 from core.intake import FileSource, NoTranscriber, Transcriber
 from core.messages import Actor, Attachment, ConversationAddress, InboundMessage, Overlap
-from core.risk import Level
+from core.risk import Assessment, Level
 from core.scheduling import Pace
 from core.sinks import ReplySink
 from core.streams import START, EventId, StreamEvent
 from core.tenants import Role, Tenant, User
-from core.toolrunner import ApprovalGate, NoApprovals
 from core.tools import Arguments, Param, Tool, ToolContext, ToolResult, ToolSpec
 from settings import Settings
 from storage.database import Database
@@ -429,6 +429,9 @@ class Probe:
     timeout_s: float = 30.0
     error: Exception | None = None
     params: tuple[Param, ...] = ()
+    reasons: tuple[str, ...] = ()
+    critical: bool = False
+    untrusted: bool = False
     runs: list[tuple[str, Arguments]] = field(default_factory=list)
     """The tenant and the arguments of each run."""
     begun: asyncio.Event = field(default_factory=asyncio.Event)
@@ -437,8 +440,8 @@ class Probe:
     def tool(self) -> Tool:
         """As the door wants it."""
 
-        async def assess(_context: ToolContext, _arguments: Arguments) -> Level:
-            return self.level
+        async def assess(_context: ToolContext, _arguments: Arguments) -> Assessment:
+            return Assessment(level=self.level, reasons=self.reasons, critical=self.critical)
 
         return Tool(
             spec=ToolSpec(name=self.name, description="A test's tool.", params=self.params),
@@ -446,6 +449,7 @@ class Probe:
             run=self._run,
             mutates=self.mutates,
             timeout_s=self.timeout_s,
+            untrusted=self.untrusted,
         )
 
     async def _run(self, context: ToolContext, arguments: Arguments) -> ToolResult:
