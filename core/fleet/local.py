@@ -8,24 +8,26 @@ no link can be swapped between the check and the read. That takes Linux.
 
 from __future__ import annotations
 
-import asyncio
 import contextlib
 import errno
 import os
-import signal
 import stat
 from collections.abc import Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from pathlib import Path
 
 from core.fleet.host import (
-    NOT_INSTALLED,
     CommandResult,
     FileProblem,
     FileProblemKind,
     FileRead,
+    FileWritten,
     Host,
+    OnOutput,
 )
+from core.fleet.local_command import LocalCommand, run_as_root
+from core.fleet.output import Output
+from core.fleet.writing import Writing, protected_file
 from core.protected import ProtectedPaths
 from core.threads import in_daemon_thread
 
@@ -37,28 +39,8 @@ CLEAN_ENVIRONMENT = {
     "SYSTEMD_PAGER": "",
 }
 _CHUNK = 65_536
-_DRAIN_S = 2.0
-"""How long a killed command's pipes may take to close before they are abandoned."""
 _GENERATED_LIMIT = 8 * 1024 * 1024
 """Files that tell no size (/proc) are read up to here when their end is wanted."""
-
-
-@dataclass(slots=True)
-class _Kept:
-    """The first ``limit`` bytes of a stream; the rest is read and forgotten."""
-
-    limit: int
-    data: bytearray = field(default_factory=bytearray)
-    truncated: bool = False
-
-    async def drain(self, stream: asyncio.StreamReader) -> None:
-        while chunk := await stream.read(_CHUNK):
-            room = self.limit - len(self.data)
-            self.data += chunk[:room]
-            self.truncated = self.truncated or len(chunk) > room
-
-    def text(self) -> str:
-        return self.data.decode("utf-8", "replace")
 
 
 class LocalHost:
@@ -70,21 +52,40 @@ class LocalHost:
 
     async def run(self, argv: Sequence[str], *, timeout_s: float, max_bytes: int) -> CommandResult:
         """Run a command; a timeout or a cancellation kills its whole process group."""
-        try:
-            process = await asyncio.create_subprocess_exec(
-                *argv,
-                stdin=asyncio.subprocess.DEVNULL,
-                stdout=asyncio.subprocess.PIPE,
-                stderr=asyncio.subprocess.PIPE,
-                env=CLEAN_ENVIRONMENT,
-                cwd="/",
-                start_new_session=True,
-            )
-        except (FileNotFoundError, PermissionError, NotADirectoryError) as error:
-            return CommandResult(exit_status=NOT_INSTALLED, stdout="", stderr=f"{error.strerror}")
-        except (OSError, ValueError) as error:
-            return CommandResult(exit_status=NOT_INSTALLED - 1, stdout="", stderr=str(error))
-        return await _collect(process, timeout_s=timeout_s, max_bytes=max_bytes)
+        output = Output(max_bytes=max_bytes)
+        return await LocalCommand(argv=argv, output=output, environment=CLEAN_ENVIRONMENT).run(
+            timeout_s=timeout_s
+        )
+
+    async def shell(
+        self,
+        command: str,
+        *,
+        timeout_s: float,
+        max_bytes: int,
+        sudo: bool = False,
+        stdin: bytes = b"",
+        keep_bytes: int = 0,
+        on_output: OnOutput | None = None,
+    ) -> CommandResult:
+        """Run shell text; with ``sudo`` as root, unless IT0 runs as root anyway."""
+        output = Output(max_bytes=max_bytes, keep_bytes=keep_bytes, told=on_output)
+        argv = ("/bin/sh", "-c", command)
+        if sudo and os.geteuid():
+            return await run_as_root(argv, output, CLEAN_ENVIRONMENT, stdin, timeout_s)
+        return await LocalCommand(
+            argv=argv, output=output, environment=CLEAN_ENVIRONMENT, stdin=stdin
+        ).run(timeout_s=timeout_s)
+
+    async def write_file(
+        self, path: str, data: bytes, *, expected_sha256: str | None, sudo: bool = False
+    ) -> FileProblem | FileWritten:
+        """Replace a file as on any other host; see ``core.fleet.writing``."""
+        with contextlib.suppress(OSError, ValueError):
+            if self._own_by_another_name(await in_daemon_thread(os.stat, path)):
+                return protected_file(path, "it belongs to IT0 itself")
+        writing = Writing(host=self, protected=self._protected, path=path, sudo=sudo)
+        return await writing.write(data, expected_sha256=expected_sha256)
 
     async def read_file(
         self, path: str, *, max_bytes: int, tail: bool = False
@@ -150,46 +151,6 @@ class LocalConnector:
         """Return the local host; the inventory decides who has a local server."""
         del server
         return self.host
-
-
-async def _collect(
-    process: asyncio.subprocess.Process, *, timeout_s: float, max_bytes: int
-) -> CommandResult:
-    assert process.stdout is not None  # noqa: S101  # both are pipes
-    assert process.stderr is not None  # noqa: S101
-    out, err = _Kept(max_bytes), _Kept(max_bytes)
-    readers = asyncio.gather(out.drain(process.stdout), err.drain(process.stderr))
-    timed_out = False
-    try:
-        async with asyncio.timeout(timeout_s):
-            await asyncio.shield(readers)
-            await process.wait()
-    except TimeoutError:
-        timed_out = True
-    finally:
-        await _end(process, readers)
-    return CommandResult(
-        exit_status=process.returncode if process.returncode is not None else -signal.SIGKILL,
-        stdout=out.text(),
-        stderr=err.text(),
-        truncated=out.truncated or err.truncated,
-        timed_out=timed_out,
-    )
-
-
-async def _end(
-    process: asyncio.subprocess.Process, readers: asyncio.Future[tuple[None, None]]
-) -> None:
-    """Kill what is left of the group (a finished command's background children too)."""
-    with contextlib.suppress(ProcessLookupError, PermissionError):
-        os.killpg(process.pid, signal.SIGKILL)
-    with contextlib.suppress(TimeoutError):
-        async with asyncio.timeout(_DRAIN_S):
-            await process.wait()
-            await asyncio.shield(readers)
-    if not readers.done():
-        readers.cancel()
-        await asyncio.gather(readers, return_exceptions=True)
 
 
 def _slice(held: int, size: int, max_bytes: int, *, tail: bool) -> tuple[bytes, bool]:

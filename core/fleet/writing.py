@@ -1,0 +1,177 @@
+"""Replacing a file on any host, with nothing but a POSIX shell and what every Linux has.
+
+Two steps: the server says which file the path really is, we judge that path, and the server
+then works inside the folder it named (``cd -P`` and a comparison), so that no link can lead
+anywhere else in between. The new content goes to a new file beside the old one, with the old
+one's owner and mode, and takes its name at once (``mv``). The old content stays reachable: in
+``/var/backups/it0`` for root (a copy beside it would be read by whoever reads all files of the
+folder, as nginx does), else beside the file.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import posixpath
+import secrets
+import time
+from dataclasses import dataclass
+from typing import Protocol
+
+from core.fleet.host import (
+    CommandResult,
+    FileProblem,
+    FileProblemKind,
+    FileWritten,
+)
+from core.fleet.wrapping import joined
+from core.protected import ProtectedPaths
+from core.words import sentence
+
+WRITE_TIMEOUT_S = 60.0
+_MOST_ANSWER = 16_384
+
+_REAL = """
+p=$1
+if [ -e "$p" ] || [ -L "$p" ]; then
+  [ -f "$p" ] || { [ -e "$p" ] && exit 5; exit 3; }
+  exec readlink -f -- "$p"
+fi
+d=$(dirname -- "$p"); cd -P -- "$d" 2>/dev/null || { [ -d "$d" ] && exit 4; exit 3; }
+d=$(pwd -P); [ "$d" = / ] && d=; printf '%s/%s\\n' "$d" "$(basename -- "$p")"
+"""
+
+_WRITE = """
+d=$1 n=./$2 was=$3 new=$4 token=$5 stamp=$6
+digest() {
+  if command -v sha256sum >/dev/null 2>&1; then sha256sum <"$1"
+  elif command -v openssl >/dev/null 2>&1; then openssl dgst -sha256 -r <"$1"
+  else shasum -a 256 <"$1"; fi | { read -r a b; printf %s "$a"; }
+}
+kept() { stat -c '%u:%g %a' -- "$1"; }
+umask 022
+cd -P -- "$d" && [ "$(pwd -P)" = "$d" ] || exit 7
+[ -w . ] || { echo "the folder is not writable" >&2; exit 4; }
+t=./.it0-$token; b=
+trap 'rm -f -- "$t"' EXIT
+if [ -n "$was" ]; then
+  [ -L "$n" ] && exit 7
+  [ -f "$n" ] || exit 3
+  [ "$(digest "$n")" = "$was" ] || exit 7
+  cp -p -- "$n" "$t" || exit 6
+  [ "$(kept "$t")" = "$(kept "$n")" ] || { echo "its owner cannot be kept" >&2; exit 4; }
+elif [ -e "$n" ] || [ -L "$n" ]; then exit 7
+fi
+cat >"$t" || exit 6
+[ "$(digest "$t")" = "$new" ] || { echo "the new content did not arrive whole" >&2; exit 6; }
+sync -- "$t" 2>/dev/null
+if [ -n "$was" ]; then
+  v=/var/backups/it0
+  if [ "$(id -u)" = 0 ] && [ -d /var/backups ] && { [ -d $v ] || mkdir -m 700 $v; }; then
+    b=$v/$(printf %s "$d/$2" | tr / %).$stamp
+  else b=$d/$2.it0-$stamp.bak; fi
+  ln -- "$n" "$b" 2>/dev/null || { [ ! -e "$b" ] && cp -p -- "$n" "$b"; } || exit 6
+  [ "$(digest "$b")" = "$was" ] || { rm -f -- "$b"; exit 7; }
+  mv -f -- "$t" "$n" || exit 6
+else
+  ln -- "$t" "$n" || { [ -e "$n" ] && exit 7; exit 6; }
+fi
+sync -- . 2>/dev/null
+printf '%s\\n' "$b"
+"""
+
+
+class Shell(Protocol):
+    """Runs shell text; ``core.fleet.host.Host`` has it."""
+
+    async def shell(
+        self, command: str, *, timeout_s: float, max_bytes: int, sudo: bool, stdin: bytes
+    ) -> CommandResult:
+        """Run it and say how it ended."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Writing:
+    """One file that is to be replaced."""
+
+    host: Shell
+    protected: ProtectedPaths
+    path: str
+    sudo: bool
+
+    async def write(self, data: bytes, *, expected_sha256: str | None) -> FileProblem | FileWritten:
+        """Replace the file; see ``core.fleet.host.Host.write_file``."""
+        reason = self.protected.why(self.path)
+        if reason or not self.path.startswith("/") or "\0" in self.path or "\n" in self.path:
+            return protected_file(self.path, reason or "an absolute path is needed")
+        found = await self._run(_REAL, self.path)
+        real = found.stdout.removesuffix("\n")
+        if found.exit_status or not real.startswith("/") or "\n" in real:
+            return self._problem(found)
+        reason = self.protected.why(real)
+        if reason:
+            return protected_file(self.path, reason)
+        return await self._replace(real, data, expected_sha256)
+
+    async def _replace(
+        self, real: str, data: bytes, expected_sha256: str | None
+    ) -> FileProblem | FileWritten:
+        digest = hashlib.sha256(data).hexdigest()
+        folder, name = posixpath.split(real)
+        token = secrets.token_hex(8)
+        stamp = f"{time.strftime('%Y%m%dT%H%M%SZ', time.gmtime())}-{token[:4]}"
+        written = await self._run(
+            _WRITE, folder, name, expected_sha256 or "", digest, token, stamp, stdin=data
+        )
+        if written.exit_status:
+            return self._problem(written)
+        return FileWritten(path=real, sha256=digest, backup=written.stdout.removesuffix("\n"))
+
+    async def _run(self, script: str, *words: str, stdin: bytes = b"") -> CommandResult:
+        return await self.host.shell(
+            joined(["set", "--", *words]) + "\n" + script,
+            timeout_s=WRITE_TIMEOUT_S,
+            max_bytes=_MOST_ANSWER,
+            sudo=self.sudo,
+            stdin=stdin,
+        )
+
+    def _problem(self, result: CommandResult) -> FileProblem:
+        return problem_of(self.path, result.exit_status, result.stderr, timed_out=result.timed_out)
+
+
+def problem_of(path: str, status: int, stderr: str, *, timed_out: bool = False) -> FileProblem:
+    """Return what an exit status of our scripts means."""
+    detail = " ".join(stderr.split())[:300].rstrip(".") or f"exit status {status}"
+    if timed_out:
+        detail = "the server did not answer in time"
+    kind, text = {
+        3: (FileProblemKind.NOT_FOUND, sentence("There is no file {path}.", path=path)),
+        4: (
+            FileProblemKind.NO_PERMISSION,
+            sentence(
+                "The account has no permission for {path}: {detail}.", path=path, detail=detail
+            ),
+        ),
+        5: (FileProblemKind.NOT_A_FILE, sentence("{path} is not a regular file.", path=path)),
+        7: (
+            FileProblemKind.CHANGED,
+            sentence("{path} does not hold what was expected, so I left it.", path=path),
+        ),
+    }.get(
+        status,
+        (
+            FileProblemKind.FAILED,
+            sentence("{path} cannot be read or written: {detail}.", path=path, detail=detail),
+        ),
+    )
+    return FileProblem(kind=kind, sentence=text)
+
+
+def protected_file(path: str, reason: str) -> FileProblem:
+    """Return the refusal to touch a protected file."""
+    return FileProblem(
+        kind=FileProblemKind.PROTECTED,
+        sentence=sentence(
+            "{path} is protected: {reason}. Nobody reads or changes it.", path=path, reason=reason
+        ),
+    )
