@@ -9,7 +9,8 @@ ranges, steps; ``L`` (the last day), ``LW`` (the last weekday), ``5L`` (the last
   first time.
 - A schedule whose minute or hour field begins with ``*`` goes by real time instead: every hour
   stays every hour, through the hour that happens twice; what lies in the hour that is left out
-  is not made up for.
+  is not made up for. (Where the clock is put back by half an hour, Lord Howe alone, ``*/10 2``
+  begins at half past that day.)
 - If neither the day of month nor the day of week begins with ``*``, either of them will do;
   otherwise both must fit.
 """

@@ -2,7 +2,11 @@
 
 from __future__ import annotations
 
+from collections.abc import AsyncGenerator
+from contextlib import asynccontextmanager
 from dataclasses import dataclass
+
+import pytest
 
 from core.order_loop import OrderLoop
 from core.standing_orders import Asker, NewOrder, OrderState, StandingOrder, checked
@@ -12,10 +16,13 @@ from storage.order_runs import SqlOrderRuns
 from storage.orders import SqlOrders
 from storage.people import SqlPeople
 from tests.storage.kit import accept, answer, install, message
+from tests.storage.places import Places, opened
 from tests.storage.racing import rows
 from tests.storage.test_announcements import write
 
 KEY = b"k" * 32
+MOSTLY_LITE = ["sqlite", pytest.param("postgresql", marks=[pytest.mark.postgres, pytest.mark.slow])]
+"""A database of PostgreSQL takes a second to make: in the fast suite few tests have one."""
 TURNS = "SELECT event_id, user_id, text, kind, conversation_id FROM turns WHERE order_id <> ''"
 RUNS = "SELECT due_at, state, reason FROM order_runs ORDER BY due_at"
 
@@ -124,3 +131,10 @@ async def opened_shop(db: Database) -> Shop:
     assert turn is not None
     await answer(db, turn)
     return Shop(db=db, admin=admin, conversation_id=turn.conversation_id)
+
+
+@asynccontextmanager
+async def shop_in(places: Places, kind: str) -> AsyncGenerator[Shop]:
+    """The same in a new database of that kind."""
+    async with opened(places.new(kind, "orders")) as db:
+        yield await opened_shop(db)
