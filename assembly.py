@@ -27,6 +27,7 @@ from core.engines.runbook_words import WhyOffline
 from core.fleet.inventory import Inventory
 from core.fleet.local import LocalConnector, LocalHost
 from core.fleet.tools import fleet_tools
+from core.plan_tool import PROPOSE_PLAN, plan_tool
 from core.protected import ProtectedPaths
 from core.skill_prompt import READ_SKILL
 from core.skill_tool import skill_tool
@@ -188,6 +189,7 @@ def make_team(
     all_tools = make_tools(settings, storage.people, added.tools)
     skills = SqlSkills(storage.db, audit_key, installed, tools=all_tools)
     all_tools[READ_SKILL] = skill_tool(skills)
+    all_tools[PROPOSE_PLAN] = plan_tool(all_tools)
     agents = settings.agents
     homes = Homes(HomesConfig(root=agents.directory, uid=agents.uid))
     pool: AgentPool[Member] = AgentPool(

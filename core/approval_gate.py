@@ -15,6 +15,7 @@ from core.approvals import (
     Waiting,
     digest_of,
 )
+from core.caution import Caution
 from core.gate import Approved, Denied, Proposal
 from core.risk import Level
 from core.turns import Turn
@@ -87,8 +88,14 @@ def _question(turn: Turn, proposal: Proposal, digest: str) -> Question:
         four_eyes=config.four_eyes or assessment.critical,
         on_timeout=OnTimeout.DENY if hands_off else config.on_timeout,
         timeout_s=config.approval_timeout_s,
-        steps=tuple(step.digest for step in assessment.steps if step.level is Level.L2),
+        steps=tuple(step.digest for step in assessment.steps if _waits(step.level, caution)),
     )
+
+
+def _waits(level: Level, caution: Caution) -> bool:
+    """Whether a step's own call will need the plan's approval."""
+    careful = caution.tainted or caution.freeze is not None
+    return level >= (Level.L1 if careful else Level.L2)
 
 
 def _card(turn: Turn, proposal: Proposal) -> Card:

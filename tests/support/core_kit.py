@@ -348,6 +348,7 @@ class Site:
         tenant_slots: int | None = None,
         grace_s: float = 5,
         gate: ApprovalGate | None = None,
+        humans: bool = False,
         run_turns: bool = True,
         cut_at: int | None = None,
         committed: bool = False,
@@ -364,7 +365,7 @@ class Site:
             sinks={**({} if sink is None else {"chat": sink}), **(sinks or {})},
             sources=sources or {},
             transcriber=transcriber or NoTranscriber(),
-            gate=gate or NoApprovals(),
+            gate=None if humans else gate or NoApprovals(),
             pace=pace,
             tenant_slots=tenant_slots,
         )
