@@ -13,8 +13,10 @@ from dataclasses import dataclass, replace
 from enum import IntEnum
 from typing import TYPE_CHECKING
 
+from bots.console_approvals import Asking, how_to_decide
 from bots.console_client import ConsoleClient, ConsoleError, Refused, Unreachable
 from bots.console_events import (
+    ApprovalWanted,
     Outcome,
     Reconnecting,
     ServerEvent,
@@ -130,7 +132,7 @@ async def _ask_once(
             if options.json_output:
                 outcome = await _print_json(events, terminal)
             elif terminal.shows:
-                outcome = await _show(events, terminal, terminal.console(), turn)
+                outcome = await _show(events, terminal, terminal.console(), turn, client)
             else:
                 outcome = await _print_plain(events, terminal)
     answered = outcome in (Outcome.ANSWERED, Outcome.STEERED)
@@ -156,8 +158,8 @@ async def _print_plain(
     failures: dict[str, str] = {}
     async for event in events:
         match event:
-            case Notice() | Reconnecting(attempt=1):
-                terminal.complain(event.text)
+            case Notice() | Reconnecting(attempt=1) | ApprovalWanted():
+                terminal.complain(_told(event))
             case ToolFinished(ok=False):
                 failures[event.call_id] = f"{event.tool} failed: {event.output[:200]}"
             case TurnCompleted():
@@ -174,6 +176,12 @@ async def _print_plain(
             case _:
                 pass
     return outcome
+
+
+def _told(event: Notice | Reconnecting | ApprovalWanted) -> str:
+    if isinstance(event, ApprovalWanted):
+        return f"{event.text}\n\n{how_to_decide(event)}"
+    return event.text
 
 
 # A conversation.
@@ -230,7 +238,7 @@ class _Chat:
         try:
             with self._terminal.quiet_keys(), _interrupts(turn.interrupt):
                 async with contextlib.aclosing(events):
-                    await _show(events, self._terminal, self._console, turn)
+                    await _show(events, self._terminal, self._console, turn, self._client)
         except ConsoleError as error:
             self._say(error.sentence, "red")
             return True
@@ -334,14 +342,20 @@ async def _show(
     terminal: Terminal,
     console: Console,
     turn: _Turn,
+    client: ConsoleClient,
 ) -> Outcome | None:
     outcome = None
     async with AnswerView(terminal, console) as view:
         turn.on_stop = view.stopping
-        async for event in events:
-            view.show(event)
-            if isinstance(event, TurnCompleted):
-                outcome = event.outcome
+        reader = terminal.reader if terminal.asks else None
+        asking = Asking(client, reader, view, turn.interrupt)
+        try:
+            async for event in events:
+                await asking.take(event)
+                if isinstance(event, TurnCompleted):
+                    outcome = event.outcome
+        finally:
+            await asking.end()
     return outcome
 
 

@@ -16,6 +16,7 @@ from urllib.parse import quote
 
 import aiohttp
 
+from bots.console_errors import ConsoleError, Refused, Unreachable, raise_problem
 from bots.console_events import Reconnecting, ServerEvent, TurnAccepted, TurnCompleted, parse_event
 from bots.sse import BadStream, SseMessage, SseParser
 from core.errors import It0Error
@@ -27,46 +28,20 @@ if TYPE_CHECKING:
 
     from core.messages import Attachment, Overlap
 
+__all__ = [
+    "ConsoleClient",
+    "ConsoleError",
+    "ConversationSummary",
+    "PastMessage",
+    "Refused",
+    "Unreachable",
+]
+
 MAX_ATTEMPTS = 8
 """Tries in a row without a new event before a turn is given up; about 40 s of waiting."""
 LONGEST_WAIT_S = 30.0
 """Longest ``Retry-After`` that is obeyed by waiting; a longer one is an answer."""
-_DATED_S = 3600
-"""A wait of so long is told by the sentence itself, as a date."""
 _TRANSIENT = frozenset({502, 503, 504})
-
-
-class ConsoleError(Exception):
-    """The tree of what a client can meet; ``sentence`` is shown to the person as it is.
-
-    ::
-
-        ConsoleError
-        +-- Unreachable   no server, or it went away and did not come back
-        +-- Refused       the server answered with a problem document
-    """
-
-    def __init__(self, sentence: str) -> None:
-        """Keep the sentence."""
-        super().__init__(sentence)
-        self.sentence = sentence
-
-
-class Unreachable(ConsoleError):
-    """There is no server at the address, or it did not come back."""
-
-
-class Refused(ConsoleError):
-    """The server refused; ``code`` is its stable name for the reason."""
-
-    def __init__(
-        self, sentence: str, *, status: int, code: str, retry_after_s: float | None
-    ) -> None:
-        """``status`` is the HTTP status; ``retry_after_s`` is what the server asks for."""
-        super().__init__(sentence)
-        self.status = status
-        self.code = code
-        self.retry_after_s = retry_after_s
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -215,6 +190,18 @@ class ConsoleClient:
             async for _ in events:
                 pass
 
+    async def decide(self, approval_id: str, *, approve: bool, comment: str) -> None:
+        """Approve or deny what waits; the first decision counts. Raises Unreachable or Refused."""
+        body = {"decision": "approve" if approve else "deny", "comment": comment}
+        url = f"{self._base}/approvals/{_segment(approval_id)}/decision"
+        try:
+            async with self._http().post(
+                url, headers=self._headers(), json=body, allow_redirects=False
+            ) as response:
+                await raise_problem(response)
+        except (aiohttp.ClientError, TimeoutError, OSError) as error:
+            raise Unreachable(self._no_server()) from error
+
     async def _get(self, path: str) -> dict[str, object]:
         try:
             body = await self._get_once(path)
@@ -233,7 +220,7 @@ class ConsoleClient:
             self._base + path, headers=self._headers(), allow_redirects=False
         ) as response:
             self._reached = True
-            await _raise_problem(response)
+            await raise_problem(response)
             return await response.json()
 
     async def _find_again(self) -> None:
@@ -262,7 +249,7 @@ class ConsoleClient:
             )
         async with request as response:
             self._reached = True
-            await _raise_problem(response)
+            await raise_problem(response)
             if response.content_type != "text/event-stream":
                 raise Unreachable(self._stranger())
             yield response
@@ -364,37 +351,3 @@ def _gone(progress: _Progress) -> str:
             "answered; look into the conversation later."
         )
     return "The server went away before it took the message, and did not come back."
-
-
-async def _raise_problem(response: aiohttp.ClientResponse) -> None:
-    """Turn a problem document (RFC 9457) into Refused."""
-    if response.status < 300:  # noqa: PLR2004  # a redirect is no answer either: it gets a token
-        return
-    try:
-        body = await response.json(content_type=None)
-    except (ValueError, aiohttp.ClientError):
-        body = None
-    problem = body if isinstance(body, dict) else {}
-    detail = (
-        problem.get("detail")
-        or problem.get("title")
-        or (f"The server answered with HTTP status {response.status}; is it an IT0 server?")
-    )
-    after = response.headers.get("Retry-After", "")
-    raise Refused(
-        _sentence(response.status, str(detail), after),
-        status=response.status,
-        code=str(problem.get("code") or f"http_{response.status}"),
-        retry_after_s=float(after) if after.isdecimal() else None,
-    )
-
-
-def _sentence(status: int, detail: str, retry_after: str) -> str:
-    detail = detail.strip()
-    if detail and detail[-1] not in ".!?":
-        detail += "."
-    if status == 401:  # noqa: PLR2004  # unauthorised
-        return f"The server does not accept the token. {detail}"
-    if retry_after.isdecimal() and int(retry_after) < _DATED_S:
-        return f"{detail} Try again in {retry_after} s."
-    return detail

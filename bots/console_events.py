@@ -65,6 +65,33 @@ class Reconnecting:
     text: str
 
 
+@dataclass(frozen=True, slots=True, kw_only=True)
+class ApprovalWanted:
+    """A call waits for a human; ``text`` is its card, in Markdown."""
+
+    id: str
+    tool: str
+    action: str
+    servers: tuple[str, ...] = ()
+    level: str = ""
+    why: str = ""
+    risks: tuple[str, ...] = ()
+    change: str = ""
+    undo: str = ""
+    expires_at: str = ""
+    text: str = ""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class ApprovalOver:
+    """What waited was decided, or its time is over."""
+
+    id: str
+    status: str
+    decided_by: str
+    comment: str
+
+
 ServerEvent = (
     TurnAccepted
     | TextDelta
@@ -75,6 +102,8 @@ ServerEvent = (
     | ModelCall
     | Notice
     | TurnCompleted
+    | ApprovalWanted
+    | ApprovalOver
     | Reconnecting
 )
 
@@ -115,6 +144,8 @@ def parse_event(  # one case for each event
             )
         case "completed":
             return _completed(fields)
+        case "approval" | "approval_settled":
+            return _approval(name, fields)
         case _:
             return _tool(name, fields)
 
@@ -132,6 +163,10 @@ class _Fields:
         value = self.body.get(name)
         return "" if value is None else str(value)
 
+    def texts(self, name: str) -> tuple[str, ...]:
+        value = self.body.get(name)
+        return tuple(str(item) for item in value) if isinstance(value, list) else ()
+
     def usage(self) -> Usage:
         value = self.body.get("usage")
         if not isinstance(value, dict):
@@ -147,6 +182,29 @@ def _completed(fields: _Fields) -> TurnCompleted:
         conversation_id=fields.text("conversation_id"),
         engine=fields.text("engine"),
         usage=fields.usage(),
+    )
+
+
+def _approval(name: str, fields: _Fields) -> ApprovalWanted | ApprovalOver:
+    if name == "approval_settled":
+        return ApprovalOver(
+            id=fields.text("id"),
+            status=fields.text("status"),
+            decided_by=fields.text("decided_by"),
+            comment=fields.text("comment"),
+        )
+    return ApprovalWanted(
+        id=fields.text("id"),
+        tool=fields.text("tool"),
+        action=fields.text("action"),
+        servers=fields.texts("servers"),
+        level=fields.text("level"),
+        why=fields.text("why"),
+        risks=fields.texts("risks"),
+        change=fields.text("change"),
+        undo=fields.text("undo"),
+        expires_at=fields.text("expires_at"),
+        text=fields.text("text"),
     )
 
 
@@ -177,5 +235,7 @@ _NAMES: dict[type[ServerEvent], str] = {
     ModelCall: "model_call",
     Notice: "notice",
     TurnCompleted: "completed",
+    ApprovalWanted: "approval",
+    ApprovalOver: "approval_settled",
     Reconnecting: "reconnecting",
 }

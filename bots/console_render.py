@@ -8,10 +8,13 @@ from __future__ import annotations
 
 import asyncio
 import time
+from contextlib import asynccontextmanager
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Self, assert_never
 
 from bots.console_events import (
+    ApprovalOver,
+    ApprovalWanted,
     ModelCall,
     Outcome,
     Reconnecting,
@@ -24,6 +27,7 @@ from core.events import Notice, TextDelta, TextReset, ThinkingDelta, ToolFinishe
 from core.markdown import finished_length
 
 if TYPE_CHECKING:
+    from collections.abc import AsyncGenerator
     from types import TracebackType
 
     from rich.console import Console, RenderableType
@@ -62,18 +66,7 @@ class AnswerView:
 
     async def __aenter__(self) -> Self:
         """Begin to redraw, where the terminal can."""
-        if self.terminal.redraws:
-            from rich.live import Live  # noqa: PLC0415  # heavy: only when shown
-
-            self._live = Live(
-                console=self.console,
-                auto_refresh=False,
-                transient=True,
-                redirect_stdout=False,
-                redirect_stderr=False,
-            )
-            self._live.start()
-            self._ticker = asyncio.create_task(self._tick())
+        self._begin()
         return self
 
     async def __aexit__(
@@ -83,6 +76,33 @@ class AnswerView:
         trace: TracebackType | None,
     ) -> None:
         """Print what is left and leave the terminal as it was."""
+        await self._end()
+
+    @asynccontextmanager
+    async def aside(self) -> AsyncGenerator[None]:
+        """While something is asked, nothing is redrawn."""
+        await self._end()
+        try:
+            yield
+        finally:
+            self._begin()
+
+    def _begin(self) -> None:
+        if not self.terminal.redraws:
+            return
+        from rich.live import Live  # noqa: PLC0415  # heavy: only when shown
+
+        self._live = Live(
+            console=self.console,
+            auto_refresh=False,
+            transient=True,
+            redirect_stdout=False,
+            redirect_stderr=False,
+        )
+        self._live.start()
+        self._ticker = asyncio.create_task(self._tick())
+
+    async def _end(self) -> None:
         if self._ticker:
             self._ticker.cancel()
             await asyncio.gather(self._ticker, return_exceptions=True)
@@ -90,6 +110,7 @@ class AnswerView:
         if self._live:
             self._live.update("")
             self._live.stop()
+        self._ticker = self._live = None
 
     def show(self, event: ServerEvent) -> None:
         """Take in one event."""
@@ -107,12 +128,12 @@ class AnswerView:
                 self._running[event.call_id] = event.summary or event.tool
             case ToolFinished():
                 self._finish_tool(event)
-            case Reconnecting():
-                self._reconnect(event)
-            case Notice():
-                self._line(self._sign("·", "-"), event.text, "yellow")
+            case Reconnecting() | Notice():
+                self._remark(event)
             case TurnCompleted():
                 self._complete(event)
+            case ApprovalWanted() | ApprovalOver():
+                self._show_approval(event)
             case _:
                 assert_never(event)
 
@@ -183,6 +204,28 @@ class AnswerView:
         self._line(" ", self._footer(event), "dim")
         self._doing = ""
 
+    def _show_approval(self, event: ApprovalWanted | ApprovalOver) -> None:
+        from bots.console_markdown import Block  # noqa: PLC0415  # heavy: only when shown
+
+        if isinstance(event, ApprovalOver):
+            self._settle(event)
+            return
+        self._print_rest()
+        self._print("")
+        self._print(Block(safe_text(event.text)))
+        self._doing = "waiting for an approval"
+
+    def _settle(self, event: ApprovalOver) -> None:
+        by = f" by {event.decided_by}" if event.decided_by else ""
+        why = f": {event.comment}" if event.comment else ""
+        style = "green" if event.status == "approved" else "yellow"
+        self._line(self._sign("·", "-"), f"{event.status.capitalize()}{by}{why}", style)
+        self._doing = "thinking"
+
+    def say(self, sentence: str) -> None:
+        """A line that is no part of the answer."""
+        self._line(self._sign("·", "-"), sentence, "yellow")
+
     def _footer(self, event: TurnCompleted) -> str:
         seconds = time.monotonic() - self._started
         words = [event.engine or self._engine, f"{seconds:.1f} s"]
@@ -191,11 +234,13 @@ class AnswerView:
             words.insert(1, f"{tokens:,} tokens")
         return self._sign(" · ", " - ").join(word for word in words if word)
 
-    def _reconnect(self, event: Reconnecting) -> None:
-        """Say it once for each drop, however many tries it takes."""
-        self._doing = "reconnecting"
-        if event.attempt == 1:
-            self._line(self._sign("·", "-"), event.text, "yellow")
+    def _remark(self, event: Reconnecting | Notice) -> None:
+        """A drop is told once, however many tries it takes."""
+        if isinstance(event, Reconnecting):
+            self._doing = "reconnecting"
+            if event.attempt > 1:
+                return
+        self.say(event.text)
 
     # Tools and lines.
 

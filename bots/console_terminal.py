@@ -44,6 +44,9 @@ class LineReader(Protocol):
     async def read(self) -> str:
         """Return what was typed. Raises EOFError for Ctrl-D, KeyboardInterrupt for Ctrl-C."""
 
+    async def ask(self, question: str) -> str:
+        """The answer to a question of ours, typed after it was shown; raises like ``read``."""
+
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Terminal:
@@ -127,6 +130,24 @@ class PromptReader:
         if self._prompt is None:
             self._prompt = _prompt(self._history)
         return await self._prompt()
+
+    async def ask(self, question: str) -> str:
+        """Ask one thing. What was typed before it was shown is no answer to it, and goes."""
+        from prompt_toolkit import PromptSession  # noqa: PLC0415  # heavy: only when interactive
+        from prompt_toolkit.input.typeahead import clear_typeahead  # noqa: PLC0415  # heavy
+
+        session: PromptSession[str] = PromptSession(reserve_space_for_menu=0)
+        clear_typeahead(session.app.input)
+        _forget_typed()
+        return await session.prompt_async(question)
+
+
+def _forget_typed() -> None:
+    """Drop the keys that wait in the terminal."""
+    import termios  # noqa: PLC0415  # not on every platform; only with a terminal
+
+    with contextlib.suppress(OSError, ValueError, termios.error):
+        termios.tcflush(sys.stdin.fileno(), termios.TCIFLUSH)
 
 
 class _Prompt(Protocol):

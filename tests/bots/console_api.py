@@ -23,7 +23,10 @@ if TYPE_CHECKING:
     from collections.abc import AsyncIterator
 
 Step = tuple[str, dict[str, object]]
-"""An event's name and data; ``hold`` waits for /stop, ``pause`` for ``seconds``."""
+"""An event's name and data; ``hold`` waits for /stop, ``pause`` for ``seconds``.
+
+``decision`` waits until somebody has decided.
+"""
 
 
 def completed(reply: str, outcome: str = "answered", **more: object) -> Step:
@@ -57,6 +60,11 @@ class ConsoleApi:
     turns: dict[str, list[Step]] = field(default_factory=dict)
     resumed: list[str] = field(default_factory=list)
     tokens: list[str] = field(default_factory=list)
+    decisions: list[tuple[str, dict[str, object]]] = field(default_factory=list)
+    """Approval ids and bodies."""
+    not_yours: dict[str, str] | None = None
+    """The problem document for whoever decides."""
+    decided: asyncio.Event = field(default_factory=asyncio.Event)
     stopped: asyncio.Event = field(default_factory=asyncio.Event)
     runner: web.AppRunner | None = None
     port: int = 0
@@ -71,6 +79,7 @@ class ConsoleApi:
         app = web.Application(client_max_size=20_000_000)
         app.router.add_post("/api/v1/agent/turns", self._post)
         app.router.add_get("/api/v1/agent/turns/{turn}/events", self._resume)
+        app.router.add_post("/api/v1/approvals/{id}/decision", self._decide)
         app.router.add_get("/api/v1/conversations", self._conversations)
         app.router.add_get("/api/v1/conversations/{id}/messages", self._messages)
         self.runner = web.AppRunner(app, shutdown_timeout=0.1)
@@ -138,10 +147,21 @@ class ConsoleApi:
                 continue
             if step[0] == "hold":
                 await self.stopped.wait()
+            elif step[0] == "decision":
+                await self.decided.wait()
             elif step[0] == "pause":
                 await asyncio.sleep(float(str(step[1]["seconds"])))
             else:
                 yield number, step
+
+    async def _decide(self, request: web.Request) -> web.Response:
+        self.decisions.append((request.match_info["id"], await request.json()))
+        self.decided.set()
+        if self.not_yours is not None:
+            return web.json_response(
+                self.not_yours, status=403, content_type="application/problem+json"
+            )
+        return web.json_response({})
 
     async def _conversations(self, request: web.Request) -> web.Response:
         self.tokens.append(request.headers.get("Authorization", ""))

@@ -51,6 +51,10 @@ class Typist:
             return line
         raise line
 
+    async def ask(self, question: str) -> str:
+        """The next line, to whatever question."""
+        return await self.read()
+
 
 class Screen:
     """A terminal in memory. With a typist somebody types and watches."""
