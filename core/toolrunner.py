@@ -25,6 +25,7 @@ from core.engines.engine import ToolDoor
 from core.events import ApprovalSettled, Progress, TurnEvent
 from core.gate import ApprovalGate, Approved, Denied, Proposal
 from core.messages import clean_text
+from core.redact import Redactor, redact_now, redact_text
 from core.risk import Assessment, Level
 from core.service_levels import PAY_FIRST, READ_ONLY
 from core.steps import Exchange, Step, ToolCall, ToolStartedStep, ToolStep
@@ -40,6 +41,8 @@ from core.turns import Turn
 
 MAX_OUTPUT_CHARS = 30_000
 """Longest tool output that reaches a model; more is cut with a note."""
+_SUMMED_CHARS = 1_000
+"""Of the arguments, looked at for the one line about a call."""
 
 _log = structlog.get_logger()
 
@@ -101,8 +104,7 @@ class ToolRunner:
         return any(
             exchange.attachments
             or any(
-                isinstance(step, ToolStep) and not step.is_error and self.untrusted(step.name)
-                for step in exchange.steps
+                isinstance(step, ToolStep) and self.untrusted(step.name) for step in exchange.steps
             )
             for exchange in exchanges
         )
@@ -135,7 +137,7 @@ class TurnTools(ToolDoor):
     def summary(self, call: ToolCall) -> str:
         """``name key=value ...``, bounded, on one line."""
         pairs = " ".join(f"{key}={value}" for key, value in call.arguments.items())
-        text = " ".join(f"{call.name} {pairs}".split())
+        text = redact_now(" ".join(f"{call.name} {pairs[:_SUMMED_CHARS]}".split()))
         return text if len(text) <= 200 else text[:199] + "…"  # noqa: PLR2004  # one line
 
     async def call(self, call: ToolCall) -> ToolResult:
@@ -187,8 +189,18 @@ class TurnTools(ToolDoor):
             language=turn.language,
             order_id=turn.order_id,
             raised=self.allowed.config.raised,
-            progress=lambda line: self.tell(Progress(text=line)),
+            progress=self._progress(),
         )
+
+    def _progress(self) -> Callable[[str], None]:
+        stream = Redactor()
+
+        def show(line: str) -> None:
+            text = stream.feed(f"{line}\n").rstrip("\n")
+            if text:
+                self.tell(Progress(text=text))
+
+        return show
 
     def _caution(self) -> Caution:
         config = self.allowed.config
@@ -262,7 +274,7 @@ class TurnTools(ToolDoor):
     async def _refuse(
         self, call: ToolCall, sentence: str, assessment: Assessment | None = None
     ) -> ToolResult:
-        result = ToolResult(output=sentence, is_error=True)
+        result = ToolResult(output=redact_now(sentence), is_error=True)
         return await self._commit(call, result, "tool.refused", self._detail(call, assessment))
 
     async def _unknown(self, call: ToolCall) -> ToolResult:
@@ -335,7 +347,7 @@ async def _bounded(tool: Tool, context: ToolContext, arguments: Arguments) -> To
         return ToolResult(
             output=f"{name} failed inside IT0; the log has the details.", is_error=True
         )
-    output = clean_text(result.output)
+    output = await redact_text(clean_text(result.output))
     if (cut := len(output) - MAX_OUTPUT_CHARS) > 0:
         output = f"{output[:MAX_OUTPUT_CHARS]}\n[{cut:,} more characters were cut]"
-    return ToolResult(output=output, is_error=result.is_error)
+    return replace(result, output=output)
