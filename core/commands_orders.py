@@ -57,19 +57,19 @@ class OrderCommands:
     async def _orders(self, turn: Turn, rest: str) -> Ending:
         words = Words(turn.language)
         verb, _, named = rest.partition(" ")
-        verb, named = verb.casefold(), named.strip().strip("`").strip()
+        verb, named = verb.casefold(), named.strip()
         if not rest:
             return answered(await self._list(turn, words))
         if verb == "add":
             return await self._add(turn, named, words)
         if verb in _STATES or verb == "run":
-            order = await self._find(turn, named)
+            order = await self._find(turn, named.strip("` "))
             if order is None:
                 return refused(words.of(UNKNOWN_ORDER.sentence))
             if verb == "run":
                 return await self._run(turn, order, words)
             return await self._move(turn, order, _STATES[verb], words)
-        order = await self._find(turn, rest.strip().strip("`").strip())
+        order = await self._find(turn, rest.strip("` "))
         if order is None:
             return refused(words(_USAGE))
         return await self._show(order, words)
