@@ -13,7 +13,7 @@ from typing import Final
 
 from core.approvals import Approval
 
-_ID: Final = re.compile(r"appr_\w+|[0-9a-f]{4,28}|(?=\w*\d)\w{4,}", re.IGNORECASE | re.ASCII)
+_ID: Final = re.compile(r"appr_\w+|[0-9a-f]{4,28}|(?=\w*\d)\w{3,}", re.IGNORECASE | re.ASCII)
 LEAST: Final = 4
 """Characters of an id's end that name it."""
 
