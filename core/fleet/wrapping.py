@@ -129,6 +129,16 @@ def ending(outer: Begun | None, inner: Begun | None) -> list[str] | None:
     return ["/bin/sh", "-c", f"exec 2>/dev/null;{_END}", "it0", *words]
 
 
+def ending_text(outer: Begun | None, inner: Begun | None, *, sudo: bool) -> str | None:
+    """``ending`` as a login shell is given it; as root, if the command ran through sudo."""
+    command = ending(outer, inner)
+    if command is None:
+        return None
+    if sudo:
+        command = ["/bin/sh", "-c", _SUDO, "it0", "", "sudo", "-n", "--", *command]
+    return f"exec {joined(command)}"
+
+
 @dataclass(slots=True)
 class Unmarked:
     """Takes the noise and the mark away from the beginning of a stream."""
