@@ -172,15 +172,13 @@ async def test_text_from_outside_makes_a_small_change_wait(site: Site) -> None:
     """L1 runs at once, until a log or a file was read in the conversation."""
     tweak = Probe("tweak", Level.L1, mutates=True)
     read = Probe("read", untrusted=True)
-    engine = ScriptedEngine(
-        [
-            Say("", tools=(ToolCall(id="a", name="tweak"),)),
-            Say("", tools=(ToolCall(id="b", name="read"),)),
-            Say("Read."),
-            Say("", tools=(ToolCall(id="c", name="tweak"),)),
-            Say("Done."),
-        ]
-    )
+    begun = [
+        Say("", tools=(ToolCall(id="a", name="tweak"),)),
+        Say("", tools=(ToolCall(id="b", name="read"),)),
+        Say("Read."),
+    ]
+    again = [Say("", tools=(ToolCall(id="c", name="tweak"),)), Say("Done.")]
+    engine = ScriptedEngine(lambda request: again if "again" in request.text else begun)
     async with site.open(engine, tools=[tweak.tool(), read.tool()], humans=True) as house:
         await house.ask("tweak, then read")
         assert len(tweak.runs) == 1
