@@ -71,14 +71,14 @@ class OrderCommands:
             return await self._move(turn, order, _STATES[verb], words)
         order = await self._find(turn, rest.strip("` "))
         if order is None:
-            return refused(words(_USAGE))
+            return refused(words.of(_USAGE))
         return await self._show(order, words)
 
     async def _list(self, turn: Turn, words: Words) -> str:
         orders = await self._desk.listed(turn.tenant_id)
         if not orders:
             none = words("There are no standing orders.")
-            return f"{none}\n\n{words(_USAGE)}"
+            return f"{none}\n\n{words.of(_USAGE)}"
         lines = "\n".join(f"- {headline(order, words)}" for order in orders)
         return f"{lines}\n\n{words('`/orders ID` shows one with its history.')}"
 
@@ -92,7 +92,7 @@ class OrderCommands:
         found = _QUOTED.match(rest) or _BARE.match(rest)
         zone, _, prompt = (found["rest"] or "").partition(" ") if found else ("", "", "")
         if found is None or not prompt.strip():
-            return refused(words(_USAGE))
+            return refused(words.of(_USAGE))
         prompt, condition = split_condition(prompt)
         new = checked(name="", prompt=prompt, cron=found["cron"], timezone=zone, only_if=condition)
         if isinstance(new, Rejected):

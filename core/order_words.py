@@ -73,12 +73,7 @@ def on_the_clock(order: StandingOrder, at_ms: int) -> str:
 
 def history(order: StandingOrder, runs: Sequence[OrderRun], words: Words) -> str:
     """A line for each run, the newest first."""
-    lines = [
-        words(
-            "- {time}: {said}", time=on_the_clock(order, run.due_at_ms), said=run_said(run, words)
-        )
-        for run in runs
-    ]
+    lines = [f"- {on_the_clock(order, run.due_at_ms)}: {run_said(run, words)}" for run in runs]
     return "\n".join(lines) if lines else words("It did not run yet.")
 
 

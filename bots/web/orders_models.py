@@ -5,7 +5,7 @@ from __future__ import annotations
 from datetime import datetime
 from typing import Annotated, Literal
 
-from pydantic import BaseModel, Field
+from pydantic import BaseModel, BeforeValidator, Field
 from pydantic.config import JsonDict
 from pydantic.json_schema import SkipJsonSchema
 
@@ -59,8 +59,16 @@ def _no_default(schema: JsonDict) -> None:
     schema.pop("default", None)
 
 
+def _given(value: object) -> object:
+    if value is None:
+        message = "Leave a field out that is to stay as it is; null is no value."
+        raise ValueError(message)
+    return value
+
+
 _LeftOut = Field(json_schema_extra=_no_default)
-"""May be left out, and is not null where it is not."""
+"""May be left out, and is not null where it is not (``_Given``)."""
+_Given = BeforeValidator(_given)
 
 
 class NewOrderBody(Body):
@@ -77,6 +85,7 @@ class NewOrderBody(Body):
         Annotated[str, Field(min_length=1, max_length=_MAX_ID_CHARS, pattern=NO_NUL)]
         | SkipJsonSchema[None],
         _LeftOut,
+        _Given,
     ] = None
 
 
@@ -84,14 +93,14 @@ class OrderPatchBody(Body):
     """What to change; ``state`` pauses and resumes."""
 
     revision: Annotated[Integer, Field(ge=0, le=_MOST_REVISION)]
-    name: Annotated[Name | SkipJsonSchema[None], _LeftOut] = None
-    prompt: Annotated[Prompt | SkipJsonSchema[None], _LeftOut] = None
-    cron: Annotated[Cron | SkipJsonSchema[None], _LeftOut] = None
-    timezone: Annotated[Zone | SkipJsonSchema[None], _LeftOut] = None
-    misfire: Annotated[Policy | SkipJsonSchema[None], _LeftOut] = None
-    only_if: Annotated[Condition | SkipJsonSchema[None], _LeftOut] = None
-    budget_tokens: Annotated[Tokens | SkipJsonSchema[None], _LeftOut] = None
-    state: Annotated[Literal["active", "paused"] | SkipJsonSchema[None], _LeftOut] = None
+    name: Annotated[Name | SkipJsonSchema[None], _LeftOut, _Given] = None
+    prompt: Annotated[Prompt | SkipJsonSchema[None], _LeftOut, _Given] = None
+    cron: Annotated[Cron | SkipJsonSchema[None], _LeftOut, _Given] = None
+    timezone: Annotated[Zone | SkipJsonSchema[None], _LeftOut, _Given] = None
+    misfire: Annotated[Policy | SkipJsonSchema[None], _LeftOut, _Given] = None
+    only_if: Annotated[Condition | SkipJsonSchema[None], _LeftOut, _Given] = None
+    budget_tokens: Annotated[Tokens | SkipJsonSchema[None], _LeftOut, _Given] = None
+    state: Annotated[Literal["active", "paused"] | SkipJsonSchema[None], _LeftOut, _Given] = None
 
 
 class RunsQuery(Query):
