@@ -151,6 +151,7 @@ async def open_core(
             asyncio.create_task(core.scheduler.run()),
             asyncio.create_task(_keep_house(storage.operations, core)),
             asyncio.create_task(billing.loops()),
+            asyncio.create_task(core.fleet.loops(core.scheduler.wake)),
         ]
         if not storage.db.exclusive:
             loops.append(asyncio.create_task(_listen(storage.db, core.scheduler)))
@@ -191,9 +192,10 @@ async def _build(
     audit_key = storage.keys.derive("audit")
     log = SqlTurnLog(db, audit_key, scheduler.worker)
     streams = Streams(SqlStreamLog(db))
-    team = make_team(settings, storage, skills, Added(parts.engines, parts.tools), stack)
-    conversing = Conversations(conversations)
     fleet = make_fleet(storage)
+    added = Added(parts.engines, (*fleet.tools(), *parts.tools))
+    team = make_team(settings, storage, skills, added, stack)
+    conversing = Conversations(conversations)
     gate = parts.gate or HumanGate(fleet.approvals)
     toolrunner = ToolRunner(team.tools, log, gate)
     scheduler.runner = TurnRunner(
@@ -242,6 +244,7 @@ async def _keep_house(operations: SqlOperations, core: Core) -> None:
             forgotten = await operations.housekeep()
             await sweep_homes(operations, core.team)
             await core.billing.housekeep()
+            await core.fleet.housekeep()
         except Exception:  # noqa: BLE001  # a background loop must outlive every bug
             telemetry.LOOP_ERRORS.labels("housekeeping").inc()
             _log.exception("housekeeping.failed")
@@ -294,6 +297,7 @@ def build_web(core: Core, hooks: Sequence[web.RouteDef] = ()) -> web.Application
             *PeopleRoutes(people, team, team, gate, auth).routes(),
             *AgentConfigRoutes(core.team.agents, core.team.rules, auth).routes(),
             *SkillRoutes(core.team.skills, auth).routes(),
+            *core.fleet.routes(auth),
             *core.billing.routes(auth),
             *HealthRoutes(core.storage.operations, core.scheduler, identity).routes(),
         ],

@@ -66,6 +66,9 @@ HELP: Mapping[str, str] = {
     ),
     "deny": sentence("`/deny ID REASON`: do not let it run, and tell me why (operators)"),
     "servers": sentence("list the servers that I can look at"),
+    "orders": sentence(
+        "list the standing orders; `/orders add`: make one, `/orders ID`: show one and its runs"
+    ),
     "skills": sentence(
         "list the routines that I know; `/skills on NAME`, `/skills off NAME`: switch one (admins)"
     ),

@@ -4,8 +4,10 @@ from __future__ import annotations
 
 from dataclasses import replace
 
+from core.engine_choice import Engines
 from core.events import Completed, StopReason
 from core.messages import clean_text
+from core.order_runs import is_quiet
 from core.refusals import Rejected
 from core.turns import Ending, Outcome, Turn
 from core.words import Words, sentence
@@ -68,3 +70,11 @@ def presentable(ending: Ending, language: str) -> Ending:
         notice=clean_text(words.of(ending.notice)),
         offer=offer,
     )
+
+
+def untold(turn: Turn, ending: Ending, engines: Engines) -> bool:
+    """Whether this is the answer of a standing order that has nothing noteworthy to tell."""
+    if not turn.order_id or ending.outcome is not Outcome.ANSWERED:
+        return False
+    known = engines.engines.get(ending.engine)
+    return is_quiet(ending.reply, asked=turn.text, has_model=known is None or known.has_model)

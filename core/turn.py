@@ -25,7 +25,7 @@ from core.clock import Clock
 from core.commands import Commands
 from core.control import Control, Pause, Stop
 from core.conversations import Conversations
-from core.endings import STOPPED, STOPPED_EARLY, concluded, given_up, presentable, refused
+from core.endings import STOPPED, STOPPED_EARLY, concluded, given_up, presentable, refused, untold
 from core.engines.engine import EngineRequest
 from core.engines.replies import joined_text
 from core.errors import EngineFailure, Fenced, StorageFailure
@@ -93,7 +93,8 @@ class TurnRunner:
         """
         live = self.streams.open(turn.tenant_id, turn.id, turn.attempt)
         meter = TurnMeter(self.meter, turn)
-        run = Attempt(turn=turn, live=live, meter=meter, reply=self._reply(turn, control))
+        reply = None if turn.order_id else self._reply(turn, control)
+        run = Attempt(turn=turn, live=live, meter=meter, reply=reply)
         meter.noted = lambda note: self._forecast(run, note)
         try:
             flusher = asyncio.create_task(self._flush(run))
@@ -107,7 +108,7 @@ class TurnRunner:
                 if ending is None:
                     control.handed_back = True
                 else:
-                    control.pause = await self._pause(run, ending)
+                    control.pause = await self._pause(run, ending, control)
                 await self.log.save_events(turn, live.unsaved())
                 return meter.leftovers()
             await self._finish(run, ending)
@@ -302,15 +303,15 @@ class TurnRunner:
                 continue
             run.live.saved += len(events)
 
-    async def _pause(self, run: Attempt, waiting: Waiting) -> Pause:
+    async def _pause(self, run: Attempt, waiting: Waiting, control: Control) -> Pause:
         """Show what waits for a human, where the question was asked."""
         words, now_ms = Words(run.turn.language), self.clock.now_ms()
         for event in questions(waiting, words, now_ms):
             self._emit(run, event)
         to, shown = destination(run.turn), True
-        if run.reply is not None:
+        if (reply := run.reply or self._reply(run.turn, control)) is not None:
             cards = waiting_cards(waiting, words, now_ms)
-            shown = await asked(run.reply, run.text, cards, lambda: self.hold(to))
+            shown = await asked(reply, run.text, cards, lambda: self.hold(to))
         _log.info("turn.waits", approvals=waiting.ids)
         return pause_of(waiting, now_ms, shown=shown)
 
@@ -321,12 +322,14 @@ class TurnRunner:
         if not run.live.events:
             self._announce(run)
         ending = presentable(ending, turn.language)
+        streamed = run.reply is None and turn.address.platform in STREAMED
+        deliver = not streamed and not untold(turn, ending, self.briefing.engines)
         final = await self.log.finish(
             turn,
             ending,
             events=run.live.unsaved(),
             settlements=run.meter.leftovers(),
-            deliver=run.reply is not None or turn.address.platform not in STREAMED,
+            deliver=deliver,
         )
         run.live.emit(final.name, final.data)
         telemetry.TURNS.labels(str(ending.outcome)).inc()
@@ -336,7 +339,7 @@ class TurnRunner:
         if run.reply is not None:
             self.streams.close(run.live)
             await self._deliver(run.reply, turn, ending)
-        elif turn.address.platform not in STREAMED:
+        elif deliver:
             # Another process has the platform's token: its sweeper delivers.
             await self.delivery.release(turn)
 

@@ -19,6 +19,8 @@ class Attempt:
     live: LiveTurn
     meter: TurnMeter
     reply: Reply | None
+    """None on streamed platforms, and for a standing order: nobody watches it, and it speaks when
+    it is done, if there is anything to tell."""
     engine: str = ""
     text: str = ""
     forecast: str = ""

@@ -40,8 +40,6 @@ class TurnMeter:
     made: int = 0
     own_key: bool = False
     """Whether the attempt runs on the tenant's own account with the provider."""
-    order_id: str = ""
-    """The standing order that runs the turn, if one does."""
     noted: Callable[[str], None] = _to_nobody
     """Gets what is to be told the user before an answer: ``Grant.note``."""
     unrecorded: list[Settlement] = field(default_factory=list)
@@ -64,7 +62,7 @@ class TurnMeter:
             estimated_input=estimated_input,
             max_output=max_output,
             own_key=self.own_key,
-            order_id=self.order_id,
+            order_id=self.turn.order_id,
         )
         # Known before the answer: one that is cancelled meanwhile was never made, and costs
         # nothing, though its reservation may be committed.
