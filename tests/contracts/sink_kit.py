@@ -27,6 +27,9 @@ class Stage(Protocol):
     def refs(self, turn: str) -> list[str]:
         """The ids of those messages."""
 
+    def decidable(self, turn: str) -> list[bool]:
+        """Which of them have buttons to approve and to deny."""
+
     def calls(self, turn: str) -> int:
         """How many requests about a turn reached the platform, refused ones included."""
 
@@ -80,6 +83,10 @@ class FakeStage:
     def refs(self, turn: str) -> list[str]:
         """See there."""
         return [message.id for message in self.platform.shown(turn)]
+
+    def decidable(self, turn: str) -> list[bool]:
+        """See there."""
+        return [bool(message.approvals) for message in self.platform.shown(turn)]
 
     def calls(self, turn: str) -> int:
         """See there."""

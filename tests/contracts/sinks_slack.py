@@ -51,6 +51,11 @@ class SlackStage:
         """See there."""
         return [f"{message.channel}:{message.ts}" for message in self._shown(turn)]
 
+    def decidable(self, turn: str) -> list[bool]:
+        """See there."""
+        wanted = {"it0_approve", "it0_deny"}
+        return [wanted <= set(_actions(message)) for message in self._shown(turn)]
+
     def calls(self, turn: str) -> int:
         """See there."""
         channel, _ = self._asked(turn)
@@ -112,6 +117,11 @@ def _slack(*, direct: bool) -> Callable[[], AbstractAsyncContextManager[tuple[Re
             yield stage.another(), stage
 
     return start
+
+
+def _actions(message: Message) -> list[str]:
+    elements = [one for block in message.blocks for one in block.get("elements", [])]
+    return [str(one["action_id"]) for one in elements if "action_id" in one]
 
 
 def _message_of(ref: str) -> str:

@@ -50,6 +50,12 @@ class TelegramStage:
         """See there."""
         return [f"{self._asked(turn)[0].id}:{message.id}" for message in self._shown(turn)]
 
+    def decidable(self, turn: str) -> list[bool]:
+        """See there."""
+        rows = [(message.markup or {}).get("inline_keyboard", []) for message in self._shown(turn)]
+        labels = [[button["text"] for row in keyboard for button in row] for keyboard in rows]
+        return [{"Approve", "Deny"} <= set(shown) for shown in labels]
+
     def calls(self, turn: str) -> int:
         """See there."""
         chat, _ = self._asked(turn)

@@ -35,6 +35,8 @@ class Message:
     part: int
     worker: str
     texts: list[tuple[float, str]]
+    approvals: list[str] = field(default_factory=list)
+    """Whose buttons it shows."""
 
     @property
     def text(self) -> str:
@@ -143,6 +145,7 @@ class FakePlatform:
             part=body["part"],
             worker=body["worker"],
             texts=[(time.monotonic(), body["text"])],
+            approvals=body["approvals"].split(),
         )
         self.messages.append(message)
         self._by_id[message.id] = message
@@ -160,6 +163,7 @@ class FakePlatform:
         if refusal is not None:
             return refusal
         message.texts.append((time.monotonic(), body["text"]))
+        message.approvals = body["approvals"].split()
         message.worker = body["worker"]
         self._note(body, "edit", message.turn, message.part)
         await self._pause()
@@ -262,13 +266,15 @@ class HttpSink:
             "turn": to.turn_id,
             "part": part,
             "text": view.text,
+            "approvals": " ".join(view.approvals),
         }
         answer = await self.call("/post", body)
         return str(answer["id"])
 
     async def edit(self, to: Destination, ref: str, view: View) -> None:
         """Replace a message's text."""
-        await self.call("/edit", {"id": ref, "text": view.text})
+        approvals = " ".join(view.approvals)
+        await self.call("/edit", {"id": ref, "text": view.text, "approvals": approvals})
 
     async def find(self, to: Destination, part: int) -> str | None:
         """Look a post up; None also where the platform cannot."""
