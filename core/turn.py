@@ -308,10 +308,9 @@ class TurnRunner:
         words, now_ms = Words(run.turn.language), self.clock.now_ms()
         for event in questions(waiting, words, now_ms):
             self._emit(run, event)
-        to, shown = destination(run.turn), True
-        if (reply := run.reply or self._reply(run.turn, control)) is not None:
-            cards = waiting_cards(waiting, words, now_ms)
-            shown = await asked(reply, run.text, cards, lambda: self.hold(to))
+        to, reply = destination(run.turn), run.reply or self._reply(run.turn, control)
+        cards = waiting_cards(waiting, words, now_ms)
+        shown = reply is None or await asked(reply, run.text, cards, lambda: self.hold(to))
         _log.info("turn.waits", approvals=waiting.ids)
         return pause_of(waiting, now_ms, shown=shown)
 
