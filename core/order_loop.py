@@ -16,9 +16,10 @@ from core.schedule import BadSchedule
 from core.standing_orders import OrderProblem, StandingOrder
 
 TICK_S: Final = 5.0
-STARTED_A_TICK: Final = 10
-"""After a long downtime the runs of many orders are spread: 120 a minute and process."""
-SETTLED_A_TICK: Final = 50
+STARTED_A_TICK: Final = 100
+"""After a long downtime the runs of many orders are spread: 1,200 a minute. As many must be
+able to begin at eight, or the last of them would be late (``core.order_runs.GRACE_MS``)."""
+SETTLED_A_TICK: Final = 200
 REALIGN_TICKS: Final = 120
 """How often next times are found anew (10 minutes): clocks are set, zones change their rules."""
 
@@ -51,6 +52,7 @@ class OrderLoop:
     store: DueOrders
     wake: Callable[[], None]
     """Tells this process's scheduler that there is a turn."""
+    most: int = STARTED_A_TICK
 
     async def run(self) -> None:
         """Until it is cancelled."""
@@ -71,7 +73,7 @@ class OrderLoop:
     async def tick(self) -> int:
         """Settle what ended, start what is due; how many orders were due."""
         await self.store.settle(SETTLED_A_TICK)
-        now_ms, orders = await self.store.due(STARTED_A_TICK)
+        now_ms, orders = await self.store.due(self.most)
         for order in orders:
             await self._one(order, now_ms)
         if orders:

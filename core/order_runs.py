@@ -74,7 +74,12 @@ def run_text(prompt: str, condition: str) -> str:
 
 def plain(asked: str) -> str:
     """The prompt alone, for whoever matches phrases."""
-    return asked.partition(_MARK)[0] if asked.endswith(_HOW) else asked
+    return asked.rpartition(_MARK)[0] if is_conditional(asked) else asked
+
+
+def is_conditional(asked: str) -> bool:
+    """Whether a run tells only what is noteworthy: nothing is shown before it is known."""
+    return _MARK in asked and asked.endswith(_HOW)
 
 
 _COMPARED = re.compile(
@@ -94,7 +99,7 @@ def is_quiet(reply: str, *, asked: str = "", has_model: bool = True) -> bool:
     if has_model:
         first = reply.strip().partition("\n")[0]
         return first.strip("*_`\"' .").upper() == QUIET
-    condition = asked.rpartition(_MARK)[2].removesuffix(_HOW) if asked.endswith(_HOW) else ""
+    condition = asked.rpartition(_MARK)[2].removesuffix(_HOW) if is_conditional(asked) else ""
     compared, limit = _COMPARED.search(condition), _PERCENT.search(condition)
     said = [float(it) for it in _PERCENT.findall(reply)]
     if compared is None or limit is None or not said:

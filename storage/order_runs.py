@@ -249,16 +249,10 @@ def _ended(conn: sa.Connection, most: int) -> tuple[_Ended, ...]:
 
 def _settle(conn: sa.Connection, key: bytes, run: _Ended) -> None:
     """Note how a run ended; the order stops at what every further run would meet as well."""
-    row = execute(conn, f"{ORDERS} WHERE id = :id", id=run.order_id).first()
-    if row is None:
-        raise _Raced
-    order = order_of(row)
     problem, failed = problem_of(Outcome(run.outcome), run.failure)
-    failures = order.failures + 1 if failed else 0
-    if failures >= MOST_FAILURES and problem is None:
-        problem = OrderProblem.FAILURES
-    if problem is not None and order.next_run_at_ms is not None:
-        _pause(conn, key, order, problem)
+    row = execute(conn, f"{ORDERS} WHERE id = :id", id=run.order_id).first()
+    if row is not None:
+        _count(conn, key, order_of(row), problem, failed=failed)
     settled = execute(
         conn,
         "UPDATE order_runs SET state = 'ended', reason = :reason WHERE order_id = :id"
@@ -267,15 +261,33 @@ def _settle(conn: sa.Connection, key: bytes, run: _Ended) -> None:
         due=run.due_ms,
         reason=run.failure if failed and run.failure else run.outcome,
     ).first()
+    if settled is None:
+        raise _Raced
+
+
+def _count(
+    conn: sa.Connection,
+    key: bytes,
+    order: StandingOrder,
+    problem: OrderProblem | None,
+    *,
+    failed: bool,
+) -> None:
+    """Count the failures in a row, and pause the order when they are too many."""
+    failures = order.failures + 1 if failed else 0
+    if failures >= MOST_FAILURES and problem is None:
+        problem = OrderProblem.FAILURES
+    if problem is not None and order.next_run_at_ms is not None:
+        _pause(conn, key, order, problem)
     counted = execute(
         conn,
         "UPDATE standing_orders SET failures = :failures WHERE id = :id AND failures = :before"
         " RETURNING id",
-        id=run.order_id,
+        id=order.id,
         failures=failures,
         before=order.failures,
     ).first()
-    if settled is None or counted is None:
+    if counted is None:
         raise _Raced
 
 

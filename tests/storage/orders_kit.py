@@ -8,7 +8,7 @@ from dataclasses import dataclass
 
 import pytest
 
-from core.order_loop import OrderLoop
+from core.order_loop import STARTED_A_TICK, OrderLoop
 from core.standing_orders import Asker, NewOrder, OrderState, StandingOrder, checked
 from core.tenants import Role, User
 from storage.database import Database
@@ -71,9 +71,9 @@ class Shop:
         place = self.conversation_id if here and user is None else ""
         return Asker(user=user or self.admin, conversation_id=place)
 
-    async def tick(self) -> int:
+    async def tick(self, most: int = STARTED_A_TICK) -> int:
         """One round of the loop."""
-        return await OrderLoop(self.runs, lambda: None).tick()
+        return await OrderLoop(self.runs, lambda: None, most).tick()
 
     async def colleague(self, name: str = "bob", role: Role = Role.OPERATOR) -> User:
         """Another person of the team."""

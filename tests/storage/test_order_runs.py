@@ -8,10 +8,12 @@ from collections.abc import AsyncGenerator
 
 import pytest
 
-from core.order_loop import STARTED_A_TICK
-from core.order_runs import firing
+import storage.order_runs as module
+from core.order_runs import firing, is_conditional, plain
 from core.standing_orders import OrderChanges, OrderState, StandingOrder
 from storage.database import Database
+from storage.leases import SqlLeases
+from tests.storage.kit import WORKER
 from tests.storage.orders_kit import (
     MOSTLY_LITE,
     RUNS,
@@ -56,6 +58,10 @@ async def test_a_due_time_becomes_one_turn(db: Database) -> None:
     after = await shop.now(order)
     assert after.next_run_at_ms is not None
     assert after.next_run_at_ms > due + MINUTE
+    await write(db, "UPDATE users SET role = 'viewer'")
+    (turn,) = await SqlLeases(db).claim(WORKER, 9, 9)
+    assert (turn.order_id, turn.kind, turn.user.role) == (order.id, "message", "viewer")
+    assert (turn.address.platform, turn.sender) == ("api", shop.admin.id)
 
 
 async def test_processes_that_race_make_one_turn(db: Database) -> None:
@@ -119,13 +125,14 @@ async def test_a_long_downtime_is_one_run_and_a_bounded_history(shop: Shop) -> N
 
 async def test_many_due_orders_are_spread(shop: Shop) -> None:
     """After a downtime each round starts a few, the longest overdue first."""
-    orders = [await shop.active() for _ in range(STARTED_A_TICK + 2)]
+    orders = [await shop.active() for _ in range(5)]
     for number, order in enumerate(orders):
         await shop.due_since(order, MINUTE + number)
-    assert await shop.tick() == STARTED_A_TICK
-    assert len(await rows(shop.db, TURNS)) == STARTED_A_TICK
-    assert await shop.tick() == 2
-    assert (await shop.now(orders[0])).next_run_at_ms is not None
+    assert await shop.tick(3) == 3
+    overdue = {f"order/{order.id}" for order in orders[2:]}
+    begun = {str(row[0]).rpartition("/")[0] for row in await rows(shop.db, TURNS)}
+    assert begun == overdue
+    assert await shop.tick(3) == 2
     assert len(await rows(shop.db, TURNS)) == len(orders)
 
 
@@ -276,3 +283,46 @@ async def test_old_history_is_forgotten(shop: Shop) -> None:
     assert await rows(shop.db, RUNS) == []
     assert await shop.desk.find(order.tenant_id, order.id) is not None
     assert await shop.desk.find(order.tenant_id, proposal.id) is None
+
+
+async def test_what_dies_in_the_middle_left_nothing(
+    shop: Shop, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Due time, run and turn are one transaction: after a crash the run happens, once."""
+    order = await shop.active()
+    due = await shop.due_since(order, MINUTE)
+
+    def crash(*_: object, **__: object) -> None:
+        message = "killed"
+        raise RuntimeError(message)
+
+    with monkeypatch.context() as patched:
+        patched.setattr(module, "note", crash)
+        await shop.tick()
+    assert await rows(shop.db, TURNS) == []
+    assert await rows(shop.db, RUNS) == []
+    assert (await shop.now(order)).next_run_at_ms == due
+    await shop.tick()
+    assert [row[0] for row in await rows(shop.db, TURNS)] == [f"order/{order.id}/{due}"]
+
+
+async def test_an_order_that_was_deleted_meanwhile_is_settled(shop: Shop) -> None:
+    """Its last run ends as every other; nobody is told of it."""
+    order = await shop.active()
+    await shop.due_since(order, MINUTE)
+    await shop.tick()
+    await shop.desk.move(shop.by(), order.id, OrderState.DELETED)
+    await shop.over("failed", "bad_key")
+    await shop.tick()
+    assert [row[1:] for row in await rows(shop.db, RUNS)] == [("ended", "bad_key")]
+    assert await rows(shop.db, "SELECT id FROM turns WHERE kind = 'command'") == []
+
+
+async def test_the_condition_is_in_the_turn(shop: Shop) -> None:
+    """What only is told if it holds is asked so, and marked so."""
+    order = await shop.active(wanted(only_if="a disk is above 80 %"))
+    await shop.due_since(order, MINUTE)
+    await shop.tick()
+    ((_, _, asked, _, _),) = await rows(shop.db, TURNS)
+    assert is_conditional(str(asked))
+    assert plain(str(asked)) == order.prompt
