@@ -14,6 +14,7 @@ from telegram.error import TelegramError
 from bots.telegram.client import Client
 from bots.telegram.events import Added, Edit, Happening, Moved, Pressed, Said, Shut, Unusable
 from bots.telegram.notices import Notices
+from bots.telegram.render import render
 from core.buttons import Action, BadButton, Buttons, Press
 from core.inbox import Acceptance, Accepted, ControlDone, Inbox
 from core.messages import ConversationAddress, InboundMessage
@@ -172,12 +173,13 @@ class Reception:
         return self._answer_query(pressed, said, alert=False)
 
     def _answer_query(self, pressed: Pressed, text: str, *, alert: bool) -> None:
-        """Best effort: the button stops spinning, with a sentence."""
+        """Best effort: the button stops spinning, with a sentence. It shows no markup."""
+        said = render(text).text if text else ""
 
         async def answer() -> None:
             try:
                 await self.client.bot.answer_callback_query(
-                    pressed.query_id, text[:MAX_ANSWER_CHARS], show_alert=alert
+                    pressed.query_id, said[:MAX_ANSWER_CHARS], show_alert=alert
                 )
             except TelegramError as error:  # too old, most likely
                 _log.info("telegram.press_not_answered", reason=error.message)
