@@ -27,6 +27,7 @@ from core.engines.agent_tools import ToolDesk
 from core.engines.agent_turn import AgentTurn
 from core.engines.claude_endings import ending_of
 from core.engines.claude_faults import CRASHED, NO_LOGIN, SESSION_FULL, UNUSABLE
+from core.engines.claude_files import read_ahead
 from core.engines.cli_home import Home, Homes
 from core.engines.engine import EngineRequest
 from core.engines.gateway import Gateway, Route, RouteTurn
@@ -89,6 +90,7 @@ class AgentEngine:
 
     async def run(self, request: EngineRequest) -> AsyncGenerator[TurnEvent, None]:
         """Answer the turn."""
+        await read_ahead(request)
         steps = list(request.steps)
         if steps:  # an earlier attempt was cut off: first what it left open
             async with aclosing(run_tools(request.tools, unanswered(steps), steps)) as running:

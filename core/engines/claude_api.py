@@ -18,6 +18,7 @@ from core.agent_config import Billing
 from core.engines.claude_client import ClaudeApiConfig, ClaudeClient
 from core.engines.claude_endings import Retries, announcement, ending_of
 from core.engines.claude_faults import NOT_WITH_LOGIN, CallFailed
+from core.engines.claude_files import read_ahead
 from core.engines.claude_messages import ENGINE, Transcript
 from core.engines.claude_stream import ClaudeAnswer
 from core.engines.engine import EngineRequest
@@ -56,6 +57,7 @@ class ClaudeApiEngine:
         """Answer the turn."""
         if request.credentials.billing is Billing.SUBSCRIPTION:
             raise NOT_WITH_LOGIN.failure()
+        await read_ahead(request)
         turn = _Turn(request=request, steps=list(request.steps))
         if turn.steps:  # an earlier attempt was cut off: first what it left open
             async with aclosing(self._settle(turn)) as events:

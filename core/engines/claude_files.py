@@ -3,10 +3,14 @@
 from __future__ import annotations
 
 import base64
+import hashlib
+from collections import OrderedDict
 from dataclasses import dataclass
 from typing import Any
 
+from core.engines.engine import EngineRequest
 from core.messages import Attachment, clean_text
+from core.redact import redact_now, redact_text
 from core.untrusted import ABOUT, as_data, named
 
 _IMAGES = frozenset({"image/png", "image/jpeg", "image/gif", "image/webp"})
@@ -19,6 +23,9 @@ PDF_BYTES_PER_TOKEN = 25
 """A page of 60 KB is about 2,400 tokens, as text and as picture."""
 _MAX_TEXT_CHARS = 300_000
 """About 100,000 tokens of one file; of a longer one the beginning and the end are sent."""
+_MOST_KNOWN = 32
+_known: OrderedDict[bytes, str] = OrderedDict()
+"""Texts without their secrets, by the digest of their file: each turn sends them again."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -63,9 +70,37 @@ def _inlined(attachment: Attachment) -> str:
         return f'[The attached file "{name}" is empty.]'
     if b"\0" in attachment.data[:8192] and not attachment.media_type.startswith("text/"):
         return f'[The attached file "{name}" ({named(attachment.media_type)}) cannot be read here.]'
+    return as_data(f"file {name}", _known.get(_digest(attachment)) or redact_now(_text(attachment)))
+
+
+async def read_ahead(request: EngineRequest) -> None:
+    """Take the secrets out of attached texts aside, before they are put into a request.
+
+    A long text takes a while; without this it is done where it stands.
+    """
+    files = [*request.attachments, *(f for past in request.history for f in past.attachments)]
+    for file in files:
+        digest = _digest(file)
+        if digest in _known or not _is_text(file):
+            continue
+        _known[digest] = await redact_text(_text(file))
+        while len(_known) > _MOST_KNOWN:
+            _known.popitem(last=False)
+
+
+def _is_text(attachment: Attachment) -> bool:
+    media_type = attachment.media_type.partition(";")[0].strip().lower()
+    return bool(attachment.data) and media_type not in _IMAGES and media_type != _PDF
+
+
+def _digest(attachment: Attachment) -> bytes:
+    return hashlib.sha256(attachment.data).digest()
+
+
+def _text(attachment: Attachment) -> str:
     text = clean_text(attachment.data.decode("utf-8-sig", "replace"))
     if len(text) > _MAX_TEXT_CHARS:
         half = _MAX_TEXT_CHARS // 2
         cut = len(text) - 2 * half
         text = f"{text[:half]}\n[{cut} characters of this file were left out]\n{text[-half:]}"
-    return as_data(f"file {name}", text)
+    return text
