@@ -13,6 +13,7 @@ from pathlib import Path
 from typing import Any
 
 from billing_cli import add_billing, billing
+from fleet_cli import add_server, servers
 
 VERSION = "0.1.0"
 
@@ -71,6 +72,7 @@ def build_parser() -> argparse.ArgumentParser:
         handler=_migrate
     )
     _add_people(commands)
+    add_server(commands).set_defaults(handler=_server)
     _add_skills(commands)
     _add_care(commands)
     add_billing(commands).set_defaults(handler=_billing)
@@ -123,10 +125,6 @@ def _add_people(commands: argparse._SubParsersAction[argparse.ArgumentParser]) -
     other.add_argument("--list", action="store_true", help="list the live tokens of the team")
     other.add_argument("--revoke", metavar="ID", help="revoke one, and those made with it")
     token.set_defaults(handler=_token)
-    server = commands.add_parser("server", help="the servers of your fleet").add_subparsers(
-        dest="action", required=True, metavar="ACTION"
-    )
-    server.add_parser("list", help="list them").set_defaults(handler=_server_list)
 
 
 def _add_skills(commands: argparse._SubParsersAction[argparse.ArgumentParser]) -> None:
@@ -277,10 +275,8 @@ def _user_disable(arguments: argparse.Namespace) -> int:
     return _run(disable_user(_settings(quiet=True), arguments))
 
 
-def _server_list(_arguments: argparse.Namespace) -> int:
-    from operate import list_servers  # noqa: PLC0415  # only this command needs it
-
-    return _run(list_servers(_settings(quiet=True)))
+def _server(arguments: argparse.Namespace) -> int:
+    return _run(servers(_settings(quiet=True), arguments))
 
 
 def _token(arguments: argparse.Namespace) -> int:

@@ -143,14 +143,6 @@ async def disable_user(settings: Settings, arguments: argparse.Namespace) -> int
     return 0
 
 
-async def list_servers(settings: Settings) -> int:
-    """``it0 server list``."""
-    async with connected(settings) as server:
-        for row in await _sentences(server.operator().servers()):
-            print(safe_text(f"{row['name']:24} {row['kind']}"))
-    return 0
-
-
 async def token(settings: Settings, arguments: argparse.Namespace) -> int:
     """``it0 token``: a new token alone on standard output, for scripts; or list, or revoke."""
     async with connected(settings) as server:

@@ -1,4 +1,4 @@
-"""The operator's commands as a client of the API: users, tokens, servers."""
+"""The operator's commands as a client of the API: users, tokens, skills."""
 
 from __future__ import annotations
 
@@ -21,14 +21,6 @@ class UserRow(TypedDict):
     email: str
     name: str
     role: str
-
-
-class ServerRow(TypedDict):
-    """A server as the API shows it."""
-
-    id: str
-    name: str
-    kind: str
 
 
 class TokenRow(TypedDict):
@@ -78,10 +70,6 @@ class OperatorClient:
     async def disable_user(self, email: str) -> None:
         """Shut a person of the team out, with all their tokens."""
         await self.call("DELETE", f"users/{(await self._user(email))['id']}")
-
-    async def servers(self) -> list[ServerRow]:
-        """The team's servers."""
-        return cast("list[ServerRow]", (await self.call("GET", "servers"))["servers"])
 
     async def token(self, *, days: int) -> str:
         """A bearer token for the user this client acts as."""

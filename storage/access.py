@@ -21,6 +21,7 @@ from storage.conversations import list_own
 from storage.database import Database, execute
 from storage.joining import ask_in, invited, let_in, live_user
 from storage.places import linked_tenant, sender
+from storage.plan_limits import full
 from storage.rows import integer, optional_text, text
 from storage.team import admins
 
@@ -137,6 +138,9 @@ def _redeem(
         if problem in (_OTHER_TENANT, _NOT_HERE):
             _use(conn, code, "")  # it was read by everybody there
         return problem
+    crowd = full(conn, found.tenant_id) if found.kind == "invite" else None
+    if crowd is not None:  # the plan became smaller meanwhile; the code stays good
+        return crowd
     user = _user_of(conn, key, found, actor)
     if user is None:
         return BAD_CODE

@@ -7,13 +7,15 @@ from collections.abc import Sequence
 import sqlalchemy as sa
 
 from core.errors import NotFound
-from core.fleet.inventory import Server, ServerKind
+from core.fleet.inventory import Server
 from core.ids import new_id
 from core.names import plain_name
 from core.tenants import Role, Tenant, User
 from core.words import sentence
 from storage.database import Database, execute
+from storage.plan_limits import full
 from storage.rows import text
+from storage.server_rows import list_servers
 
 LOCAL_PLATFORM = "it0"
 """The platform of identities that the installation itself vouches for (API, terminal)."""
@@ -35,8 +37,11 @@ class SqlPeople:
         return await self._db.transaction(_add_tenant, name, engine)
 
     async def add_user(self, tenant_id: str, *, email: str, name: str, role: Role) -> User | str:
-        """Create a user with an API identity; a sentence when the address is taken."""
-        return await self._db.transaction(insert_user, tenant_id, email, name, role)
+        """Create a user with an API identity; a sentence when the address is taken.
+
+        Or when the team has as many people as its plan allows.
+        """
+        return await self._db.transaction(_add_user, tenant_id, email, name, role)
 
     async def users(self, tenant_id: str) -> tuple[User, ...]:
         """The tenant's users, by address."""
@@ -61,7 +66,7 @@ class SqlPeople:
 
     async def servers(self, tenant_id: str) -> tuple[Server, ...]:
         """The tenant's servers, by name (``core.fleet.inventory.Inventory``)."""
-        return await self._db.read(_servers, tenant_id)
+        return await self._db.read(list_servers, tenant_id)
 
 
 def _install(conn: sa.Connection, tenant_name: str, admin_email: str) -> User:
@@ -115,6 +120,13 @@ def _add_tenant(conn: sa.Connection, name: str, engine: str | None) -> Tenant:
         engine=engine,
     )
     return tenant
+
+
+def _add_user(conn: sa.Connection, tenant_id: str, email: str, name: str, role: Role) -> User | str:
+    crowd = full(conn, tenant_id)
+    if crowd is not None:
+        return crowd.sentence
+    return insert_user(conn, tenant_id, email, name, role)
 
 
 def insert_user(
@@ -222,20 +234,3 @@ def _token_user(conn: sa.Connection, token_id: str, user_id: str) -> User | None
         user=user_id,
     ).first()
     return None if row is None else user_of_row(row)
-
-
-def _servers(conn: sa.Connection, tenant_id: str) -> tuple[Server, ...]:
-    rows = execute(
-        conn,
-        "SELECT id, tenant_id, name, kind FROM servers WHERE tenant_id = :tenant ORDER BY name",
-        tenant=tenant_id,
-    ).all()
-    return tuple(
-        Server(
-            id=text(row[0]),
-            tenant_id=text(row[1]),
-            name=text(row[2]),
-            kind=ServerKind(text(row[3])),
-        )
-        for row in rows
-    )

@@ -1,4 +1,7 @@
-"""What a plan allows of people, asked where one is added. Nothing is taken away on a downgrade."""
+"""What a plan allows of people and servers, asked where one is added.
+
+Nothing is taken away on a downgrade.
+"""
 
 from __future__ import annotations
 
@@ -24,6 +27,7 @@ def crowded(conn: sa.Connection, tenant_id: str, at_ms: int, *, more: int = 0) -
     return None if _people(conn, tenant_id) + more < plan.max_users else _full(plan)
 
 
+LIMIT_REACHED = "limit_reached"
 _SWITCH = "billing"
 
 
@@ -50,13 +54,40 @@ def full(conn: sa.Connection, tenant_id: str, *, invited: bool = False) -> Rejec
 
     Everybody may come in where there are no plans.
     """
-    row = execute(conn, "SELECT value FROM installation WHERE key = :key", key=_SWITCH).first()
-    if row is None or row[0] != "on":
+    if not _limited(conn):
         return None
     at_ms = now_ms(conn)
     waiting = _invited(conn, tenant_id) if invited else 0
     said = crowded(conn, tenant_id, at_ms, more=waiting)
-    return None if said is None else Rejected(code="plan_full", sentence=said)
+    return None if said is None else Rejected(code=LIMIT_REACHED, sentence=said)
+
+
+def servers_full(conn: sa.Connection, tenant_id: str) -> Rejected | None:
+    """Why no server can be added, or None; the machine IT0 runs on counts.
+
+    The caller has locked the tenant's row: two that are added at once are counted one by one.
+    """
+    if not _limited(conn):
+        return None
+    plan = plan_limits(conn, tenant_id, now_ms(conn))
+    row = execute(
+        conn, "SELECT COUNT(*) FROM servers WHERE tenant_id = :tenant", tenant=tenant_id
+    ).one()
+    if integer(row[0]) < plan.max_servers:
+        return None
+    said = sentence(
+        "The {plan} plan allows {most:,} servers, and your team has as many. Remove one, or see "
+        "with `/upgrade` what a larger plan costs.",
+        plan=plan.plan.title(),
+        most=plan.max_servers,
+    )
+    return Rejected(code=LIMIT_REACHED, sentence=said)
+
+
+def _limited(conn: sa.Connection) -> bool:
+    """Whether plans limit anything here."""
+    row = execute(conn, "SELECT value FROM installation WHERE key = :key", key=_SWITCH).first()
+    return row is not None and row[0] == "on"
 
 
 def _invited(conn: sa.Connection, tenant_id: str) -> int:

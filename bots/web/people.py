@@ -20,7 +20,11 @@ from core.messages import clean_text
 from core.refusals import Rejected
 from core.tenants import Role, User
 
-_REFUSED = {"not_allowed": HTTPStatus.FORBIDDEN, "user_exists": HTTPStatus.CONFLICT}
+_REFUSED = {
+    "not_allowed": HTTPStatus.FORBIDDEN,
+    "user_exists": HTTPStatus.CONFLICT,
+    "limit_reached": HTTPStatus.TOO_MANY_REQUESTS,
+}
 """Why nobody is invited."""
 
 
@@ -129,7 +133,10 @@ class PeopleRoutes:
         return _json(models.Users(users=[_user(user) for user in users]))
 
     @operation(
-        body=UserBody, status=201, answer=models.User, errors=(400, 403, 409, 408, 413, 415, 422)
+        body=UserBody,
+        status=201,
+        answer=models.User,
+        errors=(400, 403, 409, 408, 413, 415, 422, 429),
     )
     async def add_user(self, request: web.Request) -> web.Response:
         """Add a person to the team, as its admin; a disabled one comes back."""
@@ -145,7 +152,7 @@ class PeopleRoutes:
             actor=caller.user.id,
         )
         if isinstance(added, Rejected):
-            raise Problem(HTTPStatus.CONFLICT, added.code, added.sentence)
+            raise Problem(_REFUSED[added.code], added.code, added.sentence)
         if isinstance(added, str):
             raise Problem(HTTPStatus.CONFLICT, "user_exists", added)
         return _json(_user(added), HTTPStatus.CREATED)
@@ -174,7 +181,10 @@ class PeopleRoutes:
         return web.Response(status=HTTPStatus.NO_CONTENT)
 
     @operation(
-        body=CodeBody, status=201, answer=models.Code, errors=(400, 403, 409, 408, 413, 415, 422)
+        body=CodeBody,
+        status=201,
+        answer=models.Code,
+        errors=(400, 403, 409, 408, 413, 415, 422, 429),
     )
     async def add_code(self, request: web.Request) -> web.Response:
         """A one-time code: it links a chat account to the caller, or invites as their admin."""

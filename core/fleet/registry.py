@@ -152,8 +152,8 @@ class ServerDesk(Protocol):
 class KeyCupboard(Protocol):
     """Opens the stored private keys, for connections alone."""
 
-    async def private_key(self, tenant_id: str, server_id: str) -> str | None:
-        """The key in OpenSSH or PEM form. Raises ``CannotUnseal``."""
+    async def private_key(self, server: Server) -> bytes | None:
+        """The key in OpenSSH or PEM form, or None. Raises ``CannotUnseal``."""
 
     async def key_hints(self, tenant_id: str) -> dict[str, str]:
         """The fingerprints of the stored keys, by the servers' ids."""

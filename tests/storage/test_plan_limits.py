@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import time
 
 import pytest
@@ -13,6 +14,7 @@ from core.tenants import Role, User
 from storage.access import SqlGate
 from storage.admission import ensure_counter
 from storage.database import Database, execute
+from storage.people import SqlPeople
 from storage.plan_limits import switch
 from storage.plans import SqlPlans
 from storage.rows import integer
@@ -51,7 +53,7 @@ async def test_a_full_team_takes_nobody_in(db: Database) -> None:
     admin, gate = await team_of(db, 3), SqlGate(db, KEY)
     full = await added(db, admin, "new@example.org")
     assert isinstance(full, Rejected)
-    assert full.code == "plan_full"
+    assert full.code == "limit_reached"
     assert "Free plan allows 3 people" in full.sentence
     assert isinstance(await added(db, admin, "U1@example.org"), str)
     code = await gate.ask_in(said(BOB))
@@ -60,6 +62,41 @@ async def test_a_full_team_takes_nobody_in(db: Database) -> None:
     assert isinstance(invited, Rejected)
     await db.transaction(switch, on=False)
     assert not isinstance(await gate.let_in(command(admin, ANN), code, Role.VIEWER), Rejected)
+
+
+async def test_an_invitation_finds_no_seat_after_a_downgrade(db: Database) -> None:
+    """Whoever comes too late is told so, and may use the code once there is room again."""
+    admin, gate = await team_of(db, 2), SqlGate(db, KEY)
+    code = await gate.invite_code(admin, email="new@example.org", role=Role.VIEWER)
+    assert isinstance(code, str)
+    assert isinstance(await added(db, admin, "faster@example.org"), User)
+    refused = await gate.redeem(said(BOB), code)
+    assert isinstance(refused, Rejected)
+    assert refused.code == "limit_reached"
+    await SqlTeam(db, KEY).disable_user(
+        admin.tenant_id, (await added_before(db, admin)).id, actor=admin.id
+    )
+    assert await gate.redeem(said(BOB), code) is None
+
+
+async def added_before(db: Database, admin: User) -> User:
+    """Somebody of the team who is not its admin."""
+    users = await SqlPeople(db).users(admin.tenant_id)
+    return next(user for user in users if user.id != admin.id)
+
+
+async def test_of_two_who_come_at_once_one_takes_the_last_seat(db: Database) -> None:
+    """Also where the team has no subscription row yet that could be locked."""
+    admin = await team_of(db, 2)
+    await db.transaction(lambda conn: execute(conn, "DELETE FROM subscriptions"))
+    results = await asyncio.gather(
+        *(added(db, admin, f"at-once-{number}@example.org") for number in range(4))
+    )
+    assert [type(result).__name__ for result in results].count("User") == 1
+    late = await SqlPeople(db).add_user(
+        admin.tenant_id, email="late@example.org", name="", role=Role.VIEWER
+    )
+    assert "Free plan allows 3 people" in str(late)
 
 
 @pytest.mark.parametrize("people", [1, 2])

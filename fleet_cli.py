@@ -1,0 +1,247 @@
+"""``it0 server``: the operator registers servers, tries them out and confirms their host keys.
+
+On SQLite the process that runs holds the data directory, so that every command is a request to
+it (or to one that is embedded for the moment).
+"""
+
+from __future__ import annotations
+
+import argparse
+import json
+import sys
+from collections.abc import Callable, Iterable
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING, Final, TextIO
+
+from billing_cli import table
+
+if TYPE_CHECKING:
+    from bots.operator_servers import ServerRow, ServersClient, TrialRow
+    from settings import Settings
+
+Ask = Callable[[str], bool]
+"""Asks a person at the terminal."""
+
+_MAX_KEY_BYTES: Final = 64 * 1024
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Terminal:
+    """Where the answers go, and whom to ask; None: nobody is there."""
+
+    out: TextIO
+    ask: Ask | None
+
+
+def add_server(
+    commands: argparse._SubParsersAction[argparse.ArgumentParser],
+) -> argparse.ArgumentParser:
+    """The options of every subcommand; ``arguments.action`` says which one it is."""
+    parser = commands.add_parser("server", help="the servers of your fleet")
+    actions = parser.add_subparsers(dest="action", required=True, metavar="ACTION")
+    _add_add(actions)
+    listing = actions.add_parser("list", help="list them")
+    listing.add_argument("select", nargs="*", metavar="WORDS", help="such as tag:edge; default all")
+    listing.add_argument("--json", action="store_true", help="print them as JSON")
+    test = actions.add_parser("test", help="connect to one, and say how that went")
+    test.add_argument("name", metavar="NAME")
+    test.add_argument("--trust", action="store_true", help="confirm a first host key unseen")
+    trust = actions.add_parser("trust", help="confirm the host key that a server shows now")
+    trust.add_argument("name", metavar="NAME")
+    trust.add_argument("--replace", action="store_true", help="also in place of another one")
+    remove = actions.add_parser("remove", help="forget one, with its key")
+    remove.add_argument("name", metavar="NAME")
+    return parser
+
+
+def _add_add(actions: argparse._SubParsersAction[argparse.ArgumentParser]) -> None:
+    add = actions.add_parser("add", help="register a server")
+    add.add_argument("name", metavar="NAME")
+    add.add_argument("address", metavar="ADDRESS", help="a host name or an IP address")
+    add.add_argument("--port", type=int, metavar="N", help="default 22")
+    add.add_argument("--user", metavar="USER", help="the account there; default IT0's own name")
+    add.add_argument("--tag", metavar="TAG", action="append", default=[], help="may be repeated")
+    add.add_argument("--environment", choices=["production", "staging", "development"])
+    add.add_argument("--criticality", choices=["low", "normal", "critical"])
+    add.add_argument("--jump", metavar="NAME", help="the server that it is reached through")
+    key = add.add_mutually_exclusive_group()
+    key.add_argument(
+        "--key", type=Path, metavar="FILE", help="a private key that IT0 keeps, sealed"
+    )
+    key.add_argument("--agent", action="store_true", help="the SSH agent (the default)")
+    key.add_argument("--key-file", type=Path, metavar="PATH", help="a key that stays in its file")
+    add.add_argument("--sudo", choices=["never", "ask", "allowed"], help="default ask")
+    add.add_argument("--host-key", metavar="LINE", help="its host key, as ssh-keyscan shows it")
+
+
+async def servers(settings: Settings, arguments: argparse.Namespace) -> int:
+    """``it0 server``. Raises ``It0Error`` with a sentence."""
+    # --help must not import the product.
+    from bots.operator import RequestRefused  # noqa: PLC0415
+    from bots.operator_servers import ServersClient  # noqa: PLC0415
+    from core.errors import It0Error  # noqa: PLC0415
+    from reach import connected  # noqa: PLC0415
+
+    terminal = Terminal(out=sys.stdout, ask=_ask if sys.stdin.isatty() else None)
+    async with connected(settings) as server:
+        try:
+            return await carry_out(ServersClient(client=server.operator()), arguments, terminal)
+        except (RequestRefused, ValueError) as problem:
+            raise It0Error(str(problem)) from problem
+
+
+async def carry_out(
+    client: ServersClient, arguments: argparse.Namespace, terminal: Terminal
+) -> int:
+    """Do what was asked and say it. Raises ``RequestRefused``, ``ValueError``, ``OSError``."""
+    match arguments.action:
+        case "add":
+            return await _add(client, arguments, terminal)
+        case "list":
+            return await _list(client, arguments, terminal)
+        case "test":
+            return await _test(client, arguments.name, terminal, trust=arguments.trust)
+        case "trust":
+            return await _trust(client, arguments.name, terminal, replace=arguments.replace)
+        case "remove":
+            await client.remove(arguments.name)
+            return _say([f"{arguments.name} is removed, with its key."], terminal)
+        case action:
+            message = f"There is no action {action}."
+            raise ValueError(message)
+
+
+async def _add(client: ServersClient, arguments: argparse.Namespace, terminal: Terminal) -> int:
+    row = await client.add(_entered(arguments))
+    lines = [f"{row['name']} is added ({_place(row)})."]
+    if row["host_key_fingerprint"] is None:
+        lines.append(f"Confirm its host key: `it0 server test {row['name']}`")
+    return _say(lines, terminal)
+
+
+def _entered(arguments: argparse.Namespace) -> dict[str, object]:
+    """Only what was named: the server has the defaults."""
+    named: dict[str, object] = {
+        "name": arguments.name,
+        "address": arguments.address,
+        "port": arguments.port,
+        "user": arguments.user,
+        "tags": arguments.tag or None,
+        "environment": arguments.environment,
+        "criticality": arguments.criticality,
+        "jump": arguments.jump,
+        "sudo": arguments.sudo,
+        "host_key": arguments.host_key,
+    }
+    if arguments.key is not None:
+        named["private_key"] = _read_key(arguments.key)
+    if arguments.agent:
+        named["identity"] = "agent"
+    if arguments.key_file is not None:
+        named["identity"] = "file"
+        named["identity_file"] = str(arguments.key_file.expanduser().absolute())
+    return {name: value for name, value in named.items() if value is not None}
+
+
+def _read_key(file: Path) -> str:
+    with file.open("rb") as opened:
+        data = opened.read(_MAX_KEY_BYTES)
+    try:
+        return data.decode()
+    except UnicodeDecodeError:
+        message = f"{file} is no private key: it is no text."
+        raise ValueError(message) from None
+
+
+async def _list(client: ServersClient, arguments: argparse.Namespace, terminal: Terminal) -> int:
+    rows = await client.servers(" ".join(arguments.select))
+    if arguments.json:
+        return _say([json.dumps(rows, indent=2)], terminal)
+    if not rows:
+        return _say(["There are no servers yet. `it0 server add NAME ADDRESS`"], terminal)
+    head = ("NAME", "ADDRESS", "ENVIRONMENT", "CRITICALITY", "TAGS", "HOST KEY")
+    cells = [
+        (
+            row["name"],
+            _place(row),
+            row["environment"],
+            row["criticality"],
+            ",".join(row["tags"]) or "-",
+            _trusted(row),
+        )
+        for row in rows
+    ]
+    return _say(table(head, cells), terminal)
+
+
+async def _test(client: ServersClient, name: str, terminal: Terminal, *, trust: bool) -> int:
+    """1 unless IT0 got in."""
+    tried = await client.trial(name)
+    if tried["host_key"] and not tried["confirmed"] and not tried["changed"]:
+        _say([f"{name} shows the host key {_key(tried)}"], terminal)
+        asked = f"Is that the key of {name}? Compare it with the machine's own."
+        if not trust and (terminal.ask is None or not terminal.ask(asked)):
+            return _say([f"It is not confirmed. `it0 server trust {name}` does it."], terminal, 1)
+        await client.confirm(name, tried["host_key"], replace=False)
+        tried = await client.trial(name)
+    lines = [f"Host key   {_key(tried)} (confirmed)"] if tried["confirmed"] else []
+    if tried["reached"]:
+        lines += [
+            f"Reached    as {tried['user'] or 'nobody known'}, {tried['latency_ms']} ms a command",
+            f"Sudo       {_sudo(tried)}",
+        ]
+    if tried["problem"]:
+        lines.append(tried["problem"])
+    return _say(lines, terminal, 0 if tried["reached"] and not tried["problem"] else 1)
+
+
+async def _trust(client: ServersClient, name: str, terminal: Terminal, *, replace: bool) -> int:
+    tried = await client.trial(name)
+    if not tried["host_key"]:
+        return _say([tried["problem"] or f"{name} needs no host key."], terminal, 1)
+    row = await client.confirm(name, tried["host_key"], replace=replace)
+    return _say([f"{row['name']} is trusted with the host key {_key(tried)}."], terminal)
+
+
+def _key(tried: TrialRow) -> str:
+    if not tried["host_key"]:
+        return "none needed"
+    return f"{tried['host_key'].split()[0]} {tried['fingerprint']}"
+
+
+def _sudo(tried: TrialRow) -> str:
+    match tried["sudo"]:
+        case None:
+            return "never, by its policy"
+        case True:
+            return "works without a password"
+        case _:
+            return "does not work without a password"
+
+
+def _place(row: ServerRow) -> str:
+    if row["kind"] == "local":
+        return "the machine IT0 runs on"
+    host = f"[{row['address']}]" if ":" in row["address"] else row["address"]
+    port = "" if row["port"] == 22 else f":{row['port']}"  # noqa: PLR2004  # SSH's own
+    user = f"{row['user']}@" if row["user"] else ""
+    return f"{user}{host}{port}" + (f" via {row['jump']}" if row["jump"] else "")
+
+
+def _trusted(row: ServerRow) -> str:
+    if row["kind"] == "local":
+        return "-"
+    return "confirmed" if row["host_key"] else "NOT CONFIRMED"
+
+
+def _ask(question: str) -> bool:
+    return input(f"{question} [y/N] ").strip().casefold() in {"y", "yes"}
+
+
+def _say(lines: Iterable[str], terminal: Terminal, status: int = 0) -> int:
+    from bots.console_terminal import safe_text  # noqa: PLC0415  # --help needs no terminal
+
+    for line in lines:
+        print(safe_text(line), file=terminal.out)
+    return status
