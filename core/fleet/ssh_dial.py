@@ -98,9 +98,8 @@ class Dialer:
         except (asyncssh.Error, OSError, TimeoutError, ValueError) as error:
             if client.refused_address:
                 raise HostUnreachable(_own_address(server, client.refused_address)) from error
-            if isinstance(error, asyncssh.HostKeyNotVerifiable | asyncssh.KeyExchangeFailed):
-                present = client.wrong_key or await self._present(server, through)
-                raise HostUnreachable(_changed(server, pinned, present)) from error
+            if client.wrong_key is not None:
+                raise HostUnreachable(_changed(server, pinned, client.wrong_key)) from error
             raise HostUnreachable(_why(server, error, through=through is not None)) from error
 
     async def host_key(self, server: Server, through: asyncssh.SSHClientConnection | None) -> str:
@@ -195,6 +194,7 @@ async def _connected(
         tunnel=through,
         client_factory=lambda: client,
         known_hosts=([pinned], [], []),
+        server_host_key_algs=_algorithms(pinned),
         client_keys=identities,
         agent_path=None,
         agent_forwarding=False,
@@ -218,6 +218,13 @@ async def _agent_keys(server: Server, agent: asyncssh.SSHAgentClient) -> Keys:
             sentence("The SSH agent has no key for {server}.", server=server.name)
         )
     return list(keys)
+
+
+def _algorithms(pinned: asyncssh.SSHKey) -> list[str]:
+    """What a server may sign with: as its pinned key does, or, to be told apart, another one."""
+    own = [name for name in _HOST_KEYS if name.encode() in pinned.sig_algorithms]
+    own = own or [pinned.algorithm.decode()]
+    return [*own, *(name for name in _HOST_KEYS if name not in own)]
 
 
 def fingerprint_of(key: asyncssh.SSHKey | str) -> str:

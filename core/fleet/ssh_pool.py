@@ -24,7 +24,8 @@ MOST_HOPS = 3
 MOST_CHANNELS = 8
 """Commands at once on a connection; sshd's default MaxSessions is 10, two are for ending them."""
 
-Key = tuple[str, str, int]
+Key = tuple[str, str, int, tuple[str | int, ...]]
+"""Tenant, id and revision, and what a login depends on, should an entry lack a new revision."""
 
 
 class ServerLookup(Protocol):
@@ -268,4 +269,8 @@ class SshPool:
 
 
 def _key(server: Server) -> Key:
-    return server.tenant_id, server.id, server.revision
+    login = (
+        *(server.address, server.port, server.user, server.jump, server.host_key),
+        *(server.identity, server.identity_file),
+    )
+    return server.tenant_id, server.id, server.revision, login

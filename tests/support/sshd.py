@@ -12,10 +12,12 @@ import contextlib
 import os
 import pwd
 import shutil
+import signal
 import subprocess
 import tempfile
 import time
 from collections.abc import AsyncIterator, Iterator, Mapping
+from contextlib import AbstractAsyncContextManager
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Self
@@ -95,10 +97,11 @@ class Sshd:
 
     def server(self, **changes: object) -> Server:
         """Its entry in an inventory."""
-        return make_server(self.name, **{"port": self.port, "host_key": self.host_key, **changes})
+        entry = {"name": self.name, "port": self.port, "host_key": self.host_key, **changes}
+        return make_server(**entry)
 
 
-def make_server(name: str, **changes: object) -> Server:
+def make_server(name: object, **changes: object) -> Server:
     """An entry in an inventory for something on a loopback port."""
     entry: dict[str, object] = {
         "id": f"srv_{name}",
@@ -129,7 +132,6 @@ class SshdKit:
         self.key_file.write_bytes(self.private_key)
         self.running: list[Sshd] = []
         self.servers = Servers()
-        self._connectors: list[SshConnector] = []
 
     def __enter__(self) -> Self:
         """Nothing runs yet."""
@@ -170,22 +172,9 @@ class SshdKit:
         """Make servers known to the lookup of jump hosts."""
         self.servers.known |= {server.id: server for server in servers}
 
-    @contextlib.asynccontextmanager
-    async def connector(self, **changes: object) -> AsyncIterator[SshConnector]:
+    def connector(self, **changes: object) -> AbstractAsyncContextManager[SshConnector]:
         """A connector that may log in everywhere, closed at the end."""
-        protected = ProtectedPaths()
-        wanted: dict[str, object] = {"operator_tenant": TENANT, **changes}
-        connector = SshConnector(
-            Keyring(key=self.private_key),
-            protected,
-            LocalConnector(host=LocalHost(protected)),
-            self.servers,
-            **wanted,  # type: ignore[arg-type]  # a test's shorthand
-        )
-        try:
-            yield connector
-        finally:
-            await connector.aclose()
+        return connector(self.private_key, self.servers, **changes)
 
 
 def _wait_for_port(sshd: Sshd) -> None:
@@ -194,6 +183,23 @@ def _wait_for_port(sshd: Sshd) -> None:
         if time.monotonic() > give_up:
             raise ProcessFailure(f"sshd does not listen:\n{sshd.process.output()}")
         time.sleep(0.01)
+
+
+def state_of(pid: int) -> str:
+    """The state of a process as in /proc, or "gone"."""
+    try:
+        return Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()[0]
+    except (FileNotFoundError, ProcessLookupError):
+        return "gone"
+
+
+async def gone(pid: int) -> bool:
+    """Whether a process ends within some seconds."""
+    for _ in range(500):
+        if state_of(pid) in {"gone", "Z"}:
+            return True
+        await asyncio.sleep(0.01)
+    return False
 
 
 @contextlib.contextmanager
@@ -223,6 +229,7 @@ class Proxy:
         self._flows = asyncio.Event()
         self._flows.set()
         self._writers: set[asyncio.StreamWriter] = set()
+        self._tasks: set[asyncio.Task[None]] = set()
         self._server: asyncio.Server | None = None
         self.port = 0
         self.accepted = 0
@@ -239,8 +246,9 @@ class Proxy:
         assert self._server
         self._server.close()
         self.cut()
-        self._flows.set()
-        await asyncio.sleep(0)
+        for task in list(self._tasks):
+            task.cancel()
+        await asyncio.gather(*self._tasks, return_exceptions=True)
 
     def cut(self) -> None:
         """Break all connections as a failing network does."""
@@ -248,21 +256,32 @@ class Proxy:
             writer.transport.abort()
 
     def freeze(self) -> None:
-        """Keep all connections and let nothing through."""
+        """Keep the connections that there are, and let nothing through any more."""
         self._flows.clear()
+        self._flows = asyncio.Event()
+        self._flows.set()
 
     async def _serve(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
         self.accepted += 1
+        task = asyncio.current_task()
+        assert task
+        self._tasks.add(task)
+        task.add_done_callback(self._tasks.discard)
+        flows = self._flows
         there_reader, there_writer = await asyncio.open_connection("127.0.0.1", self._target)
         self._writers |= {writer, there_writer}
-        await asyncio.gather(self._pass(reader, there_writer), self._pass(there_reader, writer))
+        await asyncio.gather(
+            self._pass(reader, there_writer, flows), self._pass(there_reader, writer, flows)
+        )
         self._writers -= {writer, there_writer}
 
-    async def _pass(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+    async def _pass(
+        self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter, flows: asyncio.Event
+    ) -> None:
         with contextlib.suppress(ConnectionError):
             while data := await reader.read(65_536):
                 await asyncio.sleep(self._delay_s)
-                await self._flows.wait()
+                await flows.wait()
                 writer.write(data)
                 await writer.drain()
         writer.close()
@@ -284,3 +303,88 @@ async def silent_port() -> AsyncIterator[int]:
         for writer in writers:
             writer.transport.abort()
         await asyncio.sleep(0)
+
+
+class _Anybody(asyncssh.SSHServer):
+    """Lets everybody in who has the kit's key; asyncssh looks that up."""
+
+
+async def _run_command(process: asyncssh.SSHServerProcess[bytes]) -> None:
+    """Run what was sent with a shell, in a session of its own as OpenSSH does."""
+    child = await asyncio.create_subprocess_exec(
+        *("/bin/sh", "-c", process.command or "true"),
+        stdin=asyncio.subprocess.PIPE,
+        stdout=asyncio.subprocess.PIPE,
+        stderr=asyncio.subprocess.PIPE,
+        start_new_session=True,
+    )
+    assert child.stdin
+    assert child.stdout
+    assert child.stderr
+    feeding = asyncio.create_task(_feed(process, child.stdin))
+    await asyncio.gather(_pump(child.stdout, process.stdout), _pump(child.stderr, process.stderr))
+    status = await child.wait()
+    feeding.cancel()
+    await asyncio.gather(feeding, return_exceptions=True)
+    if status < 0:
+        process.exit_with_signal(signal.Signals(-status).name.removeprefix("SIG"))
+    else:
+        process.exit(status)
+
+
+async def _pump(reader: asyncio.StreamReader, writer: asyncssh.SSHWriter[bytes]) -> None:
+    with contextlib.suppress(BrokenPipeError, ConnectionError):
+        while data := await reader.read(65_536):
+            writer.write(data)
+            await writer.drain()
+
+
+async def _feed(process: asyncssh.SSHServerProcess[bytes], writer: asyncio.StreamWriter) -> None:
+    with contextlib.suppress(BrokenPipeError, ConnectionError):
+        while data := await process.stdin.read(65_536):
+            writer.write(data)
+            await writer.drain()
+    writer.close()
+
+
+@contextlib.asynccontextmanager
+async def in_process_server(key: asyncssh.SSHKey, name: str) -> AsyncIterator[Server]:
+    """A server without OpenSSH that runs commands as this account; ``key`` opens it."""
+    host_key = new_host_key()
+    authorized = asyncssh.import_authorized_keys(key.export_public_key("openssh").decode())
+    listener = await asyncssh.create_server(
+        _Anybody,
+        "127.0.0.1",
+        0,
+        server_host_keys=[host_key],
+        authorized_client_keys=authorized,
+        process_factory=_run_command,
+        encoding=None,
+        config=[],
+    )
+    try:
+        yield make_server(name, port=listener.get_port(), host_key=public_line(host_key))
+    finally:
+        listener.close()
+        await listener.wait_closed()
+
+
+@contextlib.asynccontextmanager
+async def connector(
+    private_key: bytes | None, servers: Servers | None = None, **changes: object
+) -> AsyncIterator[SshConnector]:
+    """A connector of the operator's team with this key, closed at the end."""
+    protected = changes.pop("protected", ProtectedPaths())
+    assert isinstance(protected, ProtectedPaths)
+    wanted: dict[str, object] = {"operator_tenant": TENANT, **changes}
+    made = SshConnector(
+        Keyring(key=private_key),
+        protected,
+        LocalConnector(host=LocalHost(protected)),
+        servers or Servers(),
+        **wanted,  # type: ignore[arg-type]  # a test's shorthand
+    )
+    try:
+        yield made
+    finally:
+        await made.aclose()
