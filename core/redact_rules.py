@@ -35,7 +35,7 @@ def _rule(pattern: str, triggers: str, replacement: Replacement = _AFTER) -> Rul
 
 
 _NAME = r"""
-    (?:passw(?:or)?d|passwd|passphrase|passcode|secret|token|credential|connection_?string_?pw
+    (?:passw(?:or)?d|passwd|passphrase|passcode|secret|token|(?<!load)credential|connection_?string_?pw
       |(?:api|access|private|auth|logged_in|nonce|encryption|signing|master|account|app|shared
          |pre-?shared|session|cookie|license|service|storage|webhook|hmac|jwt)[_-]?(?:key|salt)
       |client[_-]?key[_-]?data
@@ -51,7 +51,7 @@ _QUOTED = r"""\\?"(?:[^"\\]|\\.|""){0,2000}"?|'(?:[^'\\]|\\.|''){0,2000}'?"""
 _VALUE = rf"""(?:{_QUOTED}|[^\s"'<>][^\s<>]{{2,2000}})"""
 
 _SAID = re.compile(
-    r"""(?ix)\\?["']?(?:true|false|null|none|nil|undefined|yes|no|not|required|optional|enabled
+    r"""(?ix)\\?["']?(?:true|false|str|string|int|bytes|bool|:[a-z_]{1,40}|null|none|nil|undefined|yes|no|not|required|optional|enabled
     |disabled|missing|invalid|incorrect|wrong|expired?|expires|unset|empty|changed|updated|accepted
     |rejected|revoked|denied|failed|failure|error|unexpected|expected|ok|sha-?(?:1|256|512)|md5
     |scram-sha-256|bcrypt|prompt|ask|\*{2,40}|x{3,40}|\.{3,9}|\[hidden\]?|hidden|redacted|masked
@@ -61,7 +61,7 @@ _SAID = re.compile(
 _ABOUT = re.compile(
     r"""(?ix)(?:tokens|(?:^|[_-])(?:count|length|len|size|age|days|limit|ttl|timeout|expiry|expires
     |expiration|expires_in|name|type|policy|url|uri|host|version|bits|algorithm|min|max|field
-    |encryption|retries|attempts|required|enabled|change|changed|endpoint|authentication))[\s"'\]:=>]{0,9}$"""
+    |encryption|retries|attempts|required|enabled|change|changed|endpoint|authentication))[\s"'\]:=>,]{0,9}$"""
 )
 _PLACE = re.compile(r"""(?ix)(?:file|path|dir|directory|key|location|store)[\s"'\]:=>]{0,9}$""")
 _IS_PATH = re.compile(r"""["']?(?:/|~/|\./)[\w./@+-]{2,300}["']?[,;]?$""")
@@ -100,7 +100,7 @@ RULES: tuple[Rule, ...] = (
     _rule(
         r"""((?i:authorization["']?\s{0,3}[:=]\s{0,3}["']?
         (?:bearer|basic|token|digest|apikey|api-key|negotiate|ntlm|aws4-hmac-sha256|oauth|hawk|key)
-        \s{1,3}))[^"'\n]{3,2000}""",
+        \s{1,3}))(?!\$[A-Z{])[^"'\n]{3,2000}""",
         "authorization",
     ),
     _rule(
@@ -203,7 +203,7 @@ RULES: tuple[Rule, ...] = (
     # password=x, "api_key": "x", define('DB_PASSWORD', 'x'), name="password" value="x"
     _rule(
         rf"""((?i:{_NAME})[\w-]{{0,20}}
-        (?:\\?["']?\]?\s{{0,9}}(?:=>|:=|[=:])|["']\s{{0,3}},
+        (?:\\?["']?\]?\s{{0,9}}(?:=>|:=|[=:])|["']\s{{0,3}},(?=\s{{0,9}}["'])
           |["']\s{{1,3}}(?i:value|content)\s?=)
         \s{{0,9}})({_VALUE})""",
         _NAMED,
@@ -211,7 +211,7 @@ RULES: tuple[Rule, ...] = (
     ),
     _rule(
         r"""((?i:(?<![a-z])_?auth)["']?\s{0,3}[:=]\s{0,3}["']?)(?=[A-Za-z]{0,60}[a-z][A-Z]|[A-Za-z]{0,60}\d
-          [A-Za-z0-9+/]{0,200}=)[A-Za-z0-9+/]{8,500}={0,2}(?=["'\s,]|$)""",
+          [A-Za-z0-9+/]{0,200}=)[A-Za-z0-9+/]{12,500}={0,2}(?=["'\s,]|$)""",
         "auth",
     ),
     _rule(
@@ -246,7 +246,8 @@ RULES: tuple[Rule, ...] = (
     ),
     _rule(r"((?i:\buser\s{1,9}\S{1,100}\s{1,9}(?:on|off)\s{1,9}>))\S{1,500}", ">"),
     _rule(
-        r"(?:^)(\s{0,20}[\w.-]{0,40}(?i:pass(?:word|wd|phrase))\s{1,9})\S{3,2000}\s{0,9}$", "pass"
+        r"(?:^)(\s{0,20}[\w.-]{0,40}(?i:pass(?:word|wd|phrase))\s{1,9})(?!\d{1,5}/)\S{3,2000}\s{0,9}$",
+        "pass",
     ),
     _rule(
         r"^((?:\*|localhost|[\w-]{0,60}[g-zG-Z.][\w.-]{0,100}):(?:\d{4,5}|\*):[^:\s]{1,100}:[^:\s]{1,100}:)[^:\s]{1,500}$",

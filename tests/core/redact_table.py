@@ -232,5 +232,12 @@ HARMLESS = (
     "password is incorrect",
     "secret rotation was scheduled",
     "your token will expire in 3 days",
+    "LoadCredential=passwd.shell.root",
+    "kpasswd\t464/tcp",
+    "async def save(self, platform: str, secret: str) -> None:",
+    "UPDATE a SET api_key = :sealed WHERE id = 1",
+    '_int("budget_tokens", null=True),',
+    "auth: BasicAuth | None = None,",
+    'curl -H "Authorization: Bearer $TOKEN" https://example.com/',
 )
 """Ordinary lines of servers."""
