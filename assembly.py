@@ -10,7 +10,7 @@ from pathlib import Path
 
 from core.agent_rules import AgentRules, KnownModels
 from core.clock import SystemClock
-from core.commands import CommandPorts, ServerNames
+from core.commands import CommandPorts
 from core.engine_choice import Engines
 from core.engines.agent_pool import AgentPool, PoolLimits
 from core.engines.agent_process import Member
@@ -143,15 +143,6 @@ def make_tools(settings: Settings, people: SqlPeople, added: tuple[Tool, ...]) -
     return {tool.spec.name: tool for tool in tools}
 
 
-def server_names(people: SqlPeople) -> ServerNames:
-    """How the commands learn the names of a tenant's servers."""
-
-    async def names(tenant_id: str) -> list[str]:
-        return [server.name for server in await people.servers(tenant_id)]
-
-    return names
-
-
 @dataclass(frozen=True, slots=True)
 class Added:
     """What an installation adds to the engines and tools that every one has."""
@@ -228,7 +219,7 @@ def command_ports(storage: Storage, team: Team) -> CommandPorts:
         codes=SqlGate(db, audit_key),
         memberships=choices,
         preferences=choices,
-        servers=server_names(storage.people),
+        servers=storage.people,
         skills=team.skills,
         engines=team.engines,
         team_models=team.agents,

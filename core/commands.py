@@ -16,10 +16,12 @@ from core.clock import Clock
 from core.commands_conversations import ConversationCommands, ConversationInfo, Desk, Shares
 from core.commands_engine import EngineCommand, TeamModels
 from core.commands_people import Codes, Memberships, PeopleCommands
+from core.commands_servers import ServerCommands
 from core.commands_skills import SkillCommands, SkillDesk
-from core.commands_team import Preferences, ServerNames, TeamCommands
+from core.commands_team import Preferences, TeamCommands
 from core.commands_text import Handler, refused
 from core.engine_choice import Engines
+from core.fleet.inventory import Inventory
 from core.turns import Ending, Turn
 from core.words import Words, sentence
 
@@ -32,7 +34,6 @@ __all__ = [
     "CommandPorts",
     "Commands",
     "ConversationInfo",
-    "ServerNames",
     "Topic",
     "make_commands",
     "parse_command",
@@ -65,7 +66,9 @@ HELP: Mapping[str, str] = {
         "waits here (operators)"
     ),
     "deny": sentence("`/deny ID REASON`: do not let it run, and tell me why (operators)"),
-    "servers": sentence("list the servers that I can look at"),
+    "servers": sentence(
+        "list the servers that I can look at; `/servers NAME` or `/servers tag:edge`: only those"
+    ),
     "orders": sentence(
         "list the standing orders; `/orders add`: make one, `/orders ID`: show one and its runs"
     ),
@@ -168,7 +171,7 @@ class CommandPorts:
     codes: Codes
     memberships: Memberships
     preferences: Preferences
-    servers: ServerNames
+    servers: Inventory
     skills: SkillDesk
     engines: Engines
     team_models: TeamModels
@@ -193,8 +196,9 @@ def make_commands(ports: CommandPorts, extra: Sequence[Topic] = ()) -> Commands:
     }
     conversations = ConversationCommands(ports.desk, ports.shares, ports.clock)
     people = PeopleCommands(ports.codes, ports.memberships, ports.preferences)
-    team = TeamCommands(listed, ports.servers)
+    team = TeamCommands(listed)
+    servers = ServerCommands(ports.servers)
     engine = EngineCommand(ports.engines, ports.preferences, ports.team_models, ports.model_notes)
     skills = SkillCommands(ports.skills)
-    topics: tuple[Topic, ...] = (conversations, people, team, engine, skills, *extra)
+    topics: tuple[Topic, ...] = (conversations, people, team, engine, skills, servers, *extra)
     return Commands({word: it for topic in topics for word, it in topic.handlers().items()})

@@ -1,16 +1,13 @@
-"""``/help``, ``/servers``: what this team can do here."""
+"""``/help``: what this team can do here."""
 
 from __future__ import annotations
 
-from collections.abc import Awaitable, Callable, Mapping, Sequence
+from collections.abc import Mapping
 from typing import Protocol
 
-from core.commands_text import Handler, answered, code
+from core.commands_text import Handler, answered
 from core.turns import Ending, Turn
 from core.words import Words
-
-ServerNames = Callable[[str], Awaitable[Sequence[str]]]
-"""The names of a tenant's servers."""
 
 
 class Preferences(Protocol):
@@ -26,21 +23,15 @@ class Preferences(Protocol):
 class TeamCommands:
     """Answers them."""
 
-    def __init__(
-        self,
-        help_lines: Mapping[str, str],
-        servers: ServerNames,
-    ) -> None:
-        """Wire the ports; ``help_lines`` are every command's, by word."""
+    def __init__(self, help_lines: Mapping[str, str]) -> None:
+        """``help_lines`` are every command's, by word."""
         self._help_lines = help_lines
-        self._servers = servers
 
     def handlers(self) -> Mapping[str, Handler]:
         """By word."""
         return {
             "help": self._help,
             "start": self._help,
-            "servers": self._list_servers,
         }
 
     async def _help(self, turn: Turn, _rest: str) -> Ending:
@@ -51,12 +42,3 @@ class TeamCommands:
             "or *is nginx running?* You can attach screenshots, PDFs and logs."
         )
         return answered(f"{said}\n\n{lines}")
-
-    async def _list_servers(self, turn: Turn, _rest: str) -> Ending:
-        words = Words(turn.language)
-        names = await self._servers(turn.tenant_id)
-        if not names:
-            return answered(
-                words("No servers are known yet. An admin adds one with `it0 server add`.")
-            )
-        return answered("\n".join(f"- {code(name)}" for name in names))

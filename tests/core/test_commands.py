@@ -323,7 +323,9 @@ async def test_commands_that_tell(site: Site) -> None:
         text = (await house.ask("/help")).reply
         for word in ("new", "sessions", "resume", "delete", "stop", "servers", "whoami"):
             assert f"`/{word}`" in text
-        assert (await house.ask("/servers")).reply == "- `local`"
+        assert (await house.ask("/servers")).reply == (
+            "- `local`: production, the machine I run on"
+        )
         other = await house.tenant("other", Role.VIEWER)
         assert "No servers" in (await house.ask("/servers", other)).reply
         who = (await house.ask("/whoami", other)).reply
