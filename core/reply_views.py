@@ -36,7 +36,8 @@ def waiting_views(
 ) -> list[View]:
     """The answer so far, and each card in the first of its forms that is one message.
 
-    A single card stands under a short text in the same message.
+    A single card stands under a text of one line in the same message; a longer one could look
+    like a card itself.
     """
     said = [View(text=text, final=True, waiting=True) for text in texts]
     shown = [
@@ -44,7 +45,7 @@ def waiting_views(
         for forms in cards
         for form in _fitting(forms, limits)
     ]
-    if len(said) == len(shown) == 1:
+    if len(said) == len(shown) == 1 and "\n" not in said[0].text.strip():
         both = f"{said[0].text}\n\n---\n\n{shown[0].text}"
         if limits.measure(both) <= limits.max_chars:
             return [replace(shown[0], text=both)]

@@ -120,6 +120,30 @@ def test_ctrl_c_stops_an_answer_and_the_chat_goes_on(tmp_path: Path) -> None:
     assert session.exit_code() == 0
 
 
+def test_what_was_typed_before_a_card_is_no_answer_to_it(tmp_path: Path) -> None:
+    """Keys that wait when the question comes are dropped; only what is typed then counts."""
+    data: dict[str, object] = {"id": "appr_abc123", "text": "**Approve?** a restart"}
+    ask: list[Step] = [
+        ("text_delta", {"text": "Working"}),
+        ("pause", {"seconds": 1}),
+        ("approval", data),
+        ("decision", {}),
+        completed("Working. Done."),
+    ]
+    session = Session("--scripts", scripts(tmp_path, ask=ask))
+    session.until(PROMPT)
+    session.type("ask\r")
+    session.until("Working")
+    session.type("y\r")
+    session.until("[y/N/reason]")
+    session.type("not now\r")
+    session.until("Done.")
+    session.until(PROMPT)
+    session.type("\x04")
+    assert session.exit_code() == 0
+    assert "You said" not in session.seen
+
+
 def test_ctrl_c_twice_leaves(tmp_path: Path) -> None:
     """A server that does not stop cannot hold the person."""
     hold: list[Step] = [("text_delta", {"text": "Working"}), ("pause", {"seconds": 60})]

@@ -98,6 +98,16 @@ async def test_a_card_is_whole_in_the_message_with_its_buttons(site: Site, kit: 
         assert not any(b.stage.decidable(b.turn.id))
 
 
+async def test_words_that_could_be_a_card_stand_apart(site: Site, kit: SinkKit) -> None:
+    """What an agent wrote over several lines is not in the message that has the buttons."""
+    async with bed(site, kit) as b:
+        reply = b.reply()
+        await reply.open(first_attempt=True)
+        await reply.ask("Approve this?\n\n```\nls\n```\n\nIt is harmless.", [FORMS])
+        assert b.stage.decidable(b.turn.id) == [False, True]
+        assert ["ls" in text.split() for text in b.texts()] == [True, False]
+
+
 async def test_a_card_that_fits_nowhere_has_no_buttons(site: Site, kit: SinkKit) -> None:
     """Whoever cannot see the command whole cannot approve it with a press."""
     async with bed(site, kit) as b:

@@ -20,7 +20,7 @@ from core.approval_cards import (
     notice_card,
     settled_line,
 )
-from core.approvals import Approval, Card, Decided, Status
+from core.approvals import Card, Decided, Status
 from core.markdown import parser
 from core.visible import visible_code
 from core.words import Words
@@ -42,7 +42,6 @@ ANY = st.text(
     st.one_of(st.characters(), st.sampled_from("`\n*_#->|[]()&;\u202e\u200b ")), max_size=80
 )
 SETTLED = NOW_MS + 5_000
-IN_WORDS = "17:46 UTC"
 
 
 def text_of(card: Card, **changes: object) -> str:
@@ -193,7 +192,3 @@ def test_what_waits_is_listed_with_what_to_type() -> None:
     text = listed([an_approval(PLAIN)], EN, now_ms=NOW_MS)
     assert "- `abc123`: service\\_control on web-1, asked by Ann, 2 min left" in text
     assert listed([], EN, now_ms=NOW_MS) == "Nothing waits for an approval."
-
-
-def _other(ending: str, conversation: str = "conv_1") -> Approval:
-    return an_approval(PLAIN, id=f"appr_0190{ending}", conversation_id=conversation)
