@@ -18,6 +18,8 @@ from core.errors import EngineFailure
 from core.tools import ToolResult
 
 Block = dict[str, Any]
+QUIET_S = 60.0
+"""How long a process may be silent while it waits for nothing."""
 INTERRUPT_S = 1.0
 """How long a process without the gateway may take to hear that it is to stop."""
 

@@ -18,7 +18,7 @@ import structlog
 
 from core.approvals import Waiting
 from core.engines.agent_calls import ModelCalls
-from core.engines.agent_process import Block, Child, Gone, ToolDone
+from core.engines.agent_process import QUIET_S, Block, Child, Gone, ToolDone
 from core.engines.agent_said import (
     Ended,
     Opened,
@@ -46,7 +46,7 @@ from core.engines.engine import EngineRequest
 from core.engines.gateway import CallBegan, CallFinished, CallRefused, GatewayEvent
 from core.engines.gateway import CallFailed as GatewayFailed
 from core.engines.replies import joined_text, separator_after
-from core.engines.toolcalls import Waits, tool_step
+from core.engines.toolcalls import Waits, run_rest, tool_step
 from core.events import (
     Completed,
     EngineSession,
@@ -62,9 +62,6 @@ from core.steps import SteerStep, Step, ToolCall
 from core.tools import ToolResult
 
 _log = structlog.get_logger()
-QUIET_S = 60.0
-"""How long a process may be silent while it waits for nothing."""
-
 
 _Item = Said | Asked | ToolDone | Gone | GatewayEvent | BaseException
 
@@ -202,26 +199,28 @@ class AgentTurn:
                     yield shown
             case Retrying(status=status):
                 if not self.calls.explained:
-                    known = status is not None
-                    self._fault = fault_at_end(status, self.request.model) if known else UNREACHABLE
+                    at_end = fault_at_end(status, self.request.model)
+                    self._fault = UNREACHABLE if status is None else at_end
                     yield self._take_back(self._fault)
             case GatewayFailed(fault=fault, final=final):
                 self._fault = fault
                 if final:
                     raise self.calls.error or fault.failure()
                 yield self._broken(fault)
-            case CallBegan(message_id=message_id):
-                self._passing = message_id
-            case CallFinished():
-                self._passing = ""
-            case CallRefused(refusal=refusal):
-                self._ending = refused(refusal)
+            case CallBegan() | CallFinished():
+                self._passing = item.message_id if isinstance(item, CallBegan) else ""
+            case CallRefused():
+                self._ending = refused(item.refusal)
             case Opened(session_id=session_id):
                 # One that begins in mid-turn holds notes of ours that are for this process.
                 yield EngineSession(token="" if self.request.steps else session_id)
             case Gone(error=error):
                 _log.warning("agent.process_ended", engine=self.engine, error=error)
                 raise (self._fault or CRASHED).failure()
+            case Waiting():
+                rest = [each for each in self._open.values() if each.id not in self._begun]
+                async for shown in run_rest(self.request.tools, rest, self._steps, item):
+                    yield shown
             case BaseException():
                 raise item
             case _:
@@ -396,5 +395,5 @@ class AgentTurn:
             fault = SESSION_FULL if self._full else fault_at_end(ended.status, self.request.model)
             raise (self._fault or fault).failure()
         self.settled = True
-        text = joined_text(self._steps).strip()
-        self._ending = ending_of(self._steps) or Completed(notice="" if text else EMPTY_ANSWER)
+        empty = "" if joined_text(self._steps).strip() else EMPTY_ANSWER
+        self._ending = ending_of(self._steps) or Completed(notice=empty)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import AsyncGenerator, Collection, Sequence
+from contextlib import aclosing
 
 from core.approvals import Approval, Waiting
 from core.engines.engine import ToolDoor
@@ -55,6 +56,21 @@ async def run_tools(
             raise waiting_for
     finally:
         await _end(running)
+
+
+async def run_rest(
+    door: ToolDoor, calls: Sequence[ToolCall], steps: list[Step], waiting: Waiting
+) -> AsyncGenerator[ToolStarted | ToolFinished, None]:
+    """Run what is left of an answer of which a call waits; then raise all that wait."""
+    waits = Waits()
+    waits.add(waiting)
+    try:
+        async with aclosing(run_tools(door, calls, steps)) as events:
+            async for event in events:
+                yield event
+    except Waiting as more:
+        waits.add(more)
+    raise waits.all() or waiting
 
 
 class Waits:
