@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable
 
 import pytest
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from bots.slack.render import MAX_CHARS, measure
@@ -91,6 +91,7 @@ def test_every_step_of_a_plan_is_shown() -> None:
     assert fences == ["3 steps\n", "a `x`\n", "b\n", "c\n"]
 
 
+@settings(max_examples=40)
 @given(
     st.builds(
         Card,
