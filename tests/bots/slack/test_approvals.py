@@ -94,6 +94,7 @@ async def test_a_command_of_a_card_stays_as_it_is(place: Desk) -> None:
     await sink.post(to, 1, View(text=form.text, final=True, approvals=form.approvals))
     message = only(place, asked)
     assert "echo `/help me`" in plain_text(message)
+    assert "/it0 approve abc123" in plain_text(message)
     assert list(buttons(message)) == ["it0_approve", "it0_deny"]
 
 
