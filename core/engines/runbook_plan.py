@@ -8,7 +8,7 @@ from dataclasses import dataclass
 from itertools import pairwise
 from typing import cast
 
-from core.fleet.inventory import Server, resolve
+from core.fleet.inventory import Environment, Server, resolve
 from core.skill_triggers import NO_NAMES, NUMBERS, slot_accepts, tokens
 from core.skills import Match, Skill, SkillLibrary, slot_of
 from core.steps import ToolCall
@@ -41,6 +41,7 @@ _ALL = re.compile(
     r"\b(?:all|every|each)\b.*\b(?:servers?|machines?|hosts?|box(?:es)?)\b|everywhere",
     re.IGNORECASE,
 )
+_MACHINES = frozenset({"servers", "machines", "hosts", "boxes", "nodes"})
 _AND = re.compile(r"\b(?:and|plus)\b|[,&+、\uff0c和与及]", re.IGNORECASE)
 _ALL_HAN = re.compile("所有(?:的)?(?:服务器|机器|主机)|每台|全部服务器")
 
@@ -227,10 +228,24 @@ def _targets(
     values: Mapping[str, str],
 ) -> tuple[str, ...]:
     """The servers to run on; one empty name leaves the choice to the tool."""
+    group = _group(said, servers)
+    if "server" in skill.slots and group and len(servers) > 1:
+        return (group,)
     everywhere = _ALL.search(" ".join(said)) or _ALL_HAN.search(text)
     if "server" in skill.slots and "server" not in values and everywhere and len(servers) > 1:
         return tuple(server.name for server in servers)
     return ("",)
+
+
+def _group(said: tuple[str, ...], servers: Sequence[Server]) -> str:
+    """The tag or environment of "all edge servers", as the tools take it, or nothing."""
+    tags = {tag.casefold() for server in servers for tag in server.tags}
+    for word, after in pairwise(token.casefold() for token in said):
+        if after in _MACHINES and word in tags:
+            return f"tag:{word}"
+        if after in _MACHINES and word in set(Environment):
+            return f"env:{word}"
+    return ""
 
 
 def _arguments(

@@ -9,8 +9,6 @@ from __future__ import annotations
 from typing import Protocol
 
 from core.fleet.host import MAX_WHOLE_BYTES
-from core.fleet.report import clean_block
-from core.redact import aside, redact
 from core.tools import ToolContext
 
 MAX_ARTIFACT_BYTES = MAX_WHOLE_BYTES
@@ -18,22 +16,10 @@ MAX_ARTIFACT_BYTES = MAX_WHOLE_BYTES
 
 
 class Artifacts(Protocol):
-    """Keeps outputs. Raises ``StorageFailure``."""
+    """Keeps outputs that hold no secrets any more. Raises ``StorageFailure``."""
 
     async def keep(self, context: ToolContext, server: str, data: bytes, *, total: int) -> str:
         """Keep what a call brought from a server, of ``total`` bytes that there were; its id."""
 
     async def read(self, tenant_id: str, artifact_id: str) -> bytes | None:
         """What was kept, or None: never kept, forgotten, or another tenant's."""
-
-
-async def keep_redacted(
-    artifacts: Artifacts, context: ToolContext, server: str, data: bytes, *, total: int
-) -> str:
-    """Keep an output without its secrets and control characters; returns the id."""
-    text = await aside(_harmless, data[:MAX_ARTIFACT_BYTES].decode("utf-8", "replace"))
-    return await artifacts.keep(context, server, text.encode(), total=max(total, len(data)))
-
-
-def _harmless(text: str) -> str:
-    return redact(clean_block(text))

@@ -203,8 +203,9 @@ def _why_nothing(result: CommandResult) -> str:
         return "I cannot tell: the `df` command is not installed there."
     if result.timed_out:
         return "`df` does not answer; a dead network file system is the usual reason."
-    said = clean(result.stderr)[:200]
-    return f"`df` shows no real file system{f' ({said})' if said else ''}."
+    # Its own words are text from outside, which this tool's output is not marked as.
+    failed = f" (exit status {result.exit_status})" if result.exit_status else ""
+    return f"`df` shows no real file system{failed}."
 
 
 def _counts(system: FileSystem) -> bool:

@@ -46,7 +46,8 @@ class Report:
 
     def text(self, server: str) -> str:
         """The tool's output, for the server of this name."""
-        first = f"{self.verdict.mark}{clean(server)}: {self.headline}"
+        named = self.failed and self.headline.startswith(f"{clean(server)} ")
+        first = f"{self.verdict.mark}{'' if named else f'{clean(server)}: '}{self.headline}"
         return f"{first}\n\n{self.details}" if self.details else first
 
 
@@ -99,16 +100,22 @@ def clean_block(text: str) -> str:
     return _CONTROLS.sub("", _ESCAPES.sub("", text.replace("\r\n", "\n")))
 
 
-def cell(text: str) -> str:
+def cell(text: str, *, width: int = _CELL_CHARS) -> str:
     """A table cell: harmless, short, without the table's own separator."""
     line = clean(text)
-    short = line if len(line) <= _CELL_CHARS else line[: _CELL_CHARS - 1] + "…"
+    short = line if len(line) <= width else line[: width - 1] + "…"
     return re.sub(r"([\\|`*_<\[\]])", r"\\\1", short)
 
 
-def table(head: Sequence[str], rows: Iterable[Sequence[str]], *, limit: int = MAX_ROWS) -> str:
+def table(
+    head: Sequence[str],
+    rows: Iterable[Sequence[str]],
+    *,
+    limit: int = MAX_ROWS,
+    width: int = _CELL_CHARS,
+) -> str:
     """A Markdown table of at most ``limit`` rows; a line below says how many were left out."""
-    body = [tuple(cell(value) for value in row) for row in rows]
+    body = [tuple(cell(value, width=width) for value in row) for row in rows]
     if not body:
         return ""
     lines = [head, ["---"] * len(head), *body[:limit]]

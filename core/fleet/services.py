@@ -1,4 +1,4 @@
-"""Services: their state, the failed ones, and restarting one (systemd).
+"""Services: their state, and the failed ones (systemd).
 
 Where systemd does not run (most containers), the processes of that name are the honest
 answer, and the report says so.
@@ -14,7 +14,6 @@ from core.fleet.processes import Process, processes
 from core.fleet.report import Report, Verdict, clean, count, duration, failure, size, table
 
 _TIMEOUT_S = 10.0
-_RESTART_TIMEOUT_S = 90.0
 _MAX_BYTES = 262_144
 _COMM_CHARS = 15
 _NAME = re.compile(r"[A-Za-z0-9:_.@\\][A-Za-z0-9:_.@\\-]{0,199}")
@@ -128,7 +127,7 @@ async def service_status(host: Host, service: str | None) -> Report:
     for name in (service, *ALIASES.get(service.casefold(), ())):
         result = await _show(host, name)
         unit = parse_show(result.stdout)
-        if _has_no_systemd(result):
+        if has_no_systemd(result):
             return await _by_processes(host, service, because="systemd does not run here")
         if unit is None:
             return await _by_processes(host, service, because="systemd does not answer")
@@ -144,7 +143,7 @@ async def failed_services(host: Host) -> Report:
         timeout_s=_TIMEOUT_S,
         max_bytes=_MAX_BYTES,
     )
-    if result.exit_status != 0 and not _has_no_systemd(result):
+    if result.exit_status != 0 and not has_no_systemd(result):
         return failure("systemd does not answer, so I cannot tell which services have failed.")
     if result.exit_status != 0:
         return Report(
@@ -195,29 +194,10 @@ def judge_unit(unit: Unit) -> Report:
     return Report(headline=f"{headline}.", details=table((name, ""), rows), verdict=verdict)
 
 
-async def restart_service(host: Host, service: str) -> Report:
-    """Restart a unit and report how it is afterwards."""
-    problem = service_problem(service)
-    if problem:
-        return failure(problem)
-    result = await host.run(
-        ["systemctl", "restart", "--no-ask-password", "--", service],
-        timeout_s=_RESTART_TIMEOUT_S,
-        max_bytes=_MAX_BYTES,
-    )
-    if result.timed_out:
-        return failure(
-            f"the restart of {service} was asked for, but did not end within "
-            f"{duration(_RESTART_TIMEOUT_S)}; its outcome is unknown."
-        )
-    if _has_no_systemd(result):
-        return failure(f"systemd does not run here, so I cannot restart {service}.")
-    if result.exit_status != 0:
-        return failure(f"{service} was not restarted: {clean(result.stderr)[:300]}")
-    after = await service_status(host, service)
-    return Report(
-        headline=f"restarted; {after.headline}", details=after.details, verdict=after.verdict
-    )
+async def show_unit(host: Host, service: str) -> Unit | None:
+    """The unit of this very name, if systemd knows it. Raises HostUnreachable."""
+    unit = parse_show((await _show(host, service)).stdout)
+    return None if unit is None or unit.load == "not-found" else unit
 
 
 async def _show(host: Host, name: str) -> CommandResult:
@@ -288,7 +268,8 @@ async def _unknown_unit(host: Host, service: str) -> Report:
     )
 
 
-def _has_no_systemd(result: CommandResult) -> bool:
+def has_no_systemd(result: CommandResult) -> bool:
+    """Whether the command failed because systemd does not run there."""
     return result.missing or (
         result.exit_status != 0 and bool(_NO_SYSTEMD.search(f"{result.stderr}{result.stdout}"))
     )

@@ -19,6 +19,7 @@ from core.protected import ProtectedPaths
 from core.sinks import Destination, SinkLimits, View
 from core.tools import ToolContext
 from tests.e2e.injection_cases import SECOND, Carrier, Case, run
+from tests.fakes.artifacts import KeptArtifacts
 from tests.fakes.obedient import ObedientAnthropic
 from tests.fakes.scripted_engine import ScriptedEngine
 from tests.support.core_kit import PACE, PATIENCE_S, Faults, House, Site
@@ -210,7 +211,7 @@ async def stage(site: Site) -> AsyncIterator[Stage]:
     """Open it: nothing of the core is replaced but what servers, model and chat are."""
     async with ObedientAnthropic(keep=100_000) as model:
         fleet, sink = HostileFleet(), CapturedSink()
-        tools = fleet_tools(fleet, fleet, ProtectedPaths.of())
+        tools = fleet_tools(fleet, fleet, ProtectedPaths.of(), KeptArtifacts())
         settings = site.settings(
             ANTHROPIC_API_KEY="sk-test", ANTHROPIC_BASE_URL=model.url, IT0_TURN_SLOTS="16"
         )

@@ -20,13 +20,17 @@ from core.skills import BUILT_IN, FixedShelf, SkillLibrary, parse_skill
 from core.steps import Exchange, ModelStep, ToolCall, ToolStep
 from core.tools import ToolResult, ToolSpec
 from tests.contracts.engine_kit import FILES, Turn
+from tests.fakes.artifacts import KeptArtifacts
 from tests.fakes.host import FakeFleet, FakeHost
 
 SKILLS = SkillLibrary.load(BUILT_IN)
 SPECS = tuple(
     tool.spec
     for tool in fleet_tools(
-        FakeFleet(hosts={}), LocalConnector(host=LocalHost(ProtectedPaths())), ProtectedPaths()
+        FakeFleet(hosts={}),
+        LocalConnector(host=LocalHost(ProtectedPaths())),
+        ProtectedPaths(),
+        KeptArtifacts(),
     )
 )
 
@@ -195,14 +199,14 @@ def test_any_message_has_a_plan_or_none(text: str) -> None:
 def test_a_skill_with_the_verb_may_change() -> None:
     """A team's own skill may call a tool that changes something: the door decides then."""
     skill = parse_skill(
-        "---\ntriggers: ['restart {service}']\ntool: restart_service\n"
-        "arguments: {service: '{service}'}\n---\n",
+        "---\ntriggers: ['restart {service}']\ntool: service_control\n"
+        "arguments: {action: restart, service: '{service}'}\n---\n",
         default_name="restart",
     )
     found = make_plan("please restart nginx", SkillLibrary(skills=(skill,)), FLEET, SPECS)
     assert isinstance(found, Plan)
     assert [(call.name, call.arguments) for call in found.calls] == [
-        ("restart_service", {"service": "nginx"})
+        ("service_control", {"action": "restart", "service": "nginx"})
     ]
 
 

@@ -5,44 +5,36 @@ import socket
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
 
 import pytest
 
-from core.fleet.host import NOT_INSTALLED, CommandResult, FileProblem, FileRead
+from core.fleet.host import (
+    NOT_INSTALLED,
+    CommandResult,
+    FileProblem,
+    FileRead,
+    FileWritten,
+    OnOutput,
+)
 from core.fleet.inventory import LocalInventory, Server, ServerKind
 from core.fleet.local import LocalConnector, LocalHost
 from core.fleet.tools import fleet_tools
 from core.protected import ProtectedPaths
 from core.risk import Level
-from core.tools import Tool, ToolContext, ToolResult, check_arguments
+from core.tools import Tool, ToolContext
+from tests.core.fleet.kit import CONTEXT, PROTECTED, call, one, tools_of
 from tests.core.fleet.recorded import MEMINFO, NO_SYSTEMD, recorded
+from tests.fakes.artifacts import KeptArtifacts
 from tests.fakes.host import FakeFleet, FakeHost, said
 
-CONTEXT = ToolContext(tenant_id="ten_1", user_id="usr_1", turn_id="trn_1")
+TRUSTED = {
+    "list_servers",
+    "disk_usage",
+    "memory_usage",
+    "system_load",
+}
 STRANGER = ToolContext(tenant_id="ten_2", user_id="usr_2", turn_id="trn_2")
-PROTECTED = ProtectedPaths()
 OWN_NAME = Path("/proc/self/comm").read_text().strip()
-
-
-def tools_of(fleet: FakeFleet) -> dict[str, Tool]:
-    """The tools by name."""
-    return {tool.spec.name: tool for tool in fleet_tools(fleet, fleet, PROTECTED)}
-
-
-async def call(
-    fleet: FakeFleet, name: str, context: ToolContext = CONTEXT, **arguments: object
-) -> ToolResult:
-    """Check the arguments as the door does, then run."""
-    tool = tools_of(fleet)[name]
-    checked = check_arguments(tool.spec, arguments)
-    assert not isinstance(checked, str), checked
-    return await tool.run(context, checked)
-
-
-def one(**commands: Any) -> FakeFleet:
-    """A fleet of one server."""
-    return FakeFleet(hosts={"web-3": FakeHost(**commands)})
 
 
 SYSTEMD = {
@@ -63,18 +55,42 @@ def shows(name: str, recording: str) -> dict[str, object]:
     return {**SYSTEMD, line: said(recorded(recording))}
 
 
+LOOKS = (
+    "list_servers",
+    "disk_usage",
+    "memory_usage",
+    "system_load",
+    "top_processes",
+    "listening_ports",
+    "service_status",
+    "service_logs",
+)
+
+
 async def test_levels() -> None:
-    """Looking is L0, a protected file is L3, a restart is L2 and mutates."""
+    """Looking is L0 and changes nothing; a protected file is L3 for every tool that reads it."""
     tools = tools_of(one())
-    for name, tool in tools.items():
-        if name not in {"read_file", "restart_service"}:
-            assert await tool.assess(CONTEXT, {}) is Level.L0
-            assert not tool.mutates
-    restart, read = tools["restart_service"], tools["read_file"]
-    assert await restart.assess(CONTEXT, {"service": "nginx"}) is Level.L2
-    assert restart.mutates
-    assert await read.assess(CONTEXT, {"path": "/etc/hosts"}) is Level.L0
-    assert await read.assess(CONTEXT, {"path": "/root/.ssh/id_rsa"}) is Level.L3
+    for name in LOOKS:
+        assert (await tools[name].assess(CONTEXT, {})).level is Level.L0
+        assert not tools[name].mutates
+    for name in ("read_file", "file_logs"):
+        assert (await tools[name].assess(CONTEXT, {"path": "/etc/hosts"})).level is Level.L0
+        assert (await tools[name].assess(CONTEXT, {"path": "/root/.ssh/id_rsa"})).level is Level.L3
+
+
+async def test_which_outputs_are_text_from_outside() -> None:
+    """Numbers are ours; names, logs, files and what commands print are the servers'."""
+    tools = tools_of(one())
+    trusted = {name for name, tool in tools.items() if not tool.untrusted}
+    assert trusted == TRUSTED
+
+
+async def test_every_changing_tool_takes_a_reason_and_a_selection() -> None:
+    """Approvers read the reason; a model is told how to name several servers."""
+    for name, tool in tools_of(one()).items():
+        params = {param.name for param in tool.spec.params}
+        assert not tool.mutates or {"reason", "server"} <= params, name
+        assert len(tool.spec.description) > 30, name
 
 
 async def test_the_only_server_is_the_default() -> None:
@@ -117,7 +133,7 @@ async def test_the_list_of_servers() -> None:
     """Names and how they are reached."""
     result = await call(FakeFleet(hosts={"b": FakeHost(), "a": FakeHost()}), "list_servers")
     assert result.output.startswith("There are 2 servers.")
-    assert result.output.endswith("| a | ssh |\n| b | ssh |")
+    assert "| a | ssh | production | normal |" in result.output
 
 
 async def test_a_server_out_of_reach_is_a_sentence() -> None:
@@ -134,7 +150,7 @@ async def test_a_server_out_of_reach_is_a_sentence() -> None:
         ({"df": said("", hung=True)}, "`df` does not answer; a dead network file system"),
         (
             {"df": said("", status=1, stderr="df: oops")},
-            "`df` shows no real file system (df: oops).",
+            "`df` shows no real file system (exit status 1).",
         ),
     ],
 )
@@ -238,7 +254,7 @@ async def test_a_service_without_systemd(systemctl: object, service: str, senten
 @pytest.mark.parametrize(
     "service", ["-x", "a b", "a;b", "$(x)", "../x", "a/b", "x" * 201 + "", "é"]
 )
-@pytest.mark.parametrize("name", ["service_status", "service_logs", "restart_service"])
+@pytest.mark.parametrize("name", ["service_status", "service_logs"])
 async def test_odd_service_names_never_reach_the_server(name: str, service: str) -> None:
     """Only a unit's characters; nothing is run."""
     fleet = one(commands=SYSTEMD)
@@ -249,147 +265,13 @@ async def test_odd_service_names_never_reach_the_server(name: str, service: str)
     assert fleet.hosts["web-3"].ran == []
 
 
-async def test_logs_from_the_journal() -> None:
-    """The last lines, and how many look like trouble."""
-    commands = {"journalctl": said("-- Journal begins --\n" + recorded("journal"))}
-    result = await call(one(commands=commands), "service_logs", service="sshd", lines=2)
-    assert result.output.startswith(
-        "web-3: the last 2 lines of sshd from the journal; 2 of them look like trouble."
-    )
-    assert "Accepted publickey" not in result.output
-
-
-async def test_logs_from_files() -> None:
-    """Without a journal the usual file is read, errors before access, nothing compressed."""
-    found = "/var/log/nginx/access.log\n/var/log/nginx/error.log\n/var/log/nginx/error.log.2.gz\n"
-    files = {
-        "/var/log/nginx/access.log": "GET /\n",
-        "/var/log/nginx/error.log": "a password=hunter2hunter2\nb\n",
-    }
-    fleet = one(commands={"find /var/log": said(found)}, files=files)
-    result = await call(fleet, "service_logs", service="nginx")
-    assert "from /var/log/nginx/error.log" in result.output
-    assert result.output.endswith("```text\na password=[hidden]\nb\n```")
-
-
-@pytest.mark.parametrize(
-    ("service", "path", "found"),
-    [
-        ("d", "/var/log/dpkg.log", False),
-        ("ng", "/var/log/nginx/error.log", False),
-        ("nginx", "/var/log/nginx2.log", False),
-        ("nginx", "/var/log/nginx_old.log", False),
-        ("nginx", "/var/log/nginx-error.log", True),
-        ("nginx", "/var/log/nginx.log", True),
-        ("nginx", "/var/log/nginx", True),
-        ("nginx", "/var/log/nginx/site/any.log", True),
-    ],
-)
-async def test_a_log_file_carries_the_whole_name(service: str, path: str, *, found: bool) -> None:
-    """Another service's log is no answer because its name begins alike."""
-    fleet = one(commands={"find /var/log": said(f"{path}\n")}, files={path: "line\n"})
-    result = await call(fleet, "service_logs", service=service)
-    assert (path in result.output) is found
-    assert result.is_error is not found
-
-
-async def test_a_hostile_system_log_is_read_in_one_pass() -> None:
-    """An opening bracket looks a few characters ahead, and finds what stands there."""
-    lines = "Nov 22 cron(" * 20_000 + "\nNov 22 cron(8)[12]: tick\nNov 22 cron(root): tock\n"
-    result = await call(one(files={"/var/log/syslog": lines}), "service_logs", service="cron")
-    assert "the last 2 lines of cron from /var/log/syslog" in result.output
-
-
-async def test_logs_out_of_the_system_log() -> None:
-    """A service without a file of its own is looked for in syslog."""
-    files = {
-        "/var/log/syslog": "Nov 22 cron[12]: tick\nNov 22 kernel: x\nana-cron: y\nNov 22 CRON[13]: tock\n"
-    }
-    result = await call(one(files=files), "service_logs", service="cron")
-    assert "the last 2 lines of cron from /var/log/syslog" in result.output
-    assert "kernel" not in result.output
-    assert "ana-cron" not in result.output
-
-
-async def test_no_logs_at_all() -> None:
-    """An honest sentence, and an error."""
-    result = await call(one(), "service_logs", service="nginx")
-    assert result.is_error
-    assert "I found no log of nginx" in result.output
-
-
-@pytest.mark.parametrize(
-    ("arguments", "output"),
-    [
-        ({}, "/f, all 3 lines.\n\n```text\na\nb\nc\n```"),
-        ({"lines": 1}, "/f, the first 1 line of 6 B.\n\n```text\na\n```"),
-        ({"tail_lines": 2}, "/f, the last 2 lines of 6 B.\n\n```text\nb\nc\n```"),
-    ],
-)
-async def test_reading_a_file(arguments: dict[str, Any], output: str) -> None:
-    """All of it, its beginning or its end."""
-    result = await call(one(files={"/f": "a\nb\nc\n"}), "read_file", path="/f", **arguments)
-    assert result.output == f"web-3: {output}"
-
-
-@pytest.mark.parametrize(
-    ("path", "sentence"),
-    [
-        ("etc/hosts", "name the file by its full path"),
-        ("/none", "There is no file /none."),
-        ("/blob", "/blob is a binary file (3 B); I show text only."),
-        ("/empty", "/empty is empty."),
-        ("/big", "the first 1 line of 97.7 KiB; long lines are cut."),
-        ("/secret", "what looks like a secret is hidden"),
-    ],
-)
-async def test_files_that_are_not_shown_as_they_are(path: str, sentence: str) -> None:
-    """Each reason is one sentence."""
-    files = {"/blob": "a\0b", "/empty": "\n", "/big": "x" * 100_000, "/secret": "token=abcdefgh"}
-    result = await call(one(files=files), "read_file", path=path)
-    assert sentence in result.output
-    assert len(result.output) < 31_000
-
-
-async def test_a_restart_reports_the_state_afterwards() -> None:
-    """The real command, then the unit as it is."""
-    fleet = one(commands={**shows("nginx", "show_running"), "systemctl restart": said()})
-    result = await call(fleet, "restart_service", service="nginx")
-    assert result.output.startswith("web-3: restarted; nginx is running")
-    assert ("systemctl", "restart", "--no-ask-password", "--", "nginx") in fleet.hosts["web-3"].ran
-
-
-@pytest.mark.parametrize(
-    ("outcome", "sentence"),
-    [
-        (said("", status=5, stderr="Unit x.service not found."), "nginx was not restarted: Unit x"),
-        (said("", status=1, stderr=NO_SYSTEMD), "systemd does not run here"),
-        (said("", hung=True), "its outcome is unknown"),
-    ],
-)
-async def test_a_restart_that_does_not_work(outcome: object, sentence: str) -> None:
-    """A failure is an error with its reason; a time-out claims nothing."""
-    result = await call(
-        one(commands={"systemctl restart": outcome}), "restart_service", service="nginx"
-    )
-    assert result.is_error
-    assert sentence in result.output
-
-
-async def test_a_restart_needs_the_whole_name_of_the_server() -> None:
-    """What is good enough for looking is not for changing."""
-    fleet = FakeFleet(hosts={"prod-db-1": FakeHost(), "web": FakeHost()})
-    result = await call(fleet, "restart_service", service="nginx", server="db")
-    assert "There is no server called db." in result.output
-
-
 @pytest.fixture
 def here(tmp_path: Path) -> dict[str, Tool]:
     """The tools over the real machine."""
     protected = ProtectedPaths.of(tmp_path / "data")
     server = Server(id="s", tenant_id="ten_1", name="here", kind=ServerKind.LOCAL)
     connector = LocalConnector(host=LocalHost(protected))
-    tools = fleet_tools(LocalInventory(server=server), connector, protected)
+    tools = fleet_tools(LocalInventory(server=server), connector, protected, KeptArtifacts())
     return {tool.spec.name: tool for tool in tools}
 
 
@@ -429,12 +311,34 @@ class Slim:
         """Read as the host does."""
         return await self.host.read_file(path, max_bytes=max_bytes, tail=tail)
 
+    async def shell(  # the port's signature
+        self,
+        command: str,
+        *,
+        timeout_s: float,
+        max_bytes: int,
+        sudo: bool = False,
+        stdin: bytes = b"",
+        keep_bytes: int = 0,
+        on_output: OnOutput | None = None,
+    ) -> CommandResult:
+        """Not needed by a look."""
+        raise NotImplementedError
+
+    async def write_file(
+        self, path: str, data: bytes, *, expected_sha256: str | None, sudo: bool = False
+    ) -> FileProblem | FileWritten:
+        """Not needed by a look."""
+        raise NotImplementedError
+
 
 async def test_a_slim_container_is_understood_too() -> None:
     """Without ss and systemctl the kernel's own tables name the listener and the process."""
     host = Slim(host=LocalHost(PROTECTED), missing=frozenset({"ss", "systemctl", "ps"}))
     server = Server(id="s", tenant_id="ten_1", name="here", kind=ServerKind.LOCAL)
-    found = fleet_tools(LocalInventory(server=server), LocalConnector(host=host), PROTECTED)
+    connector = LocalConnector(host=host)
+    inventory = LocalInventory(server=server)
+    found = fleet_tools(inventory, connector, PROTECTED, KeptArtifacts())
     tools = {tool.spec.name: tool for tool in found}
     name = OWN_NAME
     with socket.create_server(("127.0.0.1", 0)) as listener:
