@@ -22,10 +22,9 @@ from core.fleet.output import Output
 from core.fleet.ssh_channel import END_S, Call, NotBegun
 from core.fleet.ssh_dial import Dialer, PrivateKeys
 from core.fleet.ssh_files import MOST_HEADER, READ, READ_TIMEOUT_S, answer_of
-from core.fleet.ssh_pool import ServerLookup, SshPool
+from core.fleet.ssh_pool import ServerLookup, SshPool, closed_at_once
 from core.fleet.writing import Writing, problem_of, protected_file
 from core.protected import ProtectedPaths
-from core.words import sentence
 
 IDLE_S = 300.0
 MOST_CONNECTIONS = 256
@@ -169,6 +168,4 @@ class SshHost:
                     if link.connection.is_closed():
                         self.pool.discard(link)
                     raise
-        raise HostUnreachable(
-            sentence("{server} closes every connection at once.", server=self.server.name)
-        )
+        raise HostUnreachable(closed_at_once(self.server.name))

@@ -62,7 +62,9 @@ class _Session(asyncssh.SSHClientSession[bytes]):
         self.status: int | None = None
         self.over: asyncio.Future[_Over] = self._loop.create_future()
         self.said_marks = asyncio.Event()
-        self.closed = asyncio.Event()
+        self.exited = asyncio.Event()
+        """The command has ended, or nobody will ever tell."""
+        self.closed = False
 
     def connection_made(self, chan: asyncssh.SSHClientChannel[bytes]) -> None:
         """The channel is open; what asyncssh sends next is the command."""
@@ -86,6 +88,7 @@ class _Session(asyncssh.SSHClientSession[bytes]):
     def exit_status_received(self, status: int) -> None:
         """Note how the command ended; its output may still be under way."""
         self.status = status
+        self.exited.set()
         self._loop.call_later(_QUIET_S, self._quiet, self._output.came)
 
     def exit_signal_received(
@@ -102,7 +105,8 @@ class _Session(asyncssh.SSHClientSession[bytes]):
     def connection_lost(self, exc: Exception | None) -> None:
         """The channel is closed, in peace or with the connection."""
         del exc
-        self.closed.set()
+        self.closed = True
+        self.exited.set()
         self.said_marks.set()
         self.end(_Over.CLOSED)
 
@@ -227,12 +231,12 @@ class Call:
                 await session.said_marks.wait()
                 marks = (self._before.line, self._behind.line)
                 text = ending_text(*(Begun.of(line or b"") for line in marks), sudo=self._sudo)
-                if text is None or session.closed.is_set():
+                if text is None or session.closed:
                     return session.status is not None
                 if not await _ran(connection, text):
                     return False
-                await session.closed.wait()
-                return True
+                await session.exited.wait()
+                return not session.closed or session.status is not None
         return False
 
 
@@ -244,7 +248,7 @@ async def _ran(connection: asyncssh.SSHClientConnection, text: str) -> bool:
     except (asyncssh.Error, OSError):
         return False
     try:
-        await session.closed.wait()
+        await session.exited.wait()
     finally:
         channel.close()
     return session.status is not None

@@ -94,13 +94,17 @@ class Dialer:
         client = _Client(public_only=self._public_only(server, through))
         try:
             async with self._identities(server) as identities:
-                return await _connected(server, through, client, pinned, identities)
+                connection = await _connected(server, through, client, pinned, identities)
         except (asyncssh.Error, OSError, TimeoutError, ValueError) as error:
             if client.refused_address:
                 raise HostUnreachable(_own_address(server, client.refused_address)) from error
             if client.wrong_key is not None:
                 raise HostUnreachable(_changed(server, pinned, client.wrong_key)) from error
             raise HostUnreachable(_why(server, error, through=through is not None)) from error
+        if client.refused_address:
+            connection.abort()
+            raise HostUnreachable(_own_address(server, client.refused_address))
+        return connection
 
     async def host_key(self, server: Server, through: asyncssh.SSHClientConnection | None) -> str:
         """The server's present public key as a ``type base64`` line. Raises HostUnreachable."""

@@ -156,18 +156,17 @@ class SshPool:
     async def _open(self, route: tuple[Server, ...]) -> Link:
         """Return the connection at a route's end, held; make what is missing of it."""
         key = _key(route[-1])
-        while True:
-            link = self._links.get(key)
-            if link is not None and link.usable:
-                return self._hold(link)
+        link = self._links.get(key)
+        if link is None or not link.usable:
             attempt = self._attempts.get(key)
             if attempt is None:
                 attempt = asyncio.create_task(self._make(route), name="ssh-connect")
                 self._attempts[key] = attempt
                 attempt.add_done_callback(lambda done: self._attempted(key, done))
             link = await asyncio.shield(attempt)
-            if link.usable:
-                return self._hold(link)
+        if not link.usable:
+            raise HostUnreachable(closed_at_once(route[-1].name))
+        return self._hold(link)
 
     def _attempted(self, key: Key, attempt: asyncio.Task[Link]) -> None:
         """Forget an attempt, also one whose waiters have all gone."""
@@ -266,6 +265,11 @@ class SshPool:
         self._tasks.discard(task)
         if not task.cancelled():
             task.exception()
+
+
+def closed_at_once(server: str) -> str:
+    """The sentence about a server that lets us in and hangs up."""
+    return sentence("{server} closes every connection at once.", server=server)
 
 
 def _key(server: Server) -> Key:

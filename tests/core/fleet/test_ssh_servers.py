@@ -143,11 +143,11 @@ async def test_ten_megabytes_and_endless_output(kit: SshdKit, fleet: SshConnecto
     assert (ran.exit_status, ran.whole_bytes, told) == (0, size, size)
     assert ran.whole == b"y" * size
     assert ran.stdout == "y" * 50_000
-    endless = await host.shell("yes", timeout_s=2, max_bytes=100, keep_bytes=1000)
+    endless = await host.shell("echo $$; exec yes", timeout_s=2, max_bytes=100, keep_bytes=1000)
     assert endless.timed_out
     assert (len(endless.stdout), len(endless.whole)) == (100, 1000)
     assert endless.whole_bytes > 1000
-    assert (await host.run(["pgrep", "-x", "yes"], timeout_s=60, max_bytes=100)).exit_status == 1
+    assert await gone(int(endless.stdout.split()[0]))
 
 
 async def _waiting(host_shell: asyncio.Task[CommandResult], said: asyncio.Event) -> None:
