@@ -192,7 +192,7 @@ async def _build(
     audit_key = storage.keys.derive("audit")
     log = SqlTurnLog(db, audit_key, scheduler.worker)
     streams = Streams(SqlStreamLog(db))
-    fleet = make_fleet(storage)
+    fleet = await make_fleet(settings, storage, stack)
     added = Added(parts.engines, (*fleet.tools(), *parts.tools))
     team = make_team(settings, storage, skills, added, stack)
     conversing = Conversations(conversations)

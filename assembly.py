@@ -6,7 +6,6 @@ import time
 from collections.abc import Mapping, Sequence
 from contextlib import AsyncExitStack
 from dataclasses import dataclass
-from pathlib import Path
 
 from core.agent_rules import AgentRules, KnownModels
 from core.clock import SystemClock
@@ -25,10 +24,7 @@ from core.engines.gateway import Gateway, GatewayConfig
 from core.engines.runbook import RunbookEngine
 from core.engines.runbook_words import WhyOffline
 from core.fleet.inventory import Inventory
-from core.fleet.local import LocalConnector, LocalHost
-from core.fleet.tools import fleet_tools
 from core.plan_tool import PROPOSE_PLAN, plan_tool
-from core.protected import ProtectedPaths
 from core.skill_prompt import READ_SKILL
 from core.skill_tool import skill_tool
 from core.skills import SkillLibrary, SkillShelf
@@ -38,7 +34,6 @@ from storage.access import SqlGate
 from storage.agent_config import SqlAgentConfigs
 from storage.choices import SqlChoices
 from storage.conversations import SqlConversations
-from storage.people import SqlPeople
 from storage.shares import SqlShares
 from storage.skills import SqlSkills
 from stores import Storage
@@ -130,19 +125,6 @@ def _agents(
     return {engine.name: engine for engine in made}
 
 
-def make_tools(settings: Settings, people: SqlPeople, added: tuple[Tool, ...]) -> dict[str, Tool]:
-    """The fleet's tools and those that were added, by name."""
-    own = [settings.data_dir, Path.cwd() / ".env"]
-    if settings.database_path is not None:
-        own.append(settings.database_path)
-    protected = ProtectedPaths.of(*own)
-    tools = (
-        *fleet_tools(people, LocalConnector(host=LocalHost(protected)), protected),
-        *added,
-    )
-    return {tool.spec.name: tool for tool in tools}
-
-
 @dataclass(frozen=True, slots=True)
 class Added:
     """What an installation adds to the engines and tools that every one has."""
@@ -177,7 +159,7 @@ def make_team(
 ) -> Team:
     """Engines, tools and skills, and where each team's own choices are kept."""
     audit_key = storage.keys.derive("audit")
-    all_tools = make_tools(settings, storage.people, added.tools)
+    all_tools = {tool.spec.name: tool for tool in added.tools}
     skills = SqlSkills(storage.db, audit_key, installed, tools=all_tools)
     all_tools[READ_SKILL] = skill_tool(skills)
     all_tools[PROPOSE_PLAN] = plan_tool(all_tools)

@@ -128,6 +128,8 @@ class Settings:
     telegram: TelegramSettings
     agents: AgentSettings
     billing: BillingSettings
+    ssh_agent: str
+    """The socket of the SSH agent; empty when there is none."""
     admin_email: str
     tuning: TuningSettings
     warnings: tuple[str, ...]
@@ -162,6 +164,7 @@ class Settings:
             telegram=read_telegram(reader),
             agents=read_agents(reader, data_dir),
             billing=read_billing(reader),
+            ssh_agent=reader.value("SSH_AUTH_SOCK") or "",
             admin_email=reader.text(
                 "IT0_ADMIN_EMAIL", "admin@localhost", EMAIL, "an address such as me@example.com"
             ).casefold(),

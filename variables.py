@@ -121,6 +121,10 @@ VARIABLES: tuple[Variable, ...] = (
         purpose="another address for its files; that of the Bot API when unset",
     ),
     Variable(
+        name="SSH_AUTH_SOCK",
+        purpose="the SSH agent's socket, for servers that are reached with its keys",
+    ),
+    Variable(
         name="IT0_BILLING",
         purpose="off: usage is counted, nothing is refused or billed; on (plans, quotas, invoices)"
         " when unset",

@@ -63,10 +63,15 @@ def _server(row: Sequence[object]) -> Server:
     )
 
 
+def operator_tenant(conn: sa.Connection) -> str:
+    """The operator's own team; empty before the installation."""
+    row = execute(conn, "SELECT value FROM installation WHERE key = 'operator_tenant'").first()
+    return "" if row is None else text(row[0])
+
+
 def owns(conn: sa.Connection, tenant_id: str) -> bool:
     """Whether it is the operator's own team."""
-    row = execute(conn, "SELECT value FROM installation WHERE key = 'operator_tenant'").first()
-    return row is not None and row[0] == tenant_id
+    return bool(tenant_id) and operator_tenant(conn) == tenant_id
 
 
 def sealed(conn: sa.Connection, tenant_id: str, server_id: str) -> str | None:

@@ -30,7 +30,16 @@ from storage.audit import append_audit
 from storage.database import Database, execute
 from storage.plan_limits import servers_full
 from storage.rows import text
-from storage.server_rows import key_hints, list_servers, owns, save, save_key, sealed, sealed_for
+from storage.server_rows import (
+    key_hints,
+    list_servers,
+    operator_tenant,
+    owns,
+    save,
+    save_key,
+    sealed,
+    sealed_for,
+)
 
 MOST_JUMPS = 5
 """Hosts between IT0 and a server."""
@@ -91,6 +100,10 @@ class SqlServers:
     async def key_hints(self, tenant_id: str) -> dict[str, str]:
         """See the port."""
         return await self._db.read(key_hints, tenant_id)
+
+    async def operator_tenant(self) -> str:
+        """The team that owns the installation; empty when there is none yet."""
+        return await self._db.read(operator_tenant)
 
     async def owns_installation(self, tenant_id: str) -> bool:
         """See the port."""
