@@ -127,7 +127,7 @@ async def test_many_due_orders_are_spread(shop: Shop) -> None:
     """After a downtime each round starts a few, the longest overdue first."""
     orders = [await shop.active() for _ in range(5)]
     for number, order in enumerate(orders):
-        await shop.due_since(order, MINUTE + number)
+        await shop.due_since(order, (number + 1) * MINUTE)
     assert await shop.tick(3) == 3
     overdue = {f"order/{order.id}" for order in orders[2:]}
     begun = {str(row[0]).rpartition("/")[0] for row in await rows(shop.db, TURNS)}
