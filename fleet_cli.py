@@ -18,12 +18,15 @@ from billing_cli import table
 
 if TYPE_CHECKING:
     from bots.operator_servers import ServerRow, ServersClient, TrialRow
+    from core.fleet.registry import NewServer
     from settings import Settings
 
 Ask = Callable[[str], bool]
 """Asks a person at the terminal."""
 
 _MAX_KEY_BYTES: Final = 64 * 1024
+_MAX_LIST_BYTES: Final = 8 * 1024 * 1024
+"""More than the importer takes, so that it can say so."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -50,6 +53,14 @@ def add_server(
     trust = actions.add_parser("trust", help="confirm the host key that a server shows now")
     trust.add_argument("name", metavar="NAME")
     trust.add_argument("--replace", action="store_true", help="also in place of another one")
+    importing = actions.add_parser(
+        "import", help="register those of an OpenSSH config or an Ansible inventory"
+    )
+    importing.add_argument("file", metavar="FILE", type=Path)
+    importing.add_argument("--dry-run", action="store_true", help="only show what would be done")
+    importing.add_argument(
+        "--group", metavar="G", default="", help="of an inventory, this group alone"
+    )
     remove = actions.add_parser("remove", help="forget one, with its key")
     remove.add_argument("name", metavar="NAME")
     return parser
@@ -104,6 +115,8 @@ async def carry_out(
             return await _test(client, arguments.name, terminal, trust=arguments.trust)
         case "trust":
             return await _trust(client, arguments.name, terminal, replace=arguments.replace)
+        case "import":
+            return await _import(client, arguments, terminal)
         case "remove":
             await client.remove(arguments.name)
             return _say([f"{arguments.name} is removed, with its key."], terminal)
@@ -204,6 +217,82 @@ async def _trust(client: ServersClient, name: str, terminal: Terminal, *, replac
     return _say([f"{row['name']} is trusted with the host key {_key(tried)}."], terminal)
 
 
+# -- import -----------------------------------------------------------------------------------
+
+
+async def _import(client: ServersClient, arguments: argparse.Namespace, terminal: Terminal) -> int:
+    """1 when something was refused; what is left out, and why, is said either way."""
+    from core.fleet.importing import read_servers  # noqa: PLC0415  # --help needs no YAML
+
+    read = read_servers(_read_list(arguments.file), home=str(Path.home()), group=arguments.group)
+    known = {row["name"].casefold() for row in await client.servers()}
+    lines = [f"- {it.name}: left out. {it.why}" for it in read.left_out]
+    added = refused = 0
+    for new in read.found:
+        why = _already(new, known)
+        if not why and not arguments.dry_run:
+            why = await _registered(client, new)
+            refused += bool(why)
+        if why:
+            lines.append(f"- {new.name}: left out. {why}")
+            continue
+        known.add(new.name.casefold())
+        added += 1
+        lines.append(f"+ {new.name}: {_described(new)}")
+    would = "would be added" if arguments.dry_run else "added"
+    left = len(read.left_out) + len(read.found) - added
+    lines += [f"Note: {note}" for note in read.notes]
+    lines.append(f"{added} {would}, {left} left out.")
+    if added and not arguments.dry_run:
+        lines.append("Confirm their host keys: `it0 server test NAME`")
+    return _say(lines, terminal, 1 if refused else 0)
+
+
+def _read_list(file: Path) -> bytes:
+    with file.open("rb") as opened:
+        return opened.read(_MAX_LIST_BYTES)
+
+
+def _already(new: NewServer, known: set[str]) -> str:
+    if new.name.casefold() in known:
+        return "A server of that name is registered already."
+    if new.jump and new.jump.casefold() not in known:
+        return f"Its jump host {new.jump} is not registered."
+    return ""
+
+
+async def _registered(client: ServersClient, new: NewServer) -> str:
+    """Why it was refused; empty when it was not."""
+    from bots.operator import RequestRefused  # noqa: PLC0415  # --help must not import it
+
+    body: dict[str, object] = {
+        "name": new.name,
+        "address": new.address,
+        "port": new.port,
+        "user": new.user,
+        "tags": list(new.tags),
+        "environment": str(new.environment),
+        "jump": new.jump,
+        "identity": None if new.identity is None else str(new.identity),
+        "identity_file": new.identity_file,
+    }
+    try:
+        await client.add(body)
+    except RequestRefused as problem:
+        return str(problem)
+    return ""
+
+
+def _described(new: NewServer) -> str:
+    place = _at(new.user, new.address, new.port, new.jump)
+    key = f", key {new.identity_file}" if new.identity_file else ""
+    tags = f", tags {', '.join(new.tags)}" if new.tags else ""
+    return f"{place}, {new.environment}{tags}{key}"
+
+
+# -- what is shown ----------------------------------------------------------------------------
+
+
 def _key(tried: TrialRow) -> str:
     if not tried["host_key"]:
         return "none needed"
@@ -223,10 +312,14 @@ def _sudo(tried: TrialRow) -> str:
 def _place(row: ServerRow) -> str:
     if row["kind"] == "local":
         return "the machine IT0 runs on"
-    host = f"[{row['address']}]" if ":" in row["address"] else row["address"]
-    port = "" if row["port"] == 22 else f":{row['port']}"  # noqa: PLR2004  # SSH's own
-    user = f"{row['user']}@" if row["user"] else ""
-    return f"{user}{host}{port}" + (f" via {row['jump']}" if row["jump"] else "")
+    return _at(row["user"], row["address"], row["port"], row["jump"])
+
+
+def _at(user: str, address: str, port: int, jump: str) -> str:
+    host = f"[{address}]" if ":" in address else address
+    shown = "" if port == 22 else f":{port}"  # noqa: PLR2004  # SSH's own
+    login = f"{user}@" if user else ""
+    return f"{login}{host}{shown}" + (f" via {jump}" if jump else "")
 
 
 def _trusted(row: ServerRow) -> str:
