@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import AsyncGenerator, AsyncIterator
+from collections.abc import AsyncGenerator, AsyncIterator, Sequence
 from contextlib import AsyncExitStack, asynccontextmanager
 from dataclasses import dataclass
 
@@ -12,6 +12,7 @@ from bots.web.server import listening
 from core.messages import Actor, ConversationAddress, InboundMessage
 from core.tenants import Role
 from core.tenants import User as Member
+from core.tools import Tool
 from platforms import Platforms, open_platforms
 from settings import Settings
 from storage.access import SqlGate
@@ -94,6 +95,7 @@ async def slack_house(
     oauth: bool = False,
     engine: ScriptedEngine | None = None,
     linked: bool = True,
+    tools: Sequence[Tool] = (),
 ) -> AsyncGenerator[SlackHouse]:
     """Run the core with Slack until left: Socket Mode, or signed HTTP.
 
@@ -103,7 +105,7 @@ async def slack_house(
     engine = engine or ScriptedEngine([Say("Fine.")])
     settings = site.settings(**_environment(fake, team, http=http, oauth=oauth))
     async with (
-        _core(settings, engine) as (house, platforms),
+        _core(settings, engine, tools) as (house, platforms),
         _reached(platforms, house.core, fake, http=http) as url,
     ):
         slack, admin = platforms.members["slack"], team.user("ann")
@@ -123,7 +125,7 @@ async def slack_house(
 
 @asynccontextmanager
 async def _core(
-    settings: Settings, engine: ScriptedEngine
+    settings: Settings, engine: ScriptedEngine, tools: Sequence[Tool]
 ) -> AsyncGenerator[tuple[House, Platforms]]:
     """The core and the configured platforms, as the composition root wires them."""
     async with AsyncExitStack() as stack:
@@ -141,6 +143,7 @@ async def _core(
             sinks=platforms.sinks,
             sources=platforms.sources,
             pace=PACE,
+            tools=tuple(tools),
         )
         core = await stack.enter_async_context(app.open_core(settings, storage, parts))
         house = House(core, member, faults, engine)
