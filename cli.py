@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import argparse
 import asyncio
-import json
 import os
 import shutil
 import sys
@@ -12,6 +11,7 @@ from collections.abc import Callable, Coroutine, Sequence
 from pathlib import Path
 from typing import Any
 
+from audit_cli import add_audit, audit
 from billing_cli import add_billing, billing
 from fleet_cli import add_server, servers
 
@@ -143,15 +143,7 @@ def _add_skills(commands: argparse._SubParsersAction[argparse.ArgumentParser]) -
 
 
 def _add_care(commands: argparse._SubParsersAction[argparse.ArgumentParser]) -> None:
-    audit = commands.add_parser("audit", help="the audit log").add_subparsers(
-        dest="action", required=True, metavar="ACTION"
-    )
-    verify = audit.add_parser("verify", help="find edits, deletions, reordering and truncation")
-    verify.add_argument("--head", type=Path, metavar="FILE", help="a head exported earlier")
-    verify.set_defaults(handler=_audit_verify)
-    audit.add_parser("head", help="print the log's head, to be kept elsewhere").set_defaults(
-        handler=_audit_head
-    )
+    add_audit(commands).set_defaults(handler=_audit)
     backup = commands.add_parser("backup", help="write everything to one file")
     backup.add_argument("file", type=Path, metavar="FILE")
     backup.add_argument("--without-key", action="store_true", help="leave secret.key out")
@@ -285,22 +277,8 @@ def _token(arguments: argparse.Namespace) -> int:
     return _run(token(_settings(quiet=True), arguments))
 
 
-def _audit_verify(arguments: argparse.Namespace) -> int:
-    from operate import verify_audit  # noqa: PLC0415  # only this command needs it
-
-    head = None
-    if arguments.head is not None:
-        try:
-            head = json.loads(arguments.head.read_text(encoding="utf-8"))
-        except (OSError, ValueError) as error:
-            return _complain(f"The head {arguments.head} cannot be read: {error}.")
-    return _run(verify_audit(_settings(quiet=True), head))
-
-
-def _audit_head(_arguments: argparse.Namespace) -> int:
-    from operate import audit_head  # noqa: PLC0415  # only this command needs it
-
-    return _run(audit_head(_settings(quiet=True)))
+def _audit(arguments: argparse.Namespace) -> int:
+    return _run(audit(_settings(quiet=True), arguments))
 
 
 def _billing(arguments: argparse.Namespace) -> int:

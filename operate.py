@@ -3,11 +3,9 @@
 from __future__ import annotations
 
 import argparse
-import json
 import os
 import sys
-from collections.abc import AsyncGenerator, Awaitable
-from contextlib import asynccontextmanager
+from collections.abc import Awaitable
 from pathlib import Path
 from typing import TYPE_CHECKING, Final, TypeVar
 
@@ -16,14 +14,10 @@ from bots import codes, skills_command
 from bots.console_terminal import safe_text
 from bots.operator import RequestRefused
 from checks import engine_line, missing_lines
-from core.clock import SystemClock
 from core.errors import It0Error
-from reach import connected, installation_keys
+from reach import connected
 from settings import Settings
 from storage.access import SqlGate
-from storage.audit import SqlAudit
-from storage.database import Database
-from storage.sqlite import SqliteDatabase
 
 if TYPE_CHECKING:
     from storage.archive import Manifest
@@ -166,47 +160,6 @@ async def migrate(settings: Settings) -> int:
     async with app.open_storage(settings, migrate=True):
         print("The database schema is up to date.")
     return 0
-
-
-async def verify_audit(settings: Settings, head: dict[str, list[object]] | None) -> int:
-    """``it0 audit verify``."""
-    async with _audit(settings) as audit:
-        faults = await audit.verify()
-        heads = await audit.heads()
-        if head is not None:
-            faults |= await audit.compare(head)
-    for fault in faults.values():
-        print(f"NOT INTACT: {fault}")
-    if not faults:
-        rows = sum(seq for seq, _mac in heads.values())
-        print(f"The audit log is intact: {rows} rows of {len(heads)} teams.")
-    return 1 if faults else 0
-
-
-async def audit_head(settings: Settings) -> int:
-    """``it0 audit head``: keep its output where IT0's operator cannot change it."""
-    async with _audit(settings) as audit:
-        print(json.dumps(await audit.heads()))
-    return 0
-
-
-@asynccontextmanager
-async def _audit(settings: Settings) -> AsyncGenerator[SqlAudit]:
-    """The log of an installation that may be running: reads only, so no lock is taken."""
-    db: Database
-    path = settings.database_path
-    if path is None:
-        from storage.postgres import PostgresDatabase  # noqa: PLC0415  # 10 MB only when used
-
-        db = PostgresDatabase(str(settings.database_url))
-    elif path.exists():
-        db = SqliteDatabase(path, SystemClock())
-    else:
-        raise It0Error(f"There is no database at {path} yet. `it0 up` makes one.")
-    try:
-        yield SqlAudit(db, installation_keys(settings).derive("audit"))
-    finally:
-        await db.close()
 
 
 async def _sentences(request: Awaitable[_T]) -> _T:

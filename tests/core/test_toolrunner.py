@@ -17,6 +17,7 @@ from core.toolrunner import MAX_OUTPUT_CHARS, ToolRunner, TurnTools
 from core.tools import Param
 from core.turns import Turn, TurnKind
 from tests.fakes.scripted_engine import Move, Say, ScriptedEngine, Signal, Until
+from tests.support.audit_kit import lift_guards
 from tests.support.core_kit import House, Probe, Site
 
 WHERE = Param(name="where", kind="string", description="Which", required=True, maximum=10)
@@ -233,6 +234,7 @@ async def test_tampering_with_the_record_shows(site: Site) -> None:
     calls = tuple(ToolCall(id=f"t{n}", name="look") for n in range(4))
     async with site.open(_asks(*calls), tools=[Probe("look").tool()]) as house:
         other = await house.tenant("other")
+        await lift_guards(house.core.storage.db)
         await house.ask("go")
         await house.ask("go", other)
         tenant = house.admin.tenant_id
@@ -277,6 +279,7 @@ async def test_a_record_cut_back_with_its_head_shows_against_an_exported_head(si
     calls = tuple(ToolCall(id=f"t{n}", name="look") for n in range(3))
     async with site.open(_asks(*calls), tools=[Probe("look").tool()]) as house:
         await house.ask("go")
+        await lift_guards(house.core.storage.db)
         tenant, audit = house.admin.tenant_id, house.core.storage.audit
         heads = await audit.heads()
         exported: dict[str, list[object]] = {key: list(head) for key, head in heads.items()}

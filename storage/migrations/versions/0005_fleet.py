@@ -39,6 +39,10 @@ _SERVER_COLUMNS = (
 )
 _CONFIG_COLUMNS = ("four_eyes", "freeze_from", "freeze_until", "freeze_reason", "raised")
 
+_APPEND_ONLY = "the audit log is append-only"
+_GUARDED = (("audit_log", "UPDATE"), ("audit_log", "DELETE"), ("audit_heads", "DELETE"))
+"""No program changes or deletes a row of the audit log, nor deletes the head of a chain."""
+
 
 def _int(name: str, *, null: bool = False, default: int | None = None) -> sa.Column[int]:
     server_default = None if default is None else sa.text(str(default))
@@ -62,6 +66,7 @@ def upgrade() -> None:
     _extend()
     _make_approvals()
     _make_orders()
+    _guard_audit()
 
 
 def _extend() -> None:
@@ -187,6 +192,7 @@ def _make_orders() -> None:
         _int("created_at"),
         sa.PrimaryKeyConstraint("order_id", "due_at"),
     )
+    _partial_index("order_runs_started", "order_runs", ["turn_id"], where="state = 'started'")
     op.create_table(
         "handovers",
         _text("id"),
@@ -203,8 +209,35 @@ def _make_orders() -> None:
     op.create_index("handovers_tenant", "handovers", ["tenant_id", "created_at"])
 
 
+def _guard_audit() -> None:
+    postgres = op.get_bind().dialect.name == "postgresql"
+    if postgres:
+        op.execute(
+            "CREATE FUNCTION it0_append_only() RETURNS trigger LANGUAGE plpgsql AS"
+            f" $$ BEGIN RAISE EXCEPTION '{_APPEND_ONLY}'; END $$"
+        )
+    for table, event in _GUARDED:
+        does = f"BEGIN SELECT RAISE(ABORT, '{_APPEND_ONLY}'); END"
+        events = event
+        if postgres:
+            events = event.replace("DELETE", "DELETE OR TRUNCATE")
+            does = "FOR EACH STATEMENT EXECUTE FUNCTION it0_append_only()"
+        name = f"{table}_no_{event.lower()}"
+        op.execute(f"CREATE TRIGGER {name} BEFORE {events} ON {table} {does}")
+
+
+def _leave_audit() -> None:
+    postgres = op.get_bind().dialect.name == "postgresql"
+    for table, event in _GUARDED:
+        of_table = f" ON {table}" if postgres else ""
+        op.execute(f"DROP TRIGGER {table}_no_{event.lower()}{of_table}")
+    if postgres:
+        op.execute("DROP FUNCTION it0_append_only()")
+
+
 def downgrade() -> None:
     """Contract."""
+    _leave_audit()
     for table in _TABLES:
         op.drop_table(table)
     op.drop_index("audit_log_turn", table_name="audit_log")
