@@ -8,6 +8,7 @@ from dataclasses import dataclass
 from core.fleet.editing import Edit, diff, edited, write_edit
 from core.fleet.exact import Exact, digest, read_exact
 from core.fleet.file_risk import check_for, write_level
+from core.fleet.fanout import fan_out
 from core.fleet.files import path_problem
 from core.fleet.host import FileProblem, Host, HostUnreachable
 from core.fleet.inventory import Server, SudoPolicy
@@ -186,12 +187,13 @@ async def _copied(
     if not source.exists:
         return refused(f"There is no file {clean(path)} on {clean(origins[0].name)}.")
     targets = tuple(each for each in servers if (each.id, path) != (origins[0].id, to_path))
-    writes: list[_Write] = []
-    for server in targets:
-        before = await _read(fleet, server, to_path)
-        if isinstance(before, str):
-            return refused(before)
-        writes.append(_Write(server=server, before=before, after=source.data))
+    befores = await _read_all(fleet, targets, to_path)
+    if isinstance(befores, str):
+        return refused(befores)
+    writes = [
+        _Write(server=server, before=before, after=source.data)
+        for server, before in zip(targets, befores, strict=True)
+    ]
     action = f"copy {clean(origins[0].name)}:{clean(source.path)} to {clean(to_path)}"
     return await _planned(fleet, arguments, writes, action, source=source)
 
@@ -199,14 +201,24 @@ async def _copied(
 async def _writes(fleet: Fleet, servers: Sequence[Server], edit: Edit) -> list[_Write] | str:
     """What would be written where, or a sentence why it cannot be."""
     found: list[_Write] = []
-    for server in servers:
-        before = await _read(fleet, server, edit.path)
-        if isinstance(before, str):
-            return before
+    befores = await _read_all(fleet, servers, edit.path)
+    if isinstance(befores, str):
+        return befores
+    for server, before in zip(servers, befores, strict=True):
         after = edited(before, edit)
         if isinstance(after, str):
             return f"{clean(server.name)}: {after}"
         found.append(_Write(server=server, before=before, after=after))
+    return found
+
+
+async def _read_all(fleet: Fleet, servers: Sequence[Server], path: str) -> list[Exact] | str:
+    """What each holds now, or the first sentence why that is not known."""
+    found: list[Exact] = []
+    for each in await fan_out(servers, lambda server: _read(fleet, server, path)):
+        if not isinstance(each.value, Exact):
+            return each.value or each.problem
+        found.append(each.value)
     return found
 
 
