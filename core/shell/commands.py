@@ -19,7 +19,12 @@ from core.shell.wrappers import CODE, RUNS_TEXT, SHELLS, WRAPPERS
 
 _PLACES = ("/usr/local/sbin/", "/usr/local/bin/", "/usr/sbin/", "/usr/bin/", "/sbin/", "/bin/")
 _NAME = re.compile(r"[A-Za-z0-9_.:\[+-]+")
-_QUOTED = re.compile(r"'((?:[^'\\]|\\.)*)'|\"((?:[^\"\\]|\\.)*)\"|`([^`]*)`|[{(]([^{}()]*)[})]")
+_QUOTED = re.compile(r"'((?:[^'\\]|\\.)*)'|\"((?:[^\"\\]|\\.)*)\"|`([^`]*)`")
+_BRACKETED = re.compile(r"[{(]([^{}()]*)[})]")
+_DISK_PROGRAMS = frozenset(
+    "fdisk parted fsck e2fsck mount umount tune2fs resize2fs xfs_growfs xfs_info blockdev pvcreate "
+    "vgcreate vgextend lvextend partprobe".split()
+)
 _MOST_INNER = 24
 _MOST_SLICE = 200
 
@@ -30,7 +35,7 @@ def judge_command(words: list[Word], findings: Findings) -> None:
         return
     name = _name(words, findings)
     _check_paths(name, words, findings)
-    check_wipe(name, words, findings)
+    check_wipe(name if words[0].known else "rm", words, findings)
     if not _reads(name, words, findings):
         _look_inside(name, words, findings)
     _raise(name, words, findings)
@@ -62,7 +67,7 @@ def _check_paths(name: str, words: list[Word], findings: Findings) -> None:
         findings,
         names_only=opens in {Opens.NAMES, Opens.NOTHING} or name == "find",
         devices=opens in {Opens.NAMES, Opens.DEVICES}
-        or name in {"fdisk", "parted", "fsck", "umount", "tune2fs", "resize2fs", "xfs_growfs"},
+        or name in _DISK_PROGRAMS,
     )
 
 
@@ -191,7 +196,8 @@ def _look_inside(name: str, words: list[Word], findings: Findings) -> None:
         if name in CODE or name in RUNS_TEXT:
             for text in texts:
                 quoted = ["".join(each) for each in _QUOTED.findall(text)][:_MOST_INNER]
-                candidates += [*quoted, " ".join(quoted)]
+                candidates += [*quoted, " ".join(quoted), *_BRACKETED.findall(text)[:_MOST_INNER]]
+                candidates += [text.rpartition(mark)[2] for mark in "=!"]
         for text in dict.fromkeys(candidates[: 2 * _MOST_INNER]):
             findings.forbidden_in(text)
 

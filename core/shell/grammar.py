@@ -42,7 +42,7 @@ _KNOWN = NESTING | frozenset(
     """.split()
 )
 _ODD_SPACE = re.compile(r"\S\\\n|\\\n\S*\\\n\S")
-_WORD_CHARACTER = re.compile(r"[^\s;&|()<>]")
+_SUBSTITUTIONS = frozenset({"command_substitution", "arithmetic_expansion"})
 _HEREDOC_NAME = re.compile(r"([A-Za-z_]\w*)|'([A-Za-z_]\w*)'|\"([A-Za-z_]\w*)\"")
 
 
@@ -84,6 +84,8 @@ class Script:
     declarations: list[Node] = field(default_factory=list)
     loops: list[Loop] = field(default_factory=list)
     functions: dict[str, Node] = field(default_factory=dict)
+    texts: list[str] = field(default_factory=list)
+    """Texts that must be judged besides, because the tree does not hold them."""
     background: bool = False
     depth: int = 0
 
@@ -159,6 +161,9 @@ class _Collector:
         script = self._script
         match node.type:
             case "command":
+                for child in node.named_children:
+                    if child.type == "herestring_redirect":
+                        self._herestring(child)
                 self._command(node, loops)
             case "pipeline":
                 self._pipeline(node)
@@ -216,6 +221,10 @@ class _Collector:
         for first, second in zip(stages, stages[1:], strict=False):
             self._before[second.id] = first
 
+    def _herestring(self, node: Node) -> None:
+        if node.parent is not None and node.named_children:
+            self._fed[node.parent.id] = self._script.source(node.named_children[-1]).strip("'\"")
+
     def _redirected(self, node: Node) -> None:
         """The grammar takes words after a redirect for more targets; they are arguments."""
         body = node.child_by_field_name("body")
@@ -243,6 +252,8 @@ class _Collector:
         if start is None or end is None or name is None:
             self._script.odd.append("a here-document has an unusual mark")
             return
+        if name[1]:
+            self._filled(node)
         mark = next(filter(None, name.groups()))
         lines = self._script.data.decode("utf-8", "replace").split("\n")
         tabs = self._script.source(node).startswith("<<-")
@@ -258,6 +269,16 @@ class _Collector:
             line.count("<<") for line in lines[start.start_point.row + 1 : end.start_point.row]
         ):
             self._script.odd.append("a here-document ends in an unusual place")
+
+
+    def _filled(self, node: Node) -> None:
+        """The grammar does not see every substitution of a here-document."""
+        body = next((c for c in node.named_children if c.type == "heredoc_body"), None)
+        text = self._script.source(body) if body else ""
+        seen = [c for c in descendants(node) if c.type in _SUBSTITUTIONS] if "$(" in text else []
+        if "`" in text or text.count("$(") > len(seen):
+            self._script.odd.append("a here-document runs something that cannot be judged")
+            self._script.texts.append('echo "' + text.replace('"', "'") + '"')
 
 
 def _core(node: Node) -> Node:

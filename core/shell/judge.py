@@ -111,6 +111,8 @@ def _judge_text(text: str, findings: Findings) -> None:
     check_variables(script, findings)
     for command in script.commands:
         _judge_one(script, command, findings)
+    for inner in script.texts[:8]:
+        findings.text(inner)
     for node, loops in script.redirects:
         _check_redirect(script, node, loops, findings)
     for node in (*script.tests, *script.declarations):

@@ -135,8 +135,8 @@ def _check_pattern(word: Word, piece: str, findings: Findings, *, names_only: bo
                 return
             findings.checked[key] = _could_match(whole, findings)
         reason = findings.checked[key]
-        if reason and not (names_only and not reason.startswith(_SURE)):
-            level = Level.L3 if specific and reason.startswith(_SURE) else Level.L2
+        if reason and (reason.startswith(_SURE) or not specific):
+            level = Level.L3 if specific else Level.L2
             findings.add(level, f"{shown([word])} may match a protected file: {reason[1:]}")
 
 

@@ -10,7 +10,7 @@ from collections.abc import Callable
 
 from core.risk import Level
 from core.shell.findings import Findings, shown
-from core.shell.paths import CLEAR_TREES
+from core.shell.paths import CLEAR_TREES, check_words
 from core.shell.readers import READERS
 from core.shell.spec import Opens
 from core.shell.wipes import SUSPECTS, is_top
@@ -53,6 +53,8 @@ def find(words: list[Word], findings: Findings) -> str:
             deletes = deletes or word.value == "-delete"
             problem = problem or f"{word.value} may change something"
     _check_sweep(words, starts, findings, deletes=deletes)
+    if problem or any(word.value in _FIND_EXEC for word in words):
+        _check_named(words, starts, findings)
     return problem
 
 
@@ -62,6 +64,14 @@ def _check_sweep(
     narrowed = any(_NARROWING.fullmatch(word.value) for word in words)
     if deletes and not narrowed and any(is_top(each, findings, whole=True) for each in starts):
         findings.add(Level.L3, f"{shown(words)} wipes a whole tree of the system")
+
+
+def _check_named(words: list[Word], starts: list[Word], findings: Findings) -> None:
+    """What it looks for by name is touched, so the name counts below every start."""
+    for before, word in zip(words, words[1:], strict=False):
+        if before.value in FIND_NAMES:
+            below = [Word(f"{start.value}/{word.value}", plain=False) for start in starts[:4]]
+            check_words(below, findings, names_only=True, devices=False)
 
 
 def _until_end(args: list[Word]) -> tuple[list[Word], list[Word]]:
@@ -77,11 +87,15 @@ def _run_on_found(starts: list[Word], inner: list[Word], findings: Findings) -> 
         return "it names no command to run"
     reader = READERS.get(inner[0].value)
     named = reader is not None and reader.opens in {Opens.NAMES, Opens.NOTHING}
-    clear = all(word.value.startswith(CLEAR_TREES) for word in starts) and bool(starts)
+    clear = all(_tree(word).startswith(CLEAR_TREES) for word in starts) and bool(starts)
     anchored = all(word.value.startswith(("/", ".")) for word in starts)
     found = "found" if anchored and (named or (clear and _no_way_up(starts))) else DYN
     findings.command([Word(word.value.replace("{}", found), word.plain, word.odd) for word in inner])
     return ""
+
+
+def _tree(word: Word) -> str:
+    return word.value.rstrip("/") + "/"
 
 
 def _no_way_up(words: list[Word]) -> bool:
@@ -241,11 +255,17 @@ def grep(words: list[Word], findings: Findings) -> str:
     if not any(_RECURSIVE.fullmatch(word.value) for word in words[1:]):
         return ""
     places = [word for word in words[1:] if not word.value.startswith("-")][1:]
-    trees = [word.value.rstrip("/") + "/" for word in places]
+    trees = [_tree(word) for word in places]
     for tree in trees:
         if not tree.startswith(CLEAR_TREES) or ".." in tree or STAR in tree:
             return "it reads every file of a tree, also those with secrets"
     return "" if trees else "it reads every file of a tree, also those with secrets"
+
+
+def ps(words: list[Word], findings: Findings) -> str:
+    """``ps -o environ`` shows what ``/proc/*/environ`` holds."""
+    del findings
+    return "it shows environments" if any("environ" in word.value for word in words) else ""
 
 
 SPECIAL: dict[str, Callable[[list[Word], Findings], str]] = {
@@ -258,5 +278,5 @@ SPECIAL: dict[str, Callable[[list[Word], Findings], str]] = {
     "openssl": openssl,
     "tar": tar,
 }
-ALSO: dict[str, Callable[[list[Word], Findings], str]] = {"grep": grep, "egrep": grep, "fgrep": grep}
+ALSO: dict[str, Callable[[list[Word], Findings], str]] = {"grep": grep, "egrep": grep, "fgrep": grep, "ps": ps}
 """Asked besides the table of readers."""

@@ -190,13 +190,13 @@ MACHINE: dict[str, Reader] = {
     ),
     "ps": reader(
         deny="-E", opens=Opens.NAMES, most=8,
-        operands=r"(?!.*environ)(?:[aufxlwjmhHTSX]*(?:[op](?:[\w,:%=.]*)?)?|\d+(?:,\d+)*|[A-Za-z_%][\w,%:=.-]{3,}|--sort=.*)",
+        operands=r"(?!.*environ)(?:[aufxlwjmhHTSX]*(?:[op](?:[\w,:%=.]*)?)?|\d+(?:,\d+)*|[a-z%][a-z_%]*(?:[,=:][\w,%:=.-]*)+)",
         values="-o -p -u -U -C -t -G -g -q --sort --pid --ppid --format --user -O",
     ),
     "pgrep": reader(deny="--signal -F --pidfile --logpidfile -L"),
     "pidof": reader(operands=r"[\w./-]+"),
     "pstree": reader(operands=r"[\w.-]+"),
-    "top": reader(allow="-b -n -d -o -p -u -c -H -w -0 -1 -i", values="-n -d -o -p -u -w", most=0),
+    "top": reader(needs="-b", allow="-b -n -d -o -p -u -c -H -w -0 -1 -i", values="-n -d -o -p -u -w", most=0),
     "lscpu": _bare,
     "lsmem": _bare,
     "lspci": reader(deny="-A -O -F -i -p", most=0),
@@ -240,12 +240,13 @@ NETWORK: dict[str, Reader] = {
     "ping6": reader(allow="-c -W -w -i -n -q -I -s", values="-c -W -w -i -I -s", operands=_HOST),
     "traceroute": reader(allow="-n -4 -6 -m -w -q -I -T -U", values="-m -w -q", operands=_HOST),
     "tracepath": reader(allow="-n -4 -6 -m -b", values="-m", operands=_HOST),
-    "mtr": reader(allow="-r -n -c -w -b -4 -6 --report", values="-c", operands=_HOST),
-    "nc": reader(allow="-z -v -n -w -4 -6 -u", values="-w", operands=r"[\w.:-]+"),
+    "mtr": reader(needs="-r --report", allow="-r -n -c -w -b -4 -6 --report", values="-c", operands=_HOST),
+    "nc": reader(needs="-z", allow="-z -v -n -w -4 -6 -u", values="-w", operands=r"[\w.:-]+"),
     "iptables": reader(
+        needs="-L -S --list",
         allow="-L -S -n -v -t -x --line-numbers --list -w", values="-t", operands=r"[\w-]+"
     ),
-    "conntrack": reader(allow="-L -C -S -p", values="-p", most=0),
+    "conntrack": reader(allow="-L -C -S -p", needs="-L -C -S", values="-p", most=0),
     "brctl": reader(sub={"show": reader(operands=r"[\w.-]+"), "showmacs": reader(operands=r"[\w.-]+")}),
 }
 NETWORK["ip6tables"] = NETWORK["iptables"]

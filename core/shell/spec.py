@@ -35,6 +35,8 @@ class Reader:
     """Options whose value is the next word."""
     operands: re.Pattern[str] | None = None
     """What every operand must look like."""
+    needs: frozenset[str] = frozenset()
+    """Options of which one must be there: without them it does something else."""
     most: int | None = None
     """How many operands it takes without changing anything."""
     opens: Opens = Opens.CONTENTS
@@ -48,6 +50,7 @@ def reader(
     deny: str = "",
     values: str = "",
     operands: str | None = None,
+    needs: str = "",
     most: int | None = None,
     opens: Opens = Opens.CONTENTS,
     sub: Mapping[str, Reader] | None = None,
@@ -58,6 +61,7 @@ def reader(
         deny=frozenset(deny.split()),
         values=frozenset(values.split()),
         operands=None if operands is None else re.compile(operands),
+        needs=frozenset(needs.split()),
         most=most,
         opens=opens,
         sub=sub or {},
@@ -70,6 +74,7 @@ class _Call:
 
     spec: Reader
     operands: list[Word] = field(default_factory=list)
+    seen: set[str] = field(default_factory=set)
     problem: str = ""
 
 
@@ -86,7 +91,10 @@ def why_not_reading(spec: Reader, args: Sequence[Word]) -> str:
             call.operands += args[index:]
             break
         elif word.value.startswith("-") and len(word.value) > 1:
-            index += _option(call, word.value)
+            taken = args[index : index + _option(call, word.value)]
+            index += len(taken)
+            if not all(_certain(each, spec) for each in taken):
+                call.problem = f"the value of {word.shown()} is only known when it runs"
         elif spec.sub:
             return _subcommand(spec, word, args[index:])
         else:
@@ -111,6 +119,8 @@ def _subcommand(spec: Reader, word: Word, rest: Sequence[Word]) -> str:
 
 def _operands(call: _Call) -> str:
     spec = call.spec
+    if spec.needs and not spec.needs & call.seen:
+        return f"without {' or '.join(sorted(spec.needs))} it does more than read"
     if spec.most is not None and len(call.operands) > spec.most:
         return "what it is given may set something"
     for word in call.operands:
@@ -123,6 +133,7 @@ def _operands(call: _Call) -> str:
 
 def _option(call: _Call, text: str) -> int:
     """Judge one option; returns how many words its value takes."""
+    call.seen.update({text, text.partition("=")[0]})
     if text.startswith("--"):
         return _long(call, text)
     if text in call.spec.deny:
@@ -132,6 +143,7 @@ def _option(call: _Call, text: str) -> int:
         return 1 if text in call.spec.values else 0
     for place, letter in enumerate(text[1:], 2):
         option = f"-{letter}"
+        call.seen.add(option)
         if option in call.spec.deny:
             call.problem = f"{option} may do more than read"
             return 0

@@ -24,7 +24,7 @@ _SETS = frozenset(
      "typeset", "export", "readonly", "let"}
 )  # fmt: skip
 _MOST_VALUES = 20
-_ARITHMETIC_TESTS = ("-eq", "-ne", "-lt", "-le", "-gt", "-ge", "-v")
+_ARITHMETIC_TESTS = ("-eq", "-ne", "-lt", "-le", "-gt", "-ge")
 
 
 def own_variables(script: Script) -> set[str]:
@@ -82,7 +82,8 @@ def _test(script: Script, node: Node, findings: Findings) -> None:
         return
     if re.search(r"[<>|&();`]", source[2:-2]):
         findings.add(Level.L2, "`[[` with operators means something else in another shell")
-    if "$" in source and any(f" {test} " in source for test in _ARITHMETIC_TESTS):
+    calculates = any(f" {test} " in source for test in _ARITHMETIC_TESTS)
+    if (calculates and "$" in source) or re.search(r"\s-[vR]\s", source):
         findings.add(Level.L2, "`[[` calculates with a text that may run something")
 
 
