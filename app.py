@@ -293,7 +293,7 @@ def build_web(core: Core, hooks: Sequence[web.RouteDef] = ()) -> web.Application
     return build(
         [
             *TurnRoutes(core.inbox, core.streams, auth).routes(),
-            *TeamRoutes(core.conversations, people, auth).routes(),
+            *TeamRoutes(core.conversations, auth).routes(),
             *PeopleRoutes(people, team, team, gate, auth).routes(),
             *AgentConfigRoutes(core.team.agents, core.team.rules, auth).routes(),
             *SkillRoutes(core.team.skills, auth).routes(),

@@ -84,8 +84,7 @@ class Fleet:
 
     async def loops(self, wake: Callable[[], None]) -> None:
         """Run until cancelled; ``wake`` tells the scheduler that there is a turn."""
-        audit_key = self.storage.keys.derive("audit")
-        await OrderLoop(SqlOrderRuns(self.storage.db, audit_key), wake).run()
+        await OrderLoop(self._runs(), wake).run()
 
     async def housekeep(self) -> None:
         """Forget what is old."""
@@ -93,6 +92,10 @@ class Fleet:
         forgotten = FORGET_AT_ONCE
         while forgotten == FORGET_AT_ONCE:
             forgotten = await self.artifacts.forget(before_ms)
+        await self._runs().forget()
+
+    def _runs(self) -> SqlOrderRuns:
+        return SqlOrderRuns(self.storage.db, self.storage.keys.derive("audit"))
 
 
 async def make_fleet(settings: Settings, storage: Storage, stack: AsyncExitStack) -> Fleet:

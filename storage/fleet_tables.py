@@ -9,6 +9,7 @@ from storage.columns import metadata
 from storage.columns import text_column as _text
 
 _PENDING = text("status = 'pending'")
+_STARTED = text("state = 'started'")
 _DUE = text("next_run_at IS NOT NULL")
 
 approvals = Table(  # one for each tool call that waits, or waited, for a human
@@ -102,11 +103,17 @@ order_runs = Table(  # one for each due time, and for each "run now"
     _text("order_id", key=True),
     _int("due_at", key=True),
     _text("tenant_id"),
-    _text("state"),  # started, missed, skipped, refused
+    _text("state"),  # started, ended, missed, skipped, refused
     _text("turn_id", null=True),
     _text("reason", default=""),
     _int("manual", zero=True),
     _int("created_at"),
+    Index(
+        "order_runs_started",
+        "turn_id",
+        sqlite_where=_STARTED,
+        postgresql_where=_STARTED,
+    ),
 )
 
 handovers = Table(

@@ -129,20 +129,6 @@ class Users(BaseModel):
     users: list[User]
 
 
-class Server(BaseModel):
-    """A machine of the fleet."""
-
-    id: str
-    name: str
-    kind: str
-
-
-class Servers(BaseModel):
-    """By name."""
-
-    servers: list[Server]
-
-
 class Token(BaseModel):
     """A bearer token; it is shown once. It ends with the token it was made with."""
 

@@ -1,4 +1,4 @@
-"""A person's conversations and the team's servers over HTTP."""
+"""A person's conversations over HTTP."""
 
 from __future__ import annotations
 
@@ -14,7 +14,6 @@ from bots.web.auth import Authenticator
 from bots.web.openapi import operation
 from bots.web.problems import Problem
 from core.commands import ConversationInfo
-from core.fleet.inventory import Server
 
 _LISTED = 200
 
@@ -36,20 +35,12 @@ class ConversationDesk(Protocol):
         """Erase one; a sentence when that cannot be done now."""
 
 
-class Fleet(Protocol):
-    """The team's machines."""
-
-    async def servers(self, tenant_id: str) -> tuple[Server, ...]:
-        """By name."""
-
-
 class TeamRoutes:
-    """What a person sees of their conversations and their servers."""
+    """What a person sees of their conversations."""
 
-    def __init__(self, desk: ConversationDesk, fleet: Fleet, auth: Authenticator) -> None:
+    def __init__(self, desk: ConversationDesk, auth: Authenticator) -> None:
         """Wire the ports."""
         self._desk = desk
-        self._fleet = fleet
         self._auth = auth
 
     def routes(self) -> list[web.RouteDef]:
@@ -62,7 +53,6 @@ class TeamRoutes:
                 allow_head=False,
             ),
             web.delete("/api/v1/conversations/{conversation_id}", self.delete_conversation),
-            web.get("/api/v1/servers", self.list_servers, allow_head=False),
         ]
 
     @operation(answer=models.Conversations)
@@ -115,16 +105,6 @@ class TeamRoutes:
         if problem is not None:
             raise Problem(HTTPStatus.CONFLICT, "conversation_busy", problem)
         return web.Response(status=HTTPStatus.NO_CONTENT)
-
-    @operation(answer=models.Servers)
-    async def list_servers(self, request: web.Request) -> web.Response:
-        """The team's servers."""
-        user = (await self._auth.caller(request)).user
-        servers = await self._fleet.servers(user.tenant_id)
-        listed = [
-            models.Server(id=server.id, name=server.name, kind=server.kind) for server in servers
-        ]
-        return _json(models.Servers(servers=listed))
 
 
 def _time(at_ms: int) -> datetime:
