@@ -7,8 +7,8 @@ from dataclasses import dataclass
 
 from core.fleet.editing import Edit, diff, edited, write_edit
 from core.fleet.exact import Exact, digest, read_exact
-from core.fleet.file_risk import check_for, write_level
 from core.fleet.fanout import fan_out
+from core.fleet.file_risk import check_for, write_level
 from core.fleet.files import path_problem
 from core.fleet.host import FileProblem, Host, HostUnreachable
 from core.fleet.inventory import Server, SudoPolicy

@@ -38,3 +38,20 @@ def test_a_group_is_asked_in_one_call(text: str, server: str) -> None:
     assert [(call.name, call.arguments) for call in found.calls] == [
         ("disk_usage", {"server": server})
     ]
+
+
+@pytest.mark.parametrize(
+    ("text", "tool"),
+    [
+        ("when do the certificates expire on db-1?", "certificates"),
+        ("certs on db-1", "certificates"),
+        ("db-1 证书到期", "certificates"),
+        ("any security updates on db-1?", "packages"),
+        ("pending updates on db-1", "packages"),
+    ],
+)
+def test_questions_for_the_newer_checks(text: str, tool: str) -> None:
+    """Certificates and upgrades are routines too."""
+    found = make_plan(text, SKILLS, GROUPS, SPECS)
+    assert isinstance(found, Plan)
+    assert [(call.name, call.arguments) for call in found.calls] == [(tool, {"server": "db-1"})]
