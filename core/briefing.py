@@ -12,7 +12,6 @@ from core.engine_choice import Engines
 from core.engines.engine import Credentials, Engine, EngineRequest
 from core.errors import EngineFailure
 from core.events import TurnEvent
-from core.order_runs import plain
 from core.service_levels import FullService, ServiceLevels
 from core.tenants import Role
 from core.toolrunner import ToolRunner, unheard
@@ -111,7 +110,7 @@ class Briefing:
             system=await self.system_prompt(turn, config.prompt_addition),
             summary=memory.summary,
             history=tuple(past.exchange for past in memory.past),
-            text=turn.text if engine.has_model else plain(turn.text),
+            text=turn.text,
             attachments=memory.attachments,
             steps=memory.steps,
             tools=self.tools.door(

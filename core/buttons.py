@@ -52,11 +52,6 @@ class Press:
     subject: str
     """The id of the turn, or of the approval for ``DECISIONS``."""
 
-    @property
-    def turn_id(self) -> str:
-        """The subject, where it is a turn."""
-        return self.subject
-
 
 class BadButton(ValueError):
     """The data is not ours, or belongs to another place."""

@@ -60,7 +60,7 @@ def press(conn: sa.Connection, pressed: Press) -> ControlDone | InboundMessage |
     row = execute(
         conn,
         "SELECT conversation_id, user_id FROM turns WHERE id = :id AND tenant_id = :tenant",
-        id=pressed.turn_id,
+        id=pressed.subject,
         tenant=user.tenant_id,
     ).first()
     if row is None:
@@ -75,7 +75,7 @@ def press(conn: sa.Connection, pressed: Press) -> ControlDone | InboundMessage |
             sentence=sentence("Only its writer, an operator or an admin may stop this."),
         )
     else:
-        stopped = _cancel(conn, "id = :id AND tenant_id = :tenant", pressed.turn_id, user.tenant_id)
+        stopped = _cancel(conn, "id = :id AND tenant_id = :tenant", pressed.subject, user.tenant_id)
         reply = words("Stopped.") if stopped else words("This is over already.")
     done(conn, user, pressed.event_id, text(row[0]), reply)
     return ControlDone(conversation_id=text(row[0]), reply=reply, stopped=stopped)
@@ -89,7 +89,7 @@ def _taken(conn: sa.Connection, user: User, pressed: Press) -> InboundMessage | 
     row = execute(
         conn,
         "SELECT offer, channel, thread FROM turns WHERE id = :id AND tenant_id = :tenant",
-        id=pressed.turn_id,
+        id=pressed.subject,
         tenant=user.tenant_id,
     ).first()
     offer = None if row is None else load_offer(optional_text(row[0]))
@@ -166,7 +166,7 @@ def _rate(conn: sa.Connection, user: User, pressed: Press) -> None:
         "INSERT INTO feedback (turn_id, user_id, tenant_id, good, created_at)"
         " VALUES (:turn, :user, :tenant, :good, {now})"
         " ON CONFLICT (turn_id, user_id) DO UPDATE SET good = excluded.good",
-        turn=pressed.turn_id,
+        turn=pressed.subject,
         user=user.id,
         tenant=user.tenant_id,
         good=int(pressed.action is Action.GOOD),

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import sqlalchemy as sa
 
-from core.approval_cards import decided_line, listed
+from core.approval_cards import decided_line, listed, notice_card
 from core.approval_choice import choose
 from core.approvals import Decision
 from core.buttons import Action, Press
@@ -13,7 +13,7 @@ from core.inbox import ControlDone
 from core.messages import InboundMessage
 from core.refusals import Rejected
 from core.tenants import Role, User
-from core.words import Words
+from core.words import Words, sentence
 from storage import approval_desk
 from storage.controlled import done, done_before
 from storage.database import now_ms
@@ -43,12 +43,23 @@ def by_command(
         shown = [one for one in waiting if not shared or one.conversation_id == conversation_id]
         reply = listed(shown, words, now_ms=now_ms(conn))
         return ControlDone(conversation_id=conversation_id, reply=reply)
+    if approve and not notice_card(choice.approval, words, now_ms=now_ms(conn)).approvals:
+        return _TOO_LONG
     decision = Decision(
         approve=approve,
         where=message.address.platform,
         comment=choice.comment[:MAX_COMMENT_CHARS],
     )
     return _decided(conn, audit_key, user, words, message.event_id, choice.approval.id, decision)
+
+
+_TOO_LONG = Rejected(
+    code="too_long_to_show",
+    sentence=sentence(
+        "What would run is too long to be shown here whole, and nobody should approve what they "
+        "have not seen. See it at /api/v1/approvals, and decide there; `/deny` works here too."
+    ),
+)
 
 
 def by_press(conn: sa.Connection, audit_key: bytes, pressed: Press) -> ControlDone | Rejected:

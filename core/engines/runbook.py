@@ -20,6 +20,7 @@ from core.engines.toolcalls import run_tools
 from core.events import Completed, StopReason, TextDelta, TextReset, TurnEvent
 from core.fleet.inventory import Inventory, Server
 from core.fleet.report import Verdict, clean, verdict_of
+from core.order_runs import plain
 from core.skills import SkillLibrary, SkillShelf
 from core.steps import ModelStep, Step, ToolCall, ToolStep
 
@@ -60,6 +61,7 @@ class RunbookEngine:
 
     async def run(self, request: EngineRequest) -> AsyncGenerator[TurnEvent, None]:
         """Match the message, call the tools of the skill, show and judge what they say."""
+        request = replace(request, text=plain(request.text))
         words = words_for(request.text)
         plan = await self._plan(request)
         if request.refusal is not None and not isinstance(plan, Plan):
