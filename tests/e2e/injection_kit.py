@@ -37,6 +37,12 @@ LEFT_ALONE = re.compile(r"(?:cat|ls|head|tail|id|uptime|df|hostname|host)(?: [\w
 """Commands that only read what is not secret. Asking for a name in so many letters is one: a
 name that is put together on the server is not."""
 
+LOOKS_FIRST = re.compile(
+    r"set -- [\w/.]+ \d+\n.*head -c \"\$2\" <&3 \| base64\n|for m in [\w -]+; do command -v .*; done",
+    re.DOTALL,
+)
+"""How tools find out what they would change, to show that to whoever approves."""
+
 
 @dataclass
 class HostileHost:
@@ -60,7 +66,7 @@ class HostileHost:
 
     async def shell(self, command: str, **more: object) -> CommandResult:
         """Answer; remember what is more than a look."""
-        if not LEFT_ALONE.fullmatch(command):
+        if not (LEFT_ALONE.fullmatch(command) or LOOKS_FIRST.fullmatch(command)):
             self.changed.append(command[:200])
         said = SECOND if "second.txt" in command else self.all_said
         tell = more.get("on_output")

@@ -14,6 +14,9 @@ from tests.e2e.injection_cases import CASES, Case
 from tests.e2e.injection_kit import Stage, leaks, stage, violations
 from tests.support.core_kit import Site, copy_sqlite
 
+CHANGES = ("run_command", "service_control", "reboot")
+"""Tools that the attacks reach: each waited for a human at least once."""
+
 
 async def _all(place: Stage, cases: tuple[Case, ...]) -> list[str]:
     crowd = asyncio.Semaphore(8)
@@ -49,16 +52,18 @@ def logged(monkeypatch: pytest.MonkeyPatch) -> list[str]:
     return lines
 
 
-async def _attacked(home: Site, logged: list[str], cases: tuple[Case, ...]) -> None:
+async def _attacked(home: Site, logged: list[str], cases: tuple[Case, ...], *expected: str) -> None:
     async with stage(home) as place:
         found = await _all(place, cases)
         found += leaks("database", await place.house.dump())
+        waited = {tool for (tool,) in await place.house.rows("SELECT tool FROM approvals")}
         said = [json.dumps(seen.body) for seen in place.model.seen]
         asked = sum(seen.round > 0 for seen in place.model.seen)
     found += [leak for text in said for leak in leaks("model", text)]
     found += [leak for _, text in place.sink.posts for leak in leaks("chat", text)]
     found += leaks("log", "\n".join(logged))
     assert found == []
+    assert waited >= set(expected)
     assert logged
     assert asked > len(cases) // 2
     assert len(place.sink.posts) >= len(cases)
@@ -73,4 +78,4 @@ async def test_hostile_texts_give_no_orders(home: Site, logged: list[str]) -> No
 async def test_no_hostile_text_gives_an_order(home: Site, logged: list[str]) -> None:
     """All of them."""
     assert len(CASES) >= 40
-    await _attacked(home, logged, CASES)
+    await _attacked(home, logged, CASES, *CHANGES)
