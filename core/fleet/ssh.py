@@ -84,7 +84,8 @@ class SshHost:
 
     async def run(self, argv: Sequence[str], *, timeout_s: float, max_bytes: int) -> CommandResult:
         """Run a command; see ``core.fleet.host.Host``."""
-        return await self._call(argv, Output(max_bytes=max_bytes), timeout_s=timeout_s)
+        output = Output(max_bytes=max_bytes)
+        return await self._call(Call(argv, output=output, timeout_s=timeout_s, looks=True))
 
     async def shell(
         self,
@@ -100,7 +101,9 @@ class SshHost:
         """Run shell text; see ``core.fleet.host.Host``."""
         output = Output(max_bytes=max_bytes, keep_bytes=keep_bytes, told=on_output)
         argv = ("/bin/sh", "-c", command)
-        return await self._call(argv, output, timeout_s=timeout_s, sudo=sudo, stdin=stdin)
+        return await self._call(
+            Call(argv, output=output, timeout_s=timeout_s, sudo=sudo, stdin=stdin)
+        )
 
     async def read_file(
         self, path: str, *, max_bytes: int, tail: bool = False
@@ -111,7 +114,7 @@ class SshHost:
             return protected_file(path, reason or "an absolute path is needed")
         argv = ("/bin/sh", "-c", READ, "it0", path, str(max_bytes + 1), "tail" if tail else "head")
         output = Output(max_bytes=max_bytes + MOST_HEADER)
-        result = await self._call(argv, output, timeout_s=READ_TIMEOUT_S)
+        result = await self._call(Call(argv, output=output, timeout_s=READ_TIMEOUT_S, looks=True))
         if result.timed_out:
             return problem_of(path, 6, "", timed_out=True)
         return answer_of(
@@ -131,17 +134,8 @@ class SshHost:
         writing = Writing(host=self, protected=self.protected, path=path, sudo=sudo)
         return await writing.write(data, expected_sha256=expected_sha256)
 
-    async def _call(
-        self,
-        argv: Sequence[str],
-        output: Output,
-        *,
-        timeout_s: float,
-        sudo: bool = False,
-        stdin: bytes = b"",
-    ) -> CommandResult:
+    async def _call(self, call: Call) -> CommandResult:
         """Run one command in a task of its own, which ends it well when we are cancelled."""
-        call = Call(argv, output=output, timeout_s=timeout_s, sudo=sudo, stdin=stdin)
         task = asyncio.create_task(self._run(call), name="ssh-command")
         try:
             return await asyncio.shield(task)
@@ -161,11 +155,14 @@ class SshHost:
         for _ in range(2):
             async with self.pool.lease(self.server) as link:
                 try:
-                    return await call.run(link.connection, self.server.name)
+                    result = await call.run(link.connection, self.server.name, posix=link.posix)
                 except NotBegun:
                     self.pool.discard(link)
                 except ConnectionLost:
                     if link.connection.is_closed():
                         self.pool.discard(link)
                     raise
+                else:
+                    link.posix = link.posix or call.posix
+                    return result
         raise HostUnreachable(closed_at_once(self.server.name))

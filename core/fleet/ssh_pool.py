@@ -47,6 +47,8 @@ class Link:
     broken: bool = False
     """Nothing more is begun on it."""
     dropped: bool = False
+    posix: bool = False
+    """Whether the account's login shell is known to be a POSIX shell."""
     channels: asyncio.Semaphore = field(default_factory=lambda: asyncio.Semaphore(MOST_CHANNELS))
     timer: asyncio.TimerHandle | None = None
 

@@ -33,8 +33,10 @@ _ENVIRONMENT = (
     "SYSTEMD_PAGER=",
 )
 
+_POSIX = frozenset({b"sh", b"bash", b"dash", b"ash", b"ksh", b"mksh", b"zsh"})
+
 _BEGIN = (
-    'cd /;read -r s </proc/$$/stat;echo "$1";echo "$1 $s" >&2;n=$2;shift 2;'
+    'cd /;read -r s </proc/$$/stat;echo "$1";echo "$1 $s;$SHELL" >&2;n=$2;shift 2;'
     'command -v timeout >/dev/null 2>&1&&exec timeout -s KILL "$n" "$@";exec "$@"'
 )
 _SUDO = (
@@ -74,8 +76,26 @@ def joined(words: Iterable[str]) -> str:
 
 def wrapped(argv: Sequence[str], *, mark: str, timeout_s: float) -> str:
     """The text that a login shell is given to run ``argv``; it says ``mark`` first."""
-    home = 'HOME="$HOME" USER="$USER" LOGNAME="$LOGNAME"'
+    home = 'HOME="$HOME" USER="$USER" LOGNAME="$LOGNAME" SHELL="$SHELL"'
     return f"exec env -i {home} {joined([*_ENVIRONMENT, *_begun(argv, mark, timeout_s)])}"
+
+
+def lean(argv: Sequence[str], *, mark: str) -> str:
+    """The same with nothing but builtins, for login shells of which ``is_posix`` is true.
+
+    Each program more that a server must start takes a third of the time of a short command. The
+    environment is the account's own with ours on top, and there is no ``timeout``: this is for
+    commands that only look.
+    """
+    return (
+        f"export {joined(_ENVIRONMENT)};unset LD_PRELOAD BASH_ENV ENV PAGER;cd /;"
+        f'read -r s </proc/$$/stat;echo {mark};echo "{mark} $s" >&2;exec {joined(argv)}'
+    )
+
+
+def is_posix(line: bytes) -> bool:
+    """Whether what followed the mark of a ``wrapped`` command tells of a POSIX login shell."""
+    return line.rpartition(b"/")[2] in _POSIX
 
 
 def wrapped_as_root(argv: Sequence[str], *, mark: str, outer: str, timeout_s: float) -> str:

@@ -52,6 +52,11 @@ def install_telegram() -> Path:
     return _installed("telegram", [_HERE / "peers_telegram.lock"])
 
 
+def install_ansible() -> Path:
+    """Return a directory whose ``bin/ansible`` is ansible-core."""
+    return _installed("ansible", [_HERE / "peers_ansible.lock"])
+
+
 def site_packages(place: Path) -> Path:
     """Where the packages of an installed peer are."""
     version = f"python{sys.version_info.major}.{sys.version_info.minor}"
