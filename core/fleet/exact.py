@@ -10,7 +10,7 @@ import base64
 import binascii
 import hashlib
 import shlex
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 from core.fleet.host import FileProblem, FileProblemKind, Host
 from core.protected import ProtectedPaths
@@ -43,6 +43,8 @@ class Exact:
     """The real one; of a file that does not exist the one that was asked for."""
     data: bytes = b""
     exists: bool = True
+    as_root: bool = False
+    """Only root could read it."""
 
     @property
     def sha256(self) -> str | None:
@@ -72,9 +74,10 @@ async def read_exact(
     found = await _read(host, path, protected, sudo=False)
     denied = isinstance(found, FileProblem) and found.kind is FileProblemKind.NO_PERMISSION
     hidden = isinstance(found, Exact) and not found.exists
-    if sudo and (denied or hidden):
-        return await _read(host, path, protected, sudo=True)
-    return found
+    if not sudo or not (denied or hidden):
+        return found
+    read = await _read(host, path, protected, sudo=True)
+    return replace(read, as_root=True) if isinstance(read, Exact) and read.exists else read
 
 
 async def _read(

@@ -252,6 +252,8 @@ async def _planned(
     servers = tuple(each.server for each in writes)
     judged = [write_level(each.before.path, fleet.protected) for each in writes]
     level, reasons = max(judged)
+    if any(each.before.as_root for each in writes):
+        level, reasons = max(level, Level.L2), (*reasons, "only root may read it")
     least, asking = sudo_level(servers) if level > Level.L1 else (Level.L0, ())
     by_id = {each.server.id: each for each in writes}
     check = check_for(writes[0].before.path)
