@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import base64
-import binascii
 import hashlib
 from typing import Final
 
@@ -49,7 +48,7 @@ def fingerprint(line: str) -> str:
     """``SHA256:…`` of a public key line, as ``ssh-keygen -l`` shows it; empty for none."""
     try:
         blob = base64.b64decode(line.split()[1], validate=True)
-    except (IndexError, binascii.Error):
+    except (IndexError, ValueError):
         return ""
     return "SHA256:" + base64.b64encode(hashlib.sha256(blob).digest()).decode().rstrip("=")
 
