@@ -8,7 +8,7 @@ from core.risk import Level
 from core.shell.changes import CHANGES, EASY_PLACES, L1_OPTIONS, Change
 from core.shell.findings import Findings, shown
 from core.shell.paths import check_words
-from core.shell.programs import ALSO, FIND_NAMES, SPECIAL, shows_certificate
+from core.shell.programs import ALSO, FIND_BARE, FIND_NAMES, SPECIAL, shows_certificate
 from core.shell.readers import READERS
 from core.shell.readers_services import VERSION_FLAGS, VERSIONED
 from core.shell.running import INSIDE, judge_shell, judge_wrapper
@@ -73,11 +73,12 @@ def _check_paths(name: str, words: list[Word], findings: Findings) -> None:
 
 def _without_patterns(name: str, words: list[Word]) -> list[Word]:
     """Leave out what is compared with names or lines and never opened."""
-    if name == "find" and not any(word.value.startswith(("-exec", "-ok")) for word in words):
+    if name == "find":
+        acts = any(word.value.startswith(("-exec", "-ok")) for word in words)
         return [
             word
             for before, word in zip([Word(""), *words], words, strict=False)
-            if before.value not in FIND_NAMES
+            if (acts or before.value not in FIND_NAMES) and word.value not in FIND_BARE
         ]
     if name in {"grep", "egrep", "fgrep"} and not any(
         word.value.startswith(("-e", "--regexp")) for word in words

@@ -41,6 +41,8 @@ class Findings:
     undo: list[str] = field(default_factory=list)
     checked: dict[tuple[str, bool], str | None] = field(default_factory=dict)
     """Paths that were asked about already, and the answer."""
+    words_checked: set[tuple[str, bool, bool, int]] = field(default_factory=set)
+    """Words that were looked through already."""
 
     def add(self, level: Level, reason: str) -> None:
         """Note a level and why."""

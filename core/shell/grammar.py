@@ -41,7 +41,9 @@ _KNOWN = NESTING | frozenset(
     declaration_command test_command ansi_c_string translated_string extglob_pattern regex
     """.split()
 )
-_ODD_SPACE = re.compile(r"\S\\\n|\\\n\S*\\\n\S")
+_ODD_SPACE = re.compile(r"\S\\\n|\n[ \t]*\\\n")
+"""A line continued inside a word, or an empty one: the grammar joins what a shell does not."""
+_GAP = re.compile(rb"(?:[ \t]|\\\n)+")
 _SUBSTITUTIONS = frozenset({"command_substitution", "arithmetic_expansion"})
 _HEREDOC_NAME = re.compile(r"([A-Za-z_]\w*)|'([A-Za-z_]\w*)'|\"([A-Za-z_]\w*)\"")
 
@@ -87,6 +89,8 @@ class Script:
     texts: list[str] = field(default_factory=list)
     """Texts that must be judged besides, because the tree does not hold them."""
     background: bool = False
+    broken: bool = False
+    """The grammar could not read all of it."""
     depth: int = 0
 
     def source(self, node: Node) -> str:
@@ -115,7 +119,8 @@ def parse(text: str) -> Script:
     data = text.encode("utf-8", "replace")
     script = Script(data=data)
     root = Parser(_language()).parse(data).root_node
-    if root.has_error:
+    script.broken = root.has_error
+    if script.broken:
         script.odd.append("part of it is no valid shell text, so it cannot be judged")
     if _ODD_SPACE.search(text):
         script.odd.append("a line is continued in the middle of a word")
@@ -204,17 +209,19 @@ class _Collector:
             not in {"variable_assignment", "file_redirect", "herestring_redirect", "comment"}
             and child.type != "heredoc_redirect"
         ]
-        for first, second in zip(words, words[1:], strict=False):
-            gap = self._script.data[first.end_byte : second.start_byte]
-            if not gap or gap.strip(b" \t\\\n"):
-                if any(c.type == "file_redirect" for c in node.named_children) and gap:
-                    continue
-                self._script.odd.append("a word is put together in an unusual way")
+        self._check_gaps([child for child in node.named_children if child.type != "comment"])
         words += self._more.get(node.id, [])
         found = Command(words=words, node=node, loops=loops)
         found.before = self._before.get(node.id)
         found.fed = self._fed.get(node.id)
         self._script.commands.append(found)
+
+    def _check_gaps(self, nodes: list[Node]) -> None:
+        for first, second in zip(nodes, nodes[1:], strict=False):
+            gap = self._script.data[first.end_byte : second.start_byte]
+            joins = "redirect" in first.type or "redirect" in second.type
+            if not _GAP.fullmatch(gap) and (gap or not joins):
+                self._script.odd.append("a word is put together in an unusual way")
 
     def _pipeline(self, node: Node) -> None:
         stages = [_core(child) for child in node.named_children]
@@ -233,6 +240,7 @@ class _Collector:
         for redirect in node.children_by_field_name("redirect"):
             targets = redirect.children_by_field_name("destination")
             self._more.setdefault(body.id, []).extend(targets[1:])
+            self._check_gaps(targets)
             self._more[body.id] += redirect.children_by_field_name("argument")
             if redirect.type == "heredoc_redirect":
                 for child in redirect.named_children:

@@ -21,8 +21,8 @@ from core.shell.findings import MOST_NESTED, Findings, shown
 from core.shell.grammar import Command, Loop, Script, descendants, odd_characters, parse
 from core.shell.paths import HARMLESS_DEVICES, check_words
 from core.shell.variables import check_variables, loop_values, own_variables
-from core.shell.wipes import is_fork_bomb
-from core.shell.words import Word, WordReader, literal
+from core.shell.wipes import SUSPECTS, check_wipe, is_fork_bomb
+from core.shell.words import HOME, Word, WordReader, literal
 from core.shell.wrappers import SHELLS
 
 LONGEST = 20_000
@@ -30,7 +30,12 @@ LONGEST = 20_000
 _MOST_REASONS = 8
 _MOST_ROUNDS = 40
 """Of loops inside each other that are judged value by value."""
+_MOST_PLACES = 24
 _MOVES = frozenset({"cd", "pushd"})
+_MAY_MOVE = frozenset({"git", "make", "tar", "env", "sudo", "su", "find"})
+"""They take a directory to stand in as an option."""
+_CHUNKS = re.compile(r"[;&|\n(){}`]+|\$\(")
+_MOST_CHUNKS = 200
 _NONE: Mapping[str, Level] = MappingProxyType({})
 _DUPLICATE = re.compile(r"\d*[<>]&(?:\d+|-)")
 
@@ -111,6 +116,8 @@ def _judge_text(text: str, findings: Findings) -> None:
     check_variables(script, findings)
     for command in script.commands:
         _judge_one(script, command, findings)
+    if script.broken:
+        _search_broken(text, findings)
     for inner in script.texts[:8]:
         findings.text(inner)
     for node, loops in script.redirects:
@@ -119,6 +126,17 @@ def _judge_text(text: str, findings: Findings) -> None:
         words = [WordReader(script.data, {}).word(each) for each in _leaves(node)]
         check_words(words, findings, names_only=True, devices=True)
     findings.functions, findings.variables = outer
+
+
+def _search_broken(text: str, findings: Findings) -> None:
+    """Of text that the grammar cannot read, only what nobody may run is of interest."""
+    for chunk in _CHUNKS.split(text)[:_MOST_CHUNKS]:
+        words = [literal(word.strip("\"'")) for word in chunk.split()]
+        check_words(words, findings, names_only=True, devices=True)
+        for index, word in enumerate(words[:_MOST_CHUNKS]):
+            name = word.value.rpartition("/")[2]
+            if name in SUSPECTS or name.startswith("mkfs"):
+                check_wipe(name, words[index : index + _MOST_CHUNKS], findings)
 
 
 def _leaves(node: Node) -> list[Node]:
@@ -131,20 +149,23 @@ def _collect_places(script: Script, findings: Findings) -> None:
     plain = WordReader(script.data, {})
     for command in script.commands:
         words = [plain.word(node) for node in command.words[:6]]
-        if not words or words[0].value not in _MOVES | {"git", "make", "tar", "env", "sudo"}:
+        names = [word.value.rpartition("/")[2] for word in words]
+        moves = bool(_MOVES.intersection(names))
+        if not moves and names[:1] and names[0] not in _MAY_MOVE:
             continue
         for word in words[1:]:
-            target = word.value.replace("\ue005", "/root")
-            if words[0].value not in _MOVES and not target.startswith("/"):
+            target = word.value.replace(HOME, "/root")
+            if not moves and not target.startswith("/"):
                 continue
             if target.startswith(("/", "~")):
                 new = [target]
             else:
                 new = [f"{each}/{target}" for each in ("/root", "", *findings.dirs)]
             findings.dirs += [each for each in dict.fromkeys(new) if each not in findings.dirs]
-    if len(findings.dirs) > 32:  # noqa: PLR2004  # honest texts go to a few places
-        findings.add(Level.L2, "it goes to more places than can be followed")
-        del findings.dirs[32:]
+            if len(findings.dirs) > _MOST_PLACES:
+                findings.add(Level.L2, "it goes to more places than can be followed")
+                del findings.dirs[_MOST_PLACES:]
+                return
 
 
 def _check_functions(script: Script, findings: Findings) -> None:

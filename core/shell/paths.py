@@ -37,6 +37,10 @@ def check_words(words: list[Word], findings: Findings, *, names_only: bool, devi
     ``devices``: the command asks about disks, so ``/dev`` is no harm.
     """
     for word in words:
+        key = (word.value, names_only, devices, len(findings.dirs))
+        if key in findings.words_checked:
+            continue
+        findings.words_checked.add(key)
         for value in word.alternatives():
             _check_value(word, value, findings, names_only=names_only, devices=devices)
 

@@ -23,7 +23,7 @@ _FIND_VALUES = frozenset(
     "-ctime -cmin -newer -newermt -user -group -perm -maxdepth -mindepth -uid -gid -links -inum "
     "-fstype -printf -regextype -used -samefile".split()
 )
-_FIND_BARE = frozenset(
+FIND_BARE = frozenset(
     "-print -print0 -ls -prune -quit -o -a -not ! ( ) , -empty -readable -writable -executable -depth "
     "-xdev -mount -nouser -nogroup -follow -daystart -true -false -L -H -P -noleaf -and -or".split()
 )
@@ -49,7 +49,7 @@ def find(words: list[Word], findings: Findings) -> str:
         elif word.value in _FIND_VALUES and args:
             value = args.pop(0)
             problem = problem or ("" if not (value.dynamic or value.odd) else _UNKNOWN)
-        elif word.value not in _FIND_BARE:
+        elif word.value not in FIND_BARE:
             deletes = deletes or word.value == "-delete"
             problem = problem or f"{word.value} may change something"
     _check_sweep(words, starts, findings, deletes=deletes)

@@ -30,6 +30,7 @@ _LIST = re.compile(BRACE + r"([^{}" + BRACE + r"]*(?:,|\.\.)[^{}" + BRACE + r"]*
 _TILDE = re.compile(r"~(?:[A-Za-z_][\w.-]*|[+-])?(?=/|$)")
 _HOME_VARIABLE = frozenset({"$HOME", "${HOME}"})
 _MOST_ALTERNATIVES = 24
+_MOST_LISTS = 6
 
 
 @dataclass(frozen=True, slots=True)
@@ -68,6 +69,8 @@ class Word:
 
     def alternatives(self) -> tuple[str, ...]:
         """What a brace list may become; the value itself when it is none."""
+        if self.value.count(BRACE) > _MOST_LISTS:
+            return (self.value.replace(BRACE, "{"),)
         return tuple(islice(_expand(self.value), _MOST_ALTERNATIVES))
 
 

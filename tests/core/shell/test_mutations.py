@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import random
+import re
 import shlex
 from collections.abc import Callable
 
@@ -18,7 +19,14 @@ from tests.core.shell.commands import FORBIDDEN, READS, RISKY, SMALL, commands
 OWN = ProtectedPaths(own=("/srv/it0/data", "/srv/it0/.env"))
 RISKS = [each for block in (RISKY, FORBIDDEN) for each in commands(block)]
 EVERY = [*commands(READS), *commands(SMALL), *RISKS]
-PLAIN = [each for each in RISKS if "\n" not in each and "\0" not in each and "\r" not in each]
+_SPELLING = re.compile(r"[\"'`$\\{}(),*?]")
+"""What is left without it shows a command that is odd only by how it is written."""
+_HARMLESS = re.compile(r"ls\b.*|/b.*ls.*|l\w? ?|x=1|.*-I.*")
+PLAIN = [
+    each
+    for each in RISKS
+    if each.isprintable() and not _HARMLESS.fullmatch(_SPELLING.sub("", each))
+]
 
 Mutation = Callable[[str, random.Random], str]
 
@@ -37,7 +45,12 @@ def _in_name(change: Callable[[str, int], str]) -> Mutation:
 
 def _wrap(form: str) -> Mutation:
     """Put the command into another; ``{}`` is the text, ``{q}`` the text as one quoted word."""
-    return lambda text, _: form.replace("{q}", shlex.quote(text)).replace("{}", text)
+    return lambda text, _: filled(form, text)
+
+
+def filled(form: str, text: str) -> str:
+    """The form with the text in it; braces of the text stay what they are."""
+    return re.sub(r"\{q?\}", lambda m: text if m[0] == "{}" else shlex.quote(text), form)
 
 
 NAMES: tuple[Mutation, ...] = (
@@ -74,9 +87,9 @@ FORMS = (
     "sh -c {q}", "bash -c {q}", "bash -lc {q}", "dash -ec {q}", "eval {q}", "sudo sh -c {q}",
     "su -c {q}", "env sh -c {q}", "timeout 9 sh -c {q}", "nohup sh -c {q}", "xargs sh -c {q}",
     "ssh host {q}", "watch {q}", "script -c {q}", "docker exec c sh -c {q}", "trap {q} EXIT",
-    "echo {q} | sh", "printf {q} | bash", "bash <<< {q}", "find . -exec sh -c {q} \\;",
+    "echo {q} | sh", "printf {q} | bash", "bash <<< {q}", "find . -exec sh -c {q} ';'",
     "sh -c \"sh -c {q}\"", "systemd-run sh -c {q}", "nice sh -c {q}", "time sh -c {q}",
-    "echo x | xargs -I{} sh -c {q}", "command sh -c {q}", "exec sh -c {q}", "setsid sh -c {q}",
+    "echo x | xargs -I% sh -c {q}", "command sh -c {q}", "exec sh -c {q}", "setsid sh -c {q}",
 )  # fmt: skip
 AROUND = (
     "{}\n", "\n{}", "{} ", "  {}", "\t{}", "ls; {}", "ls;{}", "{}; ls", "ls && {}", "ls || {}",
@@ -152,9 +165,6 @@ def test_each_disguise_of_a_name(mutation: int) -> None:
     ] == []
 
 
-SHOWN_AS_TEXT = ("echo {q}", "grep {q} /etc/hosts")
-
-
 @pytest.mark.parametrize("form", [*AROUND, *PREFIXES])
 def test_wrapping_never_lowers_a_level(form: str) -> None:
     """A command inside another is at least as grave as alone."""
@@ -163,7 +173,7 @@ def test_wrapping_never_lowers_a_level(form: str) -> None:
     lower = []
     for command in chosen:
         alone = judge(command, OWN).level
-        inside = judge(form.replace("{}", command, 1), OWN).level
+        inside = judge(filled(form, command), OWN).level
         if inside < min(alone, Level.L2) or (alone is Level.L3 and inside < Level.L2):
             lower.append((command, alone, inside))
     assert lower == []
@@ -173,7 +183,7 @@ def test_wrapping_never_lowers_a_level(form: str) -> None:
 def test_a_wipe_stays_forbidden_in_every_wrapping(form: str) -> None:
     """The whole-system wipe and the theft of the password file are refused wherever they hide."""
     for command in ("rm -rf /", "cat /etc/shadow"):
-        text = form.replace("{q}", shlex.quote(command)).replace("{}", command)
+        text = filled(form, command)
         assert judge(text, OWN).level is Level.L3, text
 
 
@@ -245,7 +255,8 @@ def test_too_long_and_too_deep_wait_for_a_human() -> None:
     """What is not read whole is never harmless."""
     assert judge("ls " * 10_000, OWN).level is Level.L2
     assert judge("echo " + "$(" * 45 + "ls" + ")" * 45, OWN).level is Level.L2
-    assert judge("echo " + "$(" * 20 + "ls" + ")" * 20, OWN).level is Level.L0
+    assert judge("$(echo " * 45 + "ls" + ")" * 45, OWN).level is Level.L2
+    assert judge("echo " + "$(echo " * 20 + "ls" + ")" * 20, OWN).level is Level.L0
     nested = "ls"
     for _ in range(8):
         nested = f"sh -c {shlex.quote(nested)}"
