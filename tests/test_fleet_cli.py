@@ -13,6 +13,7 @@ from bots.operator import RequestRefused
 from cli import build_parser
 from core.fleet.key_texts import fingerprint
 from fleet_cli import Terminal, carry_out
+from storage.plan_limits import switch
 from tests.bots.web.servers_kit import LOCKED, PEM, Rack, host_key, rack
 from tests.support.core_fixtures import sqlite_template
 from tests.support.core_kit import copy_sqlite
@@ -118,3 +119,56 @@ async def test_a_server_out_of_reach_fails(fleet: Rack) -> None:
     for action in ("test", "trust"):
         status, said = await run(fleet, action, "web-1")
         assert (status, said) == (1, "web-1 does not answer.\n")
+
+
+SSH_CONFIG = """
+Host bastion web-1
+    User deploy
+Host web-1
+    HostName 192.0.2.7
+    ProxyJump bastion
+    IdentityFile ~/.ssh/web
+Host web-2
+    ProxyJump nobody
+Host odd
+    ProxyCommand x
+"""
+
+
+async def test_an_import_says_what_it_would_do_then_does_it(fleet: Rack, tmp_path: Path) -> None:
+    """One bad entry does not stop the others; a second time there is nothing left to add."""
+    file = tmp_path / "config"
+    file.write_text(SSH_CONFIG)
+    expected = [
+        "- odd: left out. It is reached by a ProxyCommand; IT0 knows jump hosts alone.",
+        "+ bastion: deploy@bastion, production",
+        "- web-2: left out. Its jump host nobody is not registered.",
+        f"+ web-1: deploy@192.0.2.7 via bastion, production, key {Path.home()}/.ssh/web",
+    ]
+    status, said = await run(fleet, "import", str(file), "--dry-run")
+    assert (status, said.splitlines()) == (0, [*expected, "2 would be added, 2 left out."])
+    assert len(await fleet.client().servers()) == 1
+    status, said = await run(fleet, "import", str(file))
+    assert said.splitlines()[:-1] == [*expected, "2 added, 2 left out."]
+    web, *_ = await fleet.client().servers("web-1")
+    assert (web["jump"], web["identity"], web["user"]) == ("bastion", "file", "deploy")
+    status, said = await run(fleet, "import", str(file))
+    assert (status, said.splitlines()[-1]) == (0, "0 added, 4 left out.")
+
+
+async def test_an_import_goes_on_behind_what_the_server_refuses(
+    fleet: Rack, tmp_path: Path
+) -> None:
+    """The plan has room for some; the exit status says that not all came in."""
+    await fleet.storage.db.transaction(switch, on=True)
+    file = tmp_path / "hosts"
+    file.write_text("[edge]\nweb[1:3] ansible_host=192.0.2.7\n[other]\nx\n")
+    status, said = await run(fleet, "import", str(file), "--group", "edge")
+    assert status == 1
+    assert "+ web2: 192.0.2.7, production, tags edge\n" in said
+    assert "- web3: left out. The Free plan allows 3 servers" in said
+    assert "x" not in {row["name"] for row in await fleet.client().servers()}
+    with pytest.raises(ValueError, match="no group"):
+        await run(fleet, "import", str(file), "--group", "nobody")
+    with pytest.raises(FileNotFoundError):
+        await run(fleet, "import", str(tmp_path / "none"))

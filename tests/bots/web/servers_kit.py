@@ -90,15 +90,16 @@ class Rack:
         body: object = None,
         *,
         who: User | None = None,
-        **headers: str,
+        key: str = "",
     ) -> tuple[int, Any]:
         """One request: its status and its document, in which no private key ever is."""
+        more = {"Idempotency-Key": key} if key else {}
         token = (await self.auth.issue(who or self.admin, days=1)).token
         async with self.session.request(
             method,
             f"{self.url}{PATH}{path}",
             json=body,
-            headers={"Authorization": f"Bearer {token}", **headers},
+            headers={"Authorization": f"Bearer {token}", **more},
         ) as response:
             text = await response.text()
             assert SECRET not in text
