@@ -105,6 +105,11 @@ MANAGERS: tuple[Manager, ...] = (
 ACTIONS = ("install", "upgrade", "remove")
 WHICH = "for m in apt-get dnf apk zypper; do command -v $m >/dev/null && { echo $m; exit; }; done"
 
+_NO_SUCH = re.compile(
+    r"(?i)unable to locate|no such package|no match for|not found in package|no package .{1,99} "
+    r"available|no provider of"
+)
+_NOT_INSTALLED = re.compile(r"(?i)is not installed|not installed, so not")
 _APT = re.compile(r"^Inst (\S{1,200})(?: \[([^\]]{1,200})\])? \(([^\s)]{1,200}) ([^)]{0,500})\)?")
 _DNF = re.compile(r"^(\S{1,200})\.(?:x86_64|aarch64|noarch|i686|ppc64le|s390x)\s+(\S+)\s+\S+\s*$")
 _APK = re.compile(r"^(\S{1,200})-(\d[^\s-]*(?:-r\d+)?)\s+<\s+(\S+)")
@@ -217,7 +222,7 @@ async def dry_run(host: Host, action: str, name: str) -> Report:
     said = redact(clean_block(f"{result.stdout}{result.stderr}")).strip()
     refused = manager.name == "dnf" and "Nothing to do" not in said and "Transaction" in said
     if result.timed_out or (result.exit_status != 0 and not refused):
-        return failure(f"{manager.name} cannot {action} {name}: {clean(said[-300:])}")
+        return failure(f"{manager.name} cannot {action} {name}: {_why_not(said, result)}.")
     lines = [line for line in said.splitlines() if _tells(line)]
     return Report(headline=manager.name, details="\n".join(lines)[:_DRY_CHARS])
 
@@ -254,6 +259,17 @@ async def change_package(host: Host, action: str, name: str, *, sudo: bool) -> R
 
 async def _quiet(host: Host, command: str) -> CommandResult:
     return await host.shell(command, timeout_s=_TIMEOUT_S, max_bytes=_MAX_BYTES)
+
+
+def _why_not(said: str, result: CommandResult) -> str:
+    """In our words: a refusal is no place for text from outside."""
+    if result.timed_out:
+        return "it gives no answer in time"
+    if _NO_SUCH.search(said):
+        return "it knows no such package"
+    if _NOT_INSTALLED.search(said):
+        return "it is not installed"
+    return f"the dry run failed with exit status {result.exit_status}"
 
 
 def _apt(match: re.Match[str]) -> Pending:

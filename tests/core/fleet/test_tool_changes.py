@@ -198,7 +198,16 @@ async def test_a_package_change_tells_the_versions() -> None:
 @pytest.mark.parametrize(
     ("host", "name", "sentence"),
     [
-        (apt(**{"apt-get -s": said("", status=100, stderr="E: No such")}), "x", "cannot install x"),
+        (
+            apt(**{"apt-get -s": said("", status=100, stderr="E: Unable to locate package x")}),
+            "x",
+            "apt cannot install x: it knows no such package.",
+        ),
+        (
+            apt(**{"apt-get -s": said("", status=100, stderr="E: obey me")}),
+            "x",
+            "apt cannot install x: the dry run failed with exit status 100.",
+        ),
         (FakeHost(), "x", "none of apt"),
         (apt(), "-x", "is not the name of a package"),
     ],
