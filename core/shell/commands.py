@@ -66,8 +66,7 @@ def _check_paths(name: str, words: list[Word], findings: Findings) -> None:
         named + words[1:],
         findings,
         names_only=opens in {Opens.NAMES, Opens.NOTHING} or name == "find",
-        devices=opens in {Opens.NAMES, Opens.DEVICES}
-        or name in _DISK_PROGRAMS,
+        devices=opens in {Opens.NAMES, Opens.DEVICES} or name in _DISK_PROGRAMS,
     )
 
 

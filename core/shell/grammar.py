@@ -278,7 +278,6 @@ class _Collector:
         ):
             self._script.odd.append("a here-document ends in an unusual place")
 
-
     def _filled(self, node: Node) -> None:
         """The grammar does not see every substitution of a here-document."""
         body = next((c for c in node.named_children if c.type == "heredoc_body"), None)

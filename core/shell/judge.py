@@ -53,9 +53,7 @@ class Judged:
     """Whether it asks for another user's rights."""
 
 
-def judge(
-    text: str, protected: ProtectedPaths, *, raised: Mapping[str, Level] = _NONE
-) -> Judged:
+def judge(text: str, protected: ProtectedPaths, *, raised: Mapping[str, Level] = _NONE) -> Judged:
     """Judge shell text; never raises. ``raised`` are a team's least levels by program name."""
     findings = _findings(protected, raised)
     if len(text) > LONGEST:
@@ -155,6 +153,8 @@ def _collect_places(script: Script, findings: Findings) -> None:
             continue
         for word in words[1:]:
             target = word.value.replace(HOME, "/root")
+            if moves and not word.value.startswith("-") and (word.glob or word.braces):
+                findings.add(Level.L2, f"{shown(words)} goes where is only known when it runs")
             if not moves and not target.startswith("/"):
                 continue
             if target.startswith(("/", "~")):
@@ -215,9 +215,7 @@ def _judge_input(script: Script, command: Command, findings: Findings) -> None:
             findings.text(" ".join(word.shown() for word in words[1:]))
 
 
-def _rounds(
-    script: Script, loops: tuple[Loop, ...], findings: Findings
-) -> list[dict[str, str]]:
+def _rounds(script: Script, loops: tuple[Loop, ...], findings: Findings) -> list[dict[str, str]]:
     """The values of the loops' variables, one dictionary per round."""
     names, choices = [], []
     for loop in loops:

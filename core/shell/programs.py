@@ -29,7 +29,9 @@ FIND_BARE = frozenset(
 )
 _FIND_EXEC = frozenset({"-exec", "-execdir", "-ok", "-okdir"})
 FIND_NAMES = frozenset({"-name", "-iname", "-path", "-ipath", "-wholename", "-regex", "-iregex"})
-_NARROWING = re.compile(r"-i?(?:name|path|regex|wholename)|-[acm](?:time|min)|-newer\w*|-size|-user")
+_NARROWING = re.compile(
+    r"-i?(?:name|path|regex|wholename)|-[acm](?:time|min)|-newer\w*|-size|-user"
+)
 
 
 def find(words: list[Word], findings: Findings) -> str:
@@ -45,7 +47,8 @@ def find(words: list[Word], findings: Findings) -> str:
         if word.value in _FIND_EXEC:
             inner, args = _until_end(args)
             deletes = deletes or bool(inner and inner[0].value.rpartition("/")[2] in SUSPECTS)
-            problem = problem or _run_on_found(starts, inner, findings)
+            follows = any(each.value in {"-L", "-follow"} for each in words)
+            problem = problem or _run_on_found(starts, inner, findings, follows=follows)
         elif word.value in _FIND_VALUES and args:
             value = args.pop(0)
             problem = problem or ("" if not (value.dynamic or value.odd) else _UNKNOWN)
@@ -82,15 +85,21 @@ def _until_end(args: list[Word]) -> tuple[list[Word], list[Word]]:
     return args, []
 
 
-def _run_on_found(starts: list[Word], inner: list[Word], findings: Findings) -> str:
+def _run_on_found(
+    starts: list[Word], inner: list[Word], findings: Findings, *, follows: bool
+) -> str:
     if not inner:
         return "it names no command to run"
     reader = READERS.get(inner[0].value)
     named = reader is not None and reader.opens in {Opens.NAMES, Opens.NOTHING}
-    clear = all(_tree(word).startswith(CLEAR_TREES) for word in starts) and bool(starts)
+    clear = (
+        not follows and all(_tree(word).startswith(CLEAR_TREES) for word in starts) and bool(starts)
+    )
     anchored = all(word.value.startswith(("/", ".")) for word in starts)
     found = "found" if anchored and (named or (clear and _no_way_up(starts))) else DYN
-    findings.command([Word(word.value.replace("{}", found), word.plain, word.odd) for word in inner])
+    findings.command(
+        [Word(word.value.replace("{}", found), word.plain, word.odd) for word in inner]
+    )
     return ""
 
 
@@ -171,8 +180,12 @@ def awk(words: list[Word], findings: Findings) -> str:
     return "its program may write or run something" if _AWK_DANGER.search(code) else ""
 
 
-_LOOPBACK = re.compile(r"(?:https?://)?(?:localhost|127\.0\.0\.1|\[::1\])(?::\d{1,5})?(?:/[\w./~-]*)?")
-_CURL_BARE = frozenset("-s -S -i -I -v -f -k -sS -sI -si -sf -fsS -sSf -sk -skI -ks -sSI --head --silent --fail --show-error --include --insecure -4 -6".split())
+_LOOPBACK = re.compile(
+    r"(?:https?://)?(?:localhost|127\.0\.0\.1|\[::1\])(?::\d{1,5})?(?:/[\w./~-]*)?"
+)
+_CURL_BARE = frozenset(
+    "-s -S -i -I -v -f -k -sS -sI -si -sf -fsS -sSf -sk -skI -ks -sSI --head --silent --fail --show-error --include --insecure -4 -6".split()
+)
 _CURL_VALUES = frozenset({"-m", "--max-time", "--connect-timeout", "-o", "--output", "-w"})
 _CURL_FORMAT = re.compile(r"(?!.*%\{?(?:output|header))[^@].*", re.S)
 
@@ -268,6 +281,20 @@ def ps(words: list[Word], findings: Findings) -> str:
     return "it shows environments" if any("environ" in word.value for word in words) else ""
 
 
+def nslookup(words: list[Word], findings: Findings) -> str:
+    """``nslookup`` without a name asks for whatever it is fed, so data can leave."""
+    del findings
+    names = [word.value for word in words[1:] if not word.value.startswith("-")]
+    return "" if names and "-" not in {word.value for word in words} else "it asks what it is fed"
+
+
+def systemctl(words: list[Word], findings: Findings) -> str:
+    """``systemctl show -p Environment`` shows where many services keep their secrets."""
+    del findings
+    secret = any("Environment" in word.value for word in words)
+    return "it shows the environment of a service, where secrets may be" if secret else ""
+
+
 SPECIAL: dict[str, Callable[[list[Word], Findings], str]] = {
     "find": find,
     "sed": sed,
@@ -278,5 +305,12 @@ SPECIAL: dict[str, Callable[[list[Word], Findings], str]] = {
     "openssl": openssl,
     "tar": tar,
 }
-ALSO: dict[str, Callable[[list[Word], Findings], str]] = {"grep": grep, "egrep": grep, "fgrep": grep, "ps": ps}
+ALSO: dict[str, Callable[[list[Word], Findings], str]] = {
+    "grep": grep,
+    "egrep": grep,
+    "fgrep": grep,
+    "ps": ps,
+    "nslookup": nslookup,
+    "systemctl": systemctl,
+}
 """Asked besides the table of readers."""

@@ -16,6 +16,8 @@ _text = reader(opens=Opens.NOTHING)
 _bare = reader(most=0)
 _names = reader(opens=Opens.NAMES)
 _disks = reader(opens=Opens.DEVICES)
+_volumes = reader(deny="--config --configreport --profile --commandprofile", opens=Opens.DEVICES)
+_status = reader(allow="--no-pager -a -l --all --full", most=0)
 _FILES = "--files0-from"
 
 SHELL: dict[str, Reader] = {
@@ -39,7 +41,9 @@ SHELL: dict[str, Reader] = {
     "type": reader(operands=r"[\w.+-]+"),
     "which": reader(operands=r"[\w.+-]+"),
     "whereis": reader(deny="-B -M -S", operands=r"[\w.+-]+"),
-    "set": reader(allow="-e -u -x -v -f -o -eu -ex -euo -euxo", operands="pipefail|errexit|nounset"),
+    "set": reader(
+        allow="-e -u -x -v -f -o -eu -ex -euo -euxo", operands="pipefail|errexit|nounset"
+    ),
     "read": reader(allow="-r", operands="[a-z][a-z0-9_]*"),
     "sleep": reader(most=1, operands=r"\d{1,4}(?:\.\d+)?[sm]?"),
     "basename": _text,
@@ -94,9 +98,7 @@ FILES: dict[str, Reader] = {
     "b2sum": reader(),
     "cksum": reader(),
     "zcat": reader(allow="-f -q"),
-    "zgrep": reader(
-        allow="-i -v -c -n -E -F -o -h -H -l -w -A -B -C -m -0", values="-A -B -C -m"
-    ),
+    "zgrep": reader(allow="-i -v -c -n -E -F -o -h -H -l -w -A -B -C -m -0", values="-A -B -C -m"),
     "grep": reader(
         allow="-i -v -c -n -E -F -G -P -o -h -H -l -L -w -x -q -s -a -I -z -Z -b -T -y -0 -e -m "
         "-A -B -C --color --colour --ignore-case --invert-match --count --line-number "
@@ -132,15 +134,16 @@ MACHINE: dict[str, Reader] = {
     "mountpoint": _names,
     "swapon": reader(allow="-s --show --summary --noheadings --bytes", most=0),
     "smartctl": reader(
-        allow="-a -A -H -i -x -l -d --all --health --info --scan", values="-l -d",
+        allow="-a -A -H -i -x -l -d --all --health --info --scan",
+        values="-l -d",
         opens=Opens.DEVICES,
     ),
-    "pvs": _disks,
-    "vgs": _disks,
-    "lvs": _disks,
-    "pvdisplay": _disks,
-    "vgdisplay": _disks,
-    "lvdisplay": _disks,
+    "pvs": _volumes,
+    "vgs": _volumes,
+    "lvs": _volumes,
+    "pvdisplay": _volumes,
+    "vgdisplay": _volumes,
+    "lvdisplay": _volumes,
     "mdadm": reader(allow="--detail -D --query -Q --examine -E --scan", opens=Opens.DEVICES),
     "free": reader(most=0, values="-s -c -d"),
     "uptime": _bare,
@@ -148,30 +151,47 @@ MACHINE: dict[str, Reader] = {
     "iostat": reader(deny="-o", operands=r"[\w]+", values="-g"),
     "mpstat": reader(deny="-o", operands=r"\d+", values="-P -I -N"),
     "sar": reader(
-        allow="-u -r -b -d -n -q -P -S -W -B -A -f -s -e -p -h", values="-n -P -f -s -e",
+        allow="-u -r -b -d -n -q -P -S -W -B -A -f -s -e -p -h",
+        values="-n -P -f -s -e",
         operands=r"\d+",
     ),
     "pidstat": reader(deny="-e", operands=r"\d+", values="-p -C -T -G -U"),
     "nproc": _bare,
     "arch": _bare,
     "uname": _bare,
-    "hostname": reader(allow="-f -s -i -I -d -A --fqdn --short --ip-address --all-ip-addresses", most=0),
-    "hostnamectl": reader(allow="--static --json", sub={"": _bare, "status": _bare, "hostname": _bare}),
+    "hostname": reader(
+        allow="-f -s -i -I -d -A --fqdn --short --ip-address --all-ip-addresses", most=0
+    ),
+    "hostnamectl": reader(
+        allow="--static --json", sub={"": _status, "status": _status, "hostname": _status}
+    ),
     "timedatectl": reader(
         allow="--no-pager",
-        sub={"": _bare, "status": _bare, "show": _bare, "timesync-status": _bare,
-             "list-timezones": _bare},
+        sub={
+            "": _status,
+            "status": _status,
+            "show": _status,
+            "timesync-status": _status,
+            "list-timezones": _status,
+        },
     ),
-    "localectl": reader(allow="--no-pager", sub={"": _bare, "status": _bare}),
+    "localectl": reader(allow="--no-pager", sub={"": _status, "status": _status}),
     "loginctl": reader(
         allow="--no-pager",
-        sub={"": _bare, "list-sessions": _bare, "list-users": _bare,
-             "session-status": reader(operands=r"\w+"), "user-status": reader(operands=r"\w+")},
+        sub={
+            "": _status,
+            "list-sessions": _status,
+            "list-users": _status,
+            "session-status": reader(allow="--no-pager -l", operands=r"\w+"),
+            "user-status": reader(allow="--no-pager -l", operands=r"\w+"),
+        },
     ),
     "date": reader(
         allow="-u -R -I -d -Iseconds -Iminutes -Ihours -Idate --utc --iso-8601 --rfc-3339 --date "
         "--rfc-email -r --reference",
-        values="-d --date -r --reference", operands=r"\+.*", most=1,
+        values="-d --date -r --reference",
+        operands=r"\+.*",
+        most=1,
     ),
     "cal": reader(operands=r"[\w]+"),
     "id": reader(operands=r"[\w.-]+"),
@@ -189,14 +209,18 @@ MACHINE: dict[str, Reader] = {
         operands=r"(?:passwd|group|hosts|ahosts|ahostsv4|services|protocols|networks)|(?!shadow|gshadow)[\w.:-]+",
     ),
     "ps": reader(
-        deny="-E", opens=Opens.NAMES, most=8,
+        deny="-E",
+        opens=Opens.NAMES,
+        most=8,
         operands=r"(?!.*environ)(?:[aufxlwjmhHTSX]*(?:[op](?:[\w,:%=.]*)?)?|\d+(?:,\d+)*|[a-z%][a-z_%]*(?:[,=:][\w,%:=.-]*)+)",
         values="-o -p -u -U -C -t -G -g -q --sort --pid --ppid --format --user -O",
     ),
     "pgrep": reader(deny="--signal -F --pidfile --logpidfile -L"),
     "pidof": reader(operands=r"[\w./-]+"),
     "pstree": reader(operands=r"[\w.-]+"),
-    "top": reader(needs="-b", allow="-b -n -d -o -p -u -c -H -w -0 -1 -i", values="-n -d -o -p -u -w", most=0),
+    "top": reader(
+        needs="-b", allow="-b -n -d -o -p -u -c -H -w -0 -1 -i", values="-n -d -o -p -u -w", most=0
+    ),
     "lscpu": _bare,
     "lsmem": _bare,
     "lspci": reader(deny="-A -O -F -i -p", most=0),
@@ -209,11 +233,12 @@ MACHINE: dict[str, Reader] = {
     "lslogins": reader(allow="-u -s", operands=r"[\w.-]+"),
     "lshw": reader(allow="-short -C -class -json -quiet", values="-C -class", most=0),
     "dmidecode": reader(allow="-t -s -q --type --string", values="-t -s --type --string", most=0),
-    "sensors": _bare,
+    "sensors": reader(allow="-u -f -A -j", most=0),
     "dmesg": reader(
         allow="-T -H -k -u -x -l -f -L -P -w -t -d -e -r --ctime --human --level --facility "
         "--kernel --since --until --color --nopager --follow --decode",
-        values="-l -f --level --facility --since --until", most=0,
+        values="-l -f --level --facility --since --until",
+        most=0,
     ),
     "sysctl": reader(allow="-a -n -e --all --values", operands=r"[\w./-]+"),
     "getconf": reader(operands=r"[\w./-]+"),
@@ -235,19 +260,27 @@ NETWORK: dict[str, Reader] = {
     "host": reader(allow="-t -a -v -4 -6 -W -0", values="-t -W", operands=_HOST),
     "nslookup": reader(allow="-type -query", operands=_HOST),
     "ping": reader(
-        allow="-c -W -w -i -n -q -4 -6 -I -s -O -D -M", values="-c -W -w -i -I -s -M", operands=_HOST
+        allow="-c -W -w -i -n -q -4 -6 -I -s -O -D -M",
+        values="-c -W -w -i -I -s -M",
+        operands=_HOST,
     ),
     "ping6": reader(allow="-c -W -w -i -n -q -I -s", values="-c -W -w -i -I -s", operands=_HOST),
     "traceroute": reader(allow="-n -4 -6 -m -w -q -I -T -U", values="-m -w -q", operands=_HOST),
     "tracepath": reader(allow="-n -4 -6 -m -b", values="-m", operands=_HOST),
-    "mtr": reader(needs="-r --report", allow="-r -n -c -w -b -4 -6 --report", values="-c", operands=_HOST),
+    "mtr": reader(
+        needs="-r --report", allow="-r -n -c -w -b -4 -6 --report", values="-c", operands=_HOST
+    ),
     "nc": reader(needs="-z", allow="-z -v -n -w -4 -6 -u", values="-w", operands=r"[\w.:-]+"),
     "iptables": reader(
         needs="-L -S --list",
-        allow="-L -S -n -v -t -x --line-numbers --list -w", values="-t", operands=r"[\w-]+"
+        allow="-L -S -n -v -t -x --line-numbers --list -w",
+        values="-t",
+        operands=r"[\w-]+",
     ),
     "conntrack": reader(allow="-L -C -S -p", needs="-L -C -S", values="-p", most=0),
-    "brctl": reader(sub={"show": reader(operands=r"[\w.-]+"), "showmacs": reader(operands=r"[\w.-]+")}),
+    "brctl": reader(
+        sub={"show": reader(operands=r"[\w.-]+"), "showmacs": reader(operands=r"[\w.-]+")}
+    ),
 }
 NETWORK["ip6tables"] = NETWORK["iptables"]
 

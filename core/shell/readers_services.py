@@ -6,8 +6,8 @@ from core.shell.spec import Opens, Reader, reader
 
 _UNIT = r"[\w@.:%+\\*?\ue001\ue002-]+"
 _NAME = r"[\w.:@/-]+"
-_any = reader(operands=_NAME)
-_bare = reader(most=0)
+_any = reader(allow="-n -a -q -v -A -l --namespace --all --no-pager", operands=_NAME)
+_bare = reader(allow="-a -q -v -l -r --all --no-pager --quiet", most=0)
 
 _unit = reader(
     allow="-l -n -o -a -q -t -p -r --no-pager --full --lines --output --all --quiet --type --state "
@@ -181,7 +181,10 @@ _DNF = reader(
         _dnf_list,
     ),
 )  # fmt: skip
-_name_list = reader(allow="-a -n -i -f -v --installed --upgradable --manual-installed --all-versions -q", operands=r"[\w.+*\ue001:-]+")
+_name_list = reader(
+    allow="-a -n -i -f -v --installed --upgradable --manual-installed --all-versions -q",
+    operands=r"[\w.+*\ue001:-]+",
+)
 
 SERVICES: dict[str, Reader] = {
     "systemctl": _SYSTEMCTL,

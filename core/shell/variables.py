@@ -50,7 +50,9 @@ def check_variables(script: Script, findings: Findings) -> None:
         shown_name = f"`{' '.join(source.split())[:40]}`"
         if not match:
             findings.add(Level.L2, f"{shown_name} is an unusual way to use a variable")
-        elif not (name.isdigit() or name in SHOWN_VARIABLES or name in findings.variables | {"@", "*"}):
+        elif not (
+            name.isdigit() or name in SHOWN_VARIABLES or name in findings.variables | {"@", "*"}
+        ):
             findings.add(Level.L2, f"{shown_name} may hold a secret; it is not set here")
     for node in script.tests:
         _test(script, node, findings)
@@ -92,12 +94,10 @@ def _arithmetic(script: Script, node: Node, findings: Findings) -> None:
     if "[" in script.source(node).removeprefix("$["):
         findings.add(Level.L2, "it calculates with an element of an array")
     names = {
-        script.source(each)
-        for each in descendants(node)
-        if each.type in {"variable_name", "word"}
+        script.source(each) for each in descendants(node) if each.type in {"variable_name", "word"}
     }
-    for name in names & findings.variables:
-        if not _is_number(script, name):
+    for name in sorted(each for each in names if not _NUMBER.fullmatch(each)):
+        if name not in findings.variables or not _is_number(script, name):
             findings.add(Level.L2, f"`{name[:40]}` is calculated with and may not be a number")
 
 
@@ -105,7 +105,9 @@ def _is_number(script: Script, name: str) -> bool:
     if any(script.source(loop.variable) == name for loop in script.loops):
         return False
     reader = WordReader(script.data, {})
-    if any(script.source(command.words[0]) in _SETS for command in script.commands if command.words):
+    if any(
+        script.source(command.words[0]) in _SETS for command in script.commands if command.words
+    ):
         return False
     for node, _ in script.assignments:
         target, value = node.child_by_field_name("name"), node.child_by_field_name("value")

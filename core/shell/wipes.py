@@ -30,7 +30,9 @@ _DISKS = {
     "sfdisk": re.compile(r"--delete|--wipe.*"),
     "zpool": re.compile(r"destroy|labelclear"),
 }
-SUSPECTS = frozenset({*_DELETES, *_MARKS_ALL, *_ALWAYS, *_DISKS, "mv", "dd", "find", "rsync", "tee"})
+SUSPECTS = frozenset(
+    {*_DELETES, *_MARKS_ALL, *_ALWAYS, *_DISKS, "mv", "dd", "find", "rsync", "tee"}
+)
 """Programs worth looking for behind a program that is not known."""
 
 

@@ -24,7 +24,9 @@ HOME = "\ue005"
 
 _SHOWN = str.maketrans({DYN: "$", STAR: "*", ANY: "?", CLASS: "[", BRACE: "{", HOME: "~"})
 _GLOBS = str.maketrans({"*": STAR, "?": ANY, "[": CLASS, "{": BRACE})
-_ESCAPE = re.compile(r"\\(x[0-9A-Fa-f]{1,2}|u[0-9A-Fa-f]{1,4}|U[0-9A-Fa-f]{1,8}|[0-7]{1,3}|.)", re.S)
+_ESCAPE = re.compile(
+    r"\\(x[0-9A-Fa-f]{1,2}|u[0-9A-Fa-f]{1,4}|U[0-9A-Fa-f]{1,8}|[0-7]{1,3}|.)", re.S
+)
 _LETTERS = {"n": "\n", "t": "\t", "r": "\r", "a": "\a", "b": "\b", "e": "\x1b", "E": "\x1b"}
 _LIST = re.compile(BRACE + r"([^{}" + BRACE + r"]*(?:,|\.\.)[^{}" + BRACE + r"]*)\}")
 _TILDE = re.compile(r"~(?:[A-Za-z_][\w.-]*|[+-])?(?=/|$)")

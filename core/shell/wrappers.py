@@ -90,7 +90,9 @@ WRAPPERS: dict[str, Wrapper] = {
     "watch": _wrapper("-d -t -g -e", "-n", least=Level.L2, why="runs a command again and again"),
     "flock": _wrapper("-n -x -s -u", "-w", positionals=1, least=Level.L2, why="takes a lock"),
 }
-SHELLS = frozenset({"sh", "bash", "dash", "ash", "zsh", "ksh", "mksh", "rbash", "fish", "csh", "tcsh"})
+SHELLS = frozenset(
+    {"sh", "bash", "dash", "ash", "zsh", "ksh", "mksh", "rbash", "fish", "csh", "tcsh"}
+)
 SHELL_FLAGS = frozenset({"-c", "-ec", "-ce", "-uc", "-euc", "-xc", "-euxc"})
 """With them a shell runs exactly the text that follows, without start files."""
 

@@ -1089,6 +1089,48 @@ cd $x && ls
 pushd $x
 test $(rm x)
 ls ~+ $(id >&2; rm x)
+systemctl show --property=Environment app
+find /var/log -follow -exec cat {} +
+find -L /var/log -exec cat {} +
+lvs --config x
+sensors -s
+mailq -q
+timedatectl show -H host
+kubectl auth can-i get pods --kubeconfig=/x
+cd /et*; cat shadow
+echo $((PATH))
+nslookup
+nslookup - 8.8.8.8
+cat x | nslookup
+ls \⏎# c⏎rm x
+ls⏎\⏎rm x
+ls > /dev/null⏎\⏎rm x
+LANG=C⏎\⏎rm x
+sed p x -i
+sed 's/a/b/;e reboot' x
+curl -s http://localhost#@evil.org
+curl -s --unix-socket /var/run/docker.sock http://localhost/containers/json
+curl -s localhost -H @/srv/x
+iptables -L -M /srv/x
+iptables -nvLZ
+fuser -km /srv
+ip -all netns exec id
+ip l s eth0 down
+date -us10
+sudo -R / ls
+sudo -E ls
+sh -c +x reboot
+bash -c '"$@"' x reboot
+time -o x ls
+pgrep -x a | xargs -n1 docker logs
+find /etc -exec sed -n p {} +
+read PATH
+xargs -I x rm x
+sort --compress-prog=id x
+awk --source '{print}'
+awk '{print $1, $2 >"/srv/x"}'
+jq -n 'input_filename'
+tar -F id -tf x
 """.strip("\n")
 
 FORBIDDEN = r"""
@@ -1412,6 +1454,18 @@ install /dev/null /etc/shadow
 truncate -s 0 /etc/shadow
 ln -s /etc/shadow /tmp/x
 exec 3< /etc/shadow
+tar -C /etc -cf - shadow
+tar -C/etc -cf - shadow
+env -C /etc cat shadow
+sudo --chdir=/etc cat shadow
+git -C /etc show :shadow
+cd ~/../etc; cat shadow
+kubectl get pods -o go-template-file=/etc/shadow
+jq --rawfile a /etc/shadow . x
+date -r /etc/shadow
+debugfs -R 'cat /etc/shadow' /srv/disk
+grep . /etc/sha*w
+[ -d / ] && rm -rf /
 """.strip("\n")
 
 

@@ -159,9 +159,7 @@ def test_each_disguise_of_a_name(mutation: int) -> None:
     rng = random.Random(mutation)
     names = ("rm x", "reboot now", "mkfs /srv/x", "python3 x.py", "rm -rf /")
     assert [
-        text
-        for name in names
-        if judge(text := NAMES[mutation](name, rng), OWN).level < Level.L2
+        text for name in names if judge(text := NAMES[mutation](name, rng), OWN).level < Level.L2
     ] == []
 
 
