@@ -18,6 +18,8 @@ from core.fleet.wrapping import Begun, Unmarked, ending, sudo_refused, wrapped_a
 _CHUNK = 65_536
 _DRAIN_S = 2.0
 """How long a killed command's pipes may take to close before they are abandoned."""
+_SUDO_S = 8.0
+"""How long sudo may take to end a command of root."""
 
 
 @dataclass(slots=True)
@@ -112,9 +114,12 @@ class LocalCommand:
             stderr=asyncio.subprocess.DEVNULL,
             env=self.environment,
         )
-        with contextlib.suppress(TimeoutError):
-            async with asyncio.timeout(_DRAIN_S):
+        try:
+            async with asyncio.timeout(_SUDO_S):
                 await killer.wait()
+        except TimeoutError:
+            with contextlib.suppress(ProcessLookupError, PermissionError):
+                killer.kill()
 
 
 async def run_as_root(

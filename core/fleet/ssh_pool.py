@@ -24,6 +24,9 @@ MOST_HOPS = 3
 MOST_CHANNELS = 8
 """Commands at once on a connection; sshd's default MaxSessions is 10, two are for ending them."""
 
+_TRIES = 3
+"""A connection may be closed to make room before whoever waited for it gets hold of it."""
+
 Key = tuple[str, str, int, tuple[str | int, ...]]
 """Tenant, id and revision, and what a login depends on, should an entry lack a new revision."""
 
@@ -158,17 +161,18 @@ class SshPool:
     async def _open(self, route: tuple[Server, ...]) -> Link:
         """Return the connection at a route's end, held; make what is missing of it."""
         key = _key(route[-1])
-        link = self._links.get(key)
-        if link is None or not link.usable:
-            attempt = self._attempts.get(key)
-            if attempt is None:
-                attempt = asyncio.create_task(self._make(route), name="ssh-connect")
-                self._attempts[key] = attempt
-                attempt.add_done_callback(lambda done: self._attempted(key, done))
-            link = await asyncio.shield(attempt)
-        if not link.usable:
-            raise HostUnreachable(closed_at_once(route[-1].name))
-        return self._hold(link)
+        for _ in range(_TRIES):
+            link = self._links.get(key)
+            if link is None or not link.usable:
+                attempt = self._attempts.get(key)
+                if attempt is None:
+                    attempt = asyncio.create_task(self._make(route), name="ssh-connect")
+                    self._attempts[key] = attempt
+                    attempt.add_done_callback(lambda done: self._attempted(key, done))
+                link = await asyncio.shield(attempt)
+            if link.usable:
+                return self._hold(link)
+        raise HostUnreachable(closed_at_once(route[-1].name))
 
     def _attempted(self, key: Key, attempt: asyncio.Task[Link]) -> None:
         """Forget an attempt, also one whose waiters have all gone."""
