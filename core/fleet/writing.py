@@ -3,9 +3,10 @@
 Two steps: the server says which file the path really is, we judge that path, and the server
 then works inside the folder it named (``cd -P`` and a comparison), so that no link can lead
 anywhere else in between. The new content goes to a new file beside the old one, with the old
-one's owner and mode, and takes its name at once (``mv``). The old content stays reachable: in
-``/var/backups/it0`` for root (a copy beside it would be read by whoever reads all files of the
-folder, as nginx does), else beside the file.
+one's owner and mode, and takes its name at once (``mv``); it is created, filled and given away
+through one descriptor, because root may be asked to write into a folder of somebody hostile.
+ACLs are not kept. The old content stays reachable: in ``/var/backups/it0`` for root (a copy
+beside it would be read by whoever reads all files of the folder, as nginx does), else beside it.
 """
 
 from __future__ import annotations
@@ -47,22 +48,25 @@ digest() {
   elif command -v openssl >/dev/null 2>&1; then openssl dgst -sha256 -r <"$1"
   else shasum -a 256 <"$1"; fi | { read -r a b; printf %s "$a"; }
 }
-kept() { stat -c '%u:%g %a' -- "$1"; }
-umask 022
+umask 077
 cd -P -- "$d" && [ "$(pwd -P)" = "$d" ] || exit 7
 [ -w . ] || { echo "the folder is not writable" >&2; exit 4; }
-t=./.it0-$token; b=
-trap 'rm -f -- "$t"' EXIT
+t=./.it0-$token f=/proc/$$/fd/5 mode=644 b=
 if [ -n "$was" ]; then
   [ -L "$n" ] && exit 7
   [ -f "$n" ] || exit 3
   [ "$(digest "$n")" = "$was" ] || exit 7
-  cp -p -- "$n" "$t" || exit 6
-  [ "$(kept "$t")" = "$(kept "$n")" ] || { echo "its owner cannot be kept" >&2; exit 4; }
+  owner=$(stat -c %u:%g -- "$n") && mode=$(stat -c %a -- "$n") || exit 6
 elif [ -e "$n" ] || [ -L "$n" ]; then exit 7
 fi
-cat >"$t" || exit 6
-[ "$(digest "$t")" = "$new" ] || { echo "the new content did not arrive whole" >&2; exit 6; }
+trap 'rm -f -- "$t"' EXIT
+set -C; exec 5>"$t" || exit 6; set +C
+cat >&5 || exit 6
+[ "$(digest "$f")" = "$new" ] || { echo "the new content did not arrive whole" >&2; exit 6; }
+if [ -n "$was" ] && [ "$(stat -L -c %u:%g -- "$f")" != "$owner" ]; then
+  chown -- "$owner" "$f" || { echo "its owner cannot be kept" >&2; exit 4; }
+fi
+chmod -- "$mode" "$f" || exit 6
 sync -- "$t" 2>/dev/null
 if [ -n "$was" ]; then
   v=/var/backups/it0
