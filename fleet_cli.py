@@ -213,8 +213,13 @@ async def _trust(client: ServersClient, name: str, terminal: Terminal, *, replac
     tried = await client.trial(name)
     if not tried["host_key"]:
         return _say([tried["problem"] or f"{name} needs no host key."], terminal, 1)
-    row = await client.confirm(name, tried["host_key"], replace=replace)
-    return _say([f"{row['name']} is trusted with the host key {_key(tried)}."], terminal)
+    _say([f"{name} shows the host key {_key(tried)}"], terminal)
+    if not tried["confirmed"]:
+        asked = f"Is that the key of {name}? Compare it with the machine's own."
+        if terminal.ask is not None and not terminal.ask(asked):
+            return _say(["Nothing is changed."], terminal, 1)
+        await client.confirm(name, tried["host_key"], replace=replace)
+    return _say([f"{name} is trusted with it."], terminal)
 
 
 # -- import -----------------------------------------------------------------------------------

@@ -105,7 +105,8 @@ def _line(server: Server, words: Words) -> str:
     if server.kind is ServerKind.LOCAL:
         said.append(words("the machine I run on"))
     elif not server.host_key:
-        said.append(f"**{words('host key not confirmed')}**")
+        missing = words("host key not confirmed")
+        said.append(f"**{missing}**")
     return f"- {code(server.name)}: {', '.join(said)}"
 
 

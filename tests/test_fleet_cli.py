@@ -108,7 +108,12 @@ async def test_a_first_key_is_confirmed_unseen_when_told(fleet: Rack) -> None:
     assert "HAS CHANGED" in said
     with pytest.raises(RequestRefused, match="another host key"):
         await run(fleet, "trust", "web-1")
-    assert (await run(fleet, "trust", "web-1", "--replace"))[0] == 0
+    assert (await run(fleet, "trust", "web-1", "--replace", says=False))[0] == 1
+    status, said = await run(fleet, "trust", "web-1", "--replace")
+    assert said.splitlines() == [
+        f"web-1 shows the host key ssh-ed25519 {fingerprint(host_key(2))}",
+        "web-1 is trusted with it.",
+    ]
     assert (await run(fleet, "test", "web-1"))[0] == 0
 
 
