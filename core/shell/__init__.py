@@ -1,4 +1,4 @@
-"""Judges shell text: what would it do, at worst?
+"""What shell text would do, at worst.
 
 A command line is parsed with the grammar of bash (tree-sitter-bash) and every command in it is
 judged by tables: what is known to only read is L0, a few small changes are L1, what nobody may

@@ -219,7 +219,7 @@ CHANGES: dict[str, Change] = {
     "gdb": _l2("looks into a process and can change it"),
 }  # fmt: skip
 
-EASY_PLACES = ("/tmp/", "/var/tmp/", "/srv/", "/opt/", "/home/", "/root/")
+EASY_PLACES = ("/tmp/", "/var/tmp/", "/srv/", "/opt/", "/home/", "/root/")  # noqa: S108  # judged, not used
 """Where a new directory or an empty file wakes nobody up; elsewhere it can mean something."""
 L1_OPTIONS = frozenset({"-p", "-v", "-q", "-qq", "-y", "-t", "-m", "--no-block", "--"})
 """Options that keep a small change (L1) small; with any other it is L2."""

@@ -14,16 +14,16 @@ from core.shell.readers_services import VERSION_FLAGS, VERSIONED
 from core.shell.running import INSIDE, judge_shell, judge_wrapper
 from core.shell.spec import Opens, operands_of, why_not_reading
 from core.shell.wipes import SUSPECTS, check_wipe
-from core.shell.words import Word
+from core.shell.words import Word, words_of
 from core.shell.wrappers import CODE, RUNS_TEXT, SHELLS, WRAPPERS
 
 _PLACES = ("/usr/local/sbin/", "/usr/local/bin/", "/usr/sbin/", "/usr/bin/", "/sbin/", "/bin/")
 _NAME = re.compile(r"[A-Za-z0-9_.:\[+-]+")
 _QUOTED = re.compile(r"'((?:[^'\\]|\\.)*)'|\"((?:[^\"\\]|\\.)*)\"|`([^`]*)`")
 _BRACKETED = re.compile(r"[{(]([^{}()]*)[})]")
-_DISK_PROGRAMS = frozenset(
+_DISK_PROGRAMS = words_of(
     "fdisk parted fsck e2fsck mount umount tune2fs resize2fs xfs_growfs xfs_info blockdev pvcreate "
-    "vgcreate vgextend lvextend partprobe".split()
+    "vgcreate vgextend lvextend partprobe"
 )
 _MOST_INNER = 24
 _MOST_SLICE = 200
@@ -164,7 +164,7 @@ def _change(name: str, words: list[Word]) -> tuple[Change | None, list[Word]]:
 def _small(name: str, words: list[Word], findings: Findings) -> bool:
     """Whether a small change stays small: no odd option, nothing unknown, a harmless place."""
     for word in words[1:]:
-        option = word.value.startswith("-") and word.value not in {"-s"}
+        option = word.value.startswith("-") and word.value != "-s"
         if not word.known or word.odd or (option and word.value not in L1_OPTIONS):
             return False
         if name in {"mkdir", "touch"} and not option and not _easy(word.value, findings):

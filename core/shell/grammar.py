@@ -11,9 +11,12 @@ import unicodedata
 from collections.abc import Iterator
 from dataclasses import dataclass, field
 from functools import cache
+from itertools import pairwise
 
 import tree_sitter_bash
 from tree_sitter import Language, Node, Parser
+
+from core.shell.words import words_of
 
 NESTING = frozenset(
     {
@@ -31,7 +34,7 @@ NESTING = frozenset(
         "parenthesized_expression",
     }
 )
-_KNOWN = NESTING | frozenset(
+_KNOWN = NESTING | words_of(
     """program list pipeline do_group elif_clause else_clause case_item negated_command
     redirected_statement command command_name word string raw_string string_content concatenation
     simple_expansion variable_name special_variable_name binary_expression unary_expression
@@ -39,8 +42,9 @@ _KNOWN = NESTING | frozenset(
     heredoc_redirect heredoc_start heredoc_body heredoc_end heredoc_content herestring_redirect
     file_redirect variable_assignments variable_assignment brace_expression unset_command
     declaration_command test_command ansi_c_string translated_string extglob_pattern regex
-    """.split()
+    """
 )
+_RISKY_SPELLING = frozenset({"comment", "word", "compound_statement"})
 _ODD_SPACE = re.compile(r"\S\\\n|\n[ \t]*\\\n")
 """A line continued inside a word, or an empty one: the grammar joins what a shell does not."""
 _GAP = re.compile(rb"(?:[ \t]|\\\n)+")
@@ -136,6 +140,14 @@ class _Collector:
         self._before: dict[int, Node] = {}
         self._fed: dict[int, str] = {}
         self._more: dict[int, list[Node]] = {}
+        self._kept = {
+            "simple_expansion": script.expansions,
+            "expansion": script.expansions,
+            "test_command": script.tests,
+            "arithmetic_expansion": script.arithmetic,
+            "declaration_command": script.declarations,
+            "unset_command": script.declarations,
+        }
 
     def collect(self, root: Node) -> None:
         stack: list[tuple[Node, int, tuple[Loop, ...]]] = [(root, 0, ())]
@@ -164,11 +176,13 @@ class _Collector:
 
     def _note(self, node: Node, loops: tuple[Loop, ...]) -> None:
         script = self._script
+        kept = self._kept.get(node.type)
+        if kept is not None:
+            kept.append(node)
+        elif node.type in _RISKY_SPELLING or node.type not in _KNOWN:
+            self._doubt(node)
         match node.type:
             case "command":
-                for child in node.named_children:
-                    if child.type == "herestring_redirect":
-                        self._herestring(child)
                 self._command(node, loops)
             case "pipeline":
                 self._pipeline(node)
@@ -178,30 +192,36 @@ class _Collector:
                 script.redirects.append((node, loops))
                 if node.type == "heredoc_redirect":
                     self._heredoc(node)
-            case "variable_assignment":
-                prefix = node.parent is not None and node.parent.type == "command"
-                script.assignments.append((node, prefix))
-            case "simple_expansion" | "expansion":
-                script.expansions.append(node)
-            case "test_command":
-                script.tests.append(node)
-            case "arithmetic_expansion":
-                script.arithmetic.append(node)
-            case "declaration_command" | "unset_command":
-                script.declarations.append(node)
-            case "function_definition":
-                name = node.child_by_field_name("name")
-                script.functions[script.source(name) if name else ""] = node
-            case "compound_statement" if script.source(node).startswith("(("):
-                script.odd.append("`((` means something else in another shell")
-            case "comment":
-                self._comment(node)
-            case "word" if not script.source(node).isascii():
+            case "variable_assignment" | "function_definition":
+                self._definition(node)
+
+    def _definition(self, node: Node) -> None:
+        script = self._script
+        if node.type == "variable_assignment":
+            prefix = node.parent is not None and node.parent.type == "command"
+            script.assignments.append((node, prefix))
+        else:
+            name = node.child_by_field_name("name")
+            script.functions[script.source(name) if name else ""] = node
+
+    def _doubt(self, node: Node) -> None:
+        script = self._script
+        if node.type == "comment":
+            self._comment(node)
+        elif node.type == "word":
+            if not script.source(node).isascii():
                 script.odd.append("a word holds letters that may look like others")
-            case kind if kind not in _KNOWN:
-                script.odd.append(f"it holds a construct that is not judged ({kind.lower()[:24]})")
+        elif node.type == "compound_statement":
+            if script.data.startswith(b"((", node.start_byte):
+                script.odd.append("`((` means something else in another shell")
+        else:
+            kind = node.type.lower()[:24]
+            script.odd.append(f"it holds a construct that is not judged ({kind})")
 
     def _command(self, node: Node, loops: tuple[Loop, ...]) -> None:
+        for child in node.named_children:
+            if child.type == "herestring_redirect":
+                self._herestring(child)
         words = [
             child
             for child in node.named_children
@@ -217,7 +237,7 @@ class _Collector:
         self._script.commands.append(found)
 
     def _check_gaps(self, nodes: list[Node]) -> None:
-        for first, second in zip(nodes, nodes[1:], strict=False):
+        for first, second in pairwise(nodes):
             gap = self._script.data[first.end_byte : second.start_byte]
             joins = "redirect" in first.type or "redirect" in second.type
             if not _GAP.fullmatch(gap) and (gap or not joins):
@@ -225,7 +245,7 @@ class _Collector:
 
     def _pipeline(self, node: Node) -> None:
         stages = [_core(child) for child in node.named_children]
-        for first, second in zip(stages, stages[1:], strict=False):
+        for first, second in pairwise(stages):
             self._before[second.id] = first
 
     def _herestring(self, node: Node) -> None:

@@ -32,6 +32,7 @@ _MOST_ROUNDS = 40
 """Of loops inside each other that are judged value by value."""
 _MOST_PLACES = 24
 _MOVES = frozenset({"cd", "pushd"})
+_OPTION = re.compile(r"--?[A-Za-z-]+=?(?=/)")
 _MAY_MOVE = frozenset({"git", "make", "tar", "env", "sudo", "su", "find"})
 """They take a directory to stand in as an option."""
 _CHUNKS = re.compile(r"[;&|\n(){}`]+|\$\(")
@@ -146,13 +147,15 @@ def _collect_places(script: Script, findings: Findings) -> None:
     """Where the commands may stand: every target of ``cd``, from every place before."""
     plain = WordReader(script.data, {})
     for command in script.commands:
-        words = [plain.word(node) for node in command.words[:6]]
+        words = [plain.word(node) for node in command.words[:12]]
         names = [word.value.rpartition("/")[2] for word in words]
         moves = bool(_MOVES.intersection(names))
-        if not moves and names[:1] and names[0] not in _MAY_MOVE:
+        if not moves and not _MAY_MOVE.intersection(names):
             continue
         for word in words[1:]:
             target = word.value.replace(HOME, "/root")
+            if not moves:
+                target = _OPTION.sub("", target)
             if moves and not word.value.startswith("-") and (word.glob or word.braces):
                 findings.add(Level.L2, f"{shown(words)} goes where is only known when it runs")
             if not moves and not target.startswith("/"):
@@ -186,7 +189,7 @@ def _check_functions(script: Script, findings: Findings) -> None:
 
 
 def _judge_one(script: Script, command: Command, findings: Findings) -> None:
-    for values in _rounds(script, command.loops, findings):
+    for values in _rounds(script, command.loops):
         reader = WordReader(script.data, values)
         words = [reader.word(node) for node in command.words]
         if not words:
@@ -215,7 +218,7 @@ def _judge_input(script: Script, command: Command, findings: Findings) -> None:
             findings.text(" ".join(word.shown() for word in words[1:]))
 
 
-def _rounds(script: Script, loops: tuple[Loop, ...], findings: Findings) -> list[dict[str, str]]:
+def _rounds(script: Script, loops: tuple[Loop, ...]) -> list[dict[str, str]]:
     """The values of the loops' variables, one dictionary per round."""
     names, choices = [], []
     for loop in loops:
@@ -235,7 +238,7 @@ def _check_redirect(
     script: Script, node: Node, loops: tuple[Loop, ...], findings: Findings
 ) -> None:
     targets = node.children_by_field_name("destination")[:1]
-    for values in _rounds(script, loops, findings):
+    for values in _rounds(script, loops):
         reader = WordReader(script.data, values)
         for target in targets:
             word = reader.word(target)

@@ -102,8 +102,10 @@ def _pieces(value: str) -> Iterator[str]:
 def _readings(piece: str, dirs: list[str]) -> Iterator[str]:
     """The piece as a path, from every place where the command may stand."""
     piece = piece.replace(BRACE, "{")
-    for text in dict.fromkeys((piece.replace(DYN, ""), piece.replace(DYN, "x"))):
-        text = text.replace(HOME, "/root").replace(STAR, "*").replace(ANY, "?").replace(CLASS, "[")
+    for filled in dict.fromkeys((piece.replace(DYN, ""), piece.replace(DYN, "x"))):
+        text = (
+            filled.replace(HOME, "/root").replace(STAR, "*").replace(ANY, "?").replace(CLASS, "[")
+        )
         if not text or text == "-":
             continue
         if text.startswith(("/", "~")):

@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import re
 from collections.abc import Callable
+from itertools import pairwise
 
 from core.risk import Level
 from core.shell.findings import Findings, shown
@@ -14,18 +15,20 @@ from core.shell.paths import CLEAR_TREES, check_words
 from core.shell.readers import READERS
 from core.shell.spec import Opens
 from core.shell.wipes import SUSPECTS, is_top
-from core.shell.words import DYN, STAR, Word
+from core.shell.words import DYN, STAR, Word, words_of
 
 _UNKNOWN = "what it is given is only known when it runs"
 
-_FIND_VALUES = frozenset(
-    "-name -iname -path -ipath -wholename -regex -iregex -type -xtype -size -mtime -mmin -atime -amin "
+_FIND_VALUES = words_of(
+    "-name -iname -path -ipath -wholename -regex -iregex -type -xtype -size -mtime -mmin -atime "
+    "-amin "
     "-ctime -cmin -newer -newermt -user -group -perm -maxdepth -mindepth -uid -gid -links -inum "
-    "-fstype -printf -regextype -used -samefile".split()
+    "-fstype -printf -regextype -used -samefile"
 )
-FIND_BARE = frozenset(
-    "-print -print0 -ls -prune -quit -o -a -not ! ( ) , -empty -readable -writable -executable -depth "
-    "-xdev -mount -nouser -nogroup -follow -daystart -true -false -L -H -P -noleaf -and -or".split()
+FIND_BARE = words_of(
+    "-print -print0 -ls -prune -quit -o -a -not ! ( ) , -empty -readable -writable -executable "
+    "-depth "
+    "-xdev -mount -nouser -nogroup -follow -daystart -true -false -L -H -P -noleaf -and -or"
 )
 _FIND_EXEC = frozenset({"-exec", "-execdir", "-ok", "-okdir"})
 FIND_NAMES = frozenset({"-name", "-iname", "-path", "-ipath", "-wholename", "-regex", "-iregex"})
@@ -71,7 +74,7 @@ def _check_sweep(
 
 def _check_named(words: list[Word], starts: list[Word], findings: Findings) -> None:
     """What it looks for by name is touched, so the name counts below every start."""
-    for before, word in zip(words, words[1:], strict=False):
+    for before, word in pairwise(words):
         if before.value in FIND_NAMES:
             below = [Word(f"{start.value}/{word.value}", plain=False) for start in starts[:4]]
             check_words(below, findings, names_only=True, devices=False)
@@ -123,7 +126,9 @@ _SED_FLAGS = frozenset({"-n", "-E", "-r", "-u", "-nE", "-ne", "-e", "-nr", "--qu
 def sed(words: list[Word], findings: Findings) -> str:
     """``sed``: reads when its script only prints, deletes lines or substitutes in them."""
     del findings
-    scripts, files, expected = [], [], False
+    scripts: list[str] = []
+    files: list[str] = []
+    expected = False
     for word in words[1:]:
         if not word.known and not (word.glob and scripts):
             return _UNKNOWN
@@ -183,11 +188,12 @@ def awk(words: list[Word], findings: Findings) -> str:
 _LOOPBACK = re.compile(
     r"(?:https?://)?(?:localhost|127\.0\.0\.1|\[::1\])(?::\d{1,5})?(?:/[\w./~-]*)?"
 )
-_CURL_BARE = frozenset(
-    "-s -S -i -I -v -f -k -sS -sI -si -sf -fsS -sSf -sk -skI -ks -sSI --head --silent --fail --show-error --include --insecure -4 -6".split()
+_CURL_BARE = words_of(
+    "-s -S -i -I -v -f -k -sS -sI -si -sf -fsS -sSf -sk -skI -ks -sSI --head --silent --fail "
+    "--show-error --include --insecure -4 -6"
 )
 _CURL_VALUES = frozenset({"-m", "--max-time", "--connect-timeout", "-o", "--output", "-w"})
-_CURL_FORMAT = re.compile(r"(?!.*%\{?(?:output|header))[^@].*", re.S)
+_CURL_FORMAT = re.compile(r"(?!.*%\{?(?:output|header))[^@].*", re.DOTALL)
 
 
 def curl(words: list[Word], findings: Findings) -> str:
@@ -214,9 +220,10 @@ def curl(words: list[Word], findings: Findings) -> str:
     return "" if asked else "it has no address"
 
 
-_X509 = frozenset(
-    "-noout -text -dates -enddate -startdate -subject -issuer -serial -fingerprint -sha256 -sha1 -modulus "
-    "-ext -purpose -hash -email -ocsp_uri".split()
+_X509 = words_of(
+    "-noout -text -dates -enddate -startdate -subject -issuer -serial -fingerprint -sha256 "
+    "-sha1 -modulus "
+    "-ext -purpose -hash -email -ocsp_uri"
 )
 
 

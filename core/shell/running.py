@@ -10,7 +10,7 @@ from core.shell.findings import Findings, shown
 from core.shell.words import DYN, Word
 from core.shell.wrappers import HARMLESS_VARIABLES, SHELL_FLAGS, WRAPPERS, Wrapper
 
-_ASSIGNMENT = re.compile(r"([A-Za-z_]\w*)\+?=(.*)", re.S)
+_ASSIGNMENT = re.compile(r"([A-Za-z_]\w*)\+?=(.*)", re.DOTALL)
 _PLAIN_VALUE = re.compile(r"[\w.,:@%+/-]*")
 
 

@@ -14,7 +14,8 @@ from core.shell.words import WordReader
 from core.shell.wrappers import SHOWN_VARIABLES
 
 _EXPANSION = re.compile(
-    r"\$\{#?(?P<name>\w+|[?#$!@*])(?:(?::?[-+?=]|##?|%%?|//?|\^\^?|,,?).*)?\}|\$(?P<plain>\w+|[?#$!@*-])",
+    r"\$\{#?(?P<name>\w+|[?#$!@*])(?:(?::?[-+?=]|##?|%%?|//?|\^\^?|,,?).*)?\}"
+    r"|\$(?P<plain>\w+|[?#$!@*-])",
     re.DOTALL,
 )
 _SAFE_VALUE = re.compile(r"[\w./@:%+][\w./@:%+-]*")
@@ -90,7 +91,9 @@ def _test(script: Script, node: Node, findings: Findings) -> None:
 
 
 def _arithmetic(script: Script, node: Node, findings: Findings) -> None:
-    """Bash runs what stands in a subscript of a variable's text, so its variables must be numbers."""
+    """Bash runs what stands in a subscript of a variable's text, so its variables must be "
+    "numbers.
+    """
     if "[" in script.source(node).removeprefix("$["):
         findings.add(Level.L2, "it calculates with an element of an array")
     names = {

@@ -7,11 +7,12 @@ import re
 
 from core.risk import Level
 from core.shell.findings import Findings, shown
-from core.shell.words import DYN, HOME, Word
+from core.shell.words import DYN, HOME, Word, words_of
 
-_TOPS = frozenset(
-    "/ /bin /boot /dev /etc /home /lib /lib32 /lib64 /opt /proc /root /run /sbin /srv /sys /usr /var "
-    "/usr/bin /usr/lib /usr/lib64 /usr/local /usr/sbin /usr/share /var/lib /var/log ~".split()
+_TOPS = words_of(
+    "/ /bin /boot /dev /etc /home /lib /lib32 /lib64 /opt /proc /root /run /sbin /srv /sys /usr "
+    "/var "
+    "/usr/bin /usr/lib /usr/lib64 /usr/local /usr/sbin /usr/share /var/lib /var/log ~"
 )
 _EVERYTHING = re.compile(r"[\ue001\ue002\ue003*]|\.\ue001|\.\ue003[^/]*\ue001?")
 _DELETES = frozenset({"rm", "shred", "srm", "unlink", "wipe"})

@@ -25,7 +25,7 @@ HOME = "\ue005"
 _SHOWN = str.maketrans({DYN: "$", STAR: "*", ANY: "?", CLASS: "[", BRACE: "{", HOME: "~"})
 _GLOBS = str.maketrans({"*": STAR, "?": ANY, "[": CLASS, "{": BRACE})
 _ESCAPE = re.compile(
-    r"\\(x[0-9A-Fa-f]{1,2}|u[0-9A-Fa-f]{1,4}|U[0-9A-Fa-f]{1,8}|[0-7]{1,3}|.)", re.S
+    r"\\(x[0-9A-Fa-f]{1,2}|u[0-9A-Fa-f]{1,4}|U[0-9A-Fa-f]{1,8}|[0-7]{1,3}|.)", re.DOTALL
 )
 _LETTERS = {"n": "\n", "t": "\t", "r": "\r", "a": "\a", "b": "\b", "e": "\x1b", "E": "\x1b"}
 _LIST = re.compile(BRACE + r"([^{}" + BRACE + r"]*(?:,|\.\.)[^{}" + BRACE + r"]*)\}")
@@ -74,6 +74,11 @@ class Word:
         if self.value.count(BRACE) > _MOST_LISTS:
             return (self.value.replace(BRACE, "{"),)
         return tuple(islice(_expand(self.value), _MOST_ALTERNATIVES))
+
+
+def words_of(text: str) -> frozenset[str]:
+    """A set written as one text, as tables do."""
+    return frozenset(text.split())
 
 
 def literal(text: str) -> Word:

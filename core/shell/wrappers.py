@@ -20,7 +20,7 @@ class Wrapper:
     privilege: bool = False
 
 
-def _wrapper(  # noqa: PLR0913  # a row of the table, by name
+def _wrapper(  # a row of the table, by name
     bare: str = "",
     values: str = "",
     *,
@@ -98,30 +98,38 @@ SHELL_FLAGS = frozenset({"-c", "-ec", "-ce", "-uc", "-euc", "-xc", "-euxc"})
 
 RUNS_TEXT = frozenset(
     {
-        "at", "batch", "chroot", "doas", "docker", "eval", "find", "flock", "kubectl", "lxc", "nsenter",
-        "parallel", "podman", "runuser", "screen", "script", "sg", "ssh", "su", "sudo", "systemd-run",
-        "tmux", "trap", "unbuffer", "watch", "xargs", "mosh", "pdsh", "ansible", "salt", "expect",
-        "entr", "tar", "rsync", "git", "vim", "vi", "ex", "gdb", "make", "socat", "ncat", "nc", "alias",
-        "coproc", "exec", "crontab", "env", "xterm", "psql", "mysql", "sqlite3",
+        "at", "batch", "chroot", "doas", "docker", "eval", "find", "flock", "kubectl", "lxc",
+        "nsenter", "parallel", "podman", "runuser", "screen", "script", "sg", "ssh", "su",
+        "sudo", "systemd-run", "tmux", "trap", "unbuffer", "watch", "xargs", "mosh", "pdsh",
+        "ansible", "salt", "expect", "entr", "tar", "rsync", "git", "vim", "vi", "ex", "gdb",
+        "make", "socat", "ncat", "nc", "alias", "coproc", "exec", "crontab", "env", "xterm",
+        "psql", "mysql", "sqlite3",
     }
 )  # fmt: skip
 """Their arguments may be shell text: it is searched for what nobody may run."""
 CODE = frozenset(
     {
-        "python", "python2", "python3", "perl", "ruby", "node", "nodejs", "php", "lua", "tclsh", "awk",
-        "gawk", "mawk", "nawk", "sed", "groovy", "scala", "Rscript", "julia", "deno", "bun", "psql",
-        "mysql", "mariadb", "sqlite3", "vim", "vi", "ex", "gdb", "emacs", "irb", "guile", "ed", "tar",
+        "python", "python2", "python3", "perl", "ruby", "node", "nodejs", "php", "lua", "tclsh",
+        "awk", "gawk", "mawk", "nawk", "sed", "groovy", "scala", "Rscript", "julia", "deno",
+        "bun", "psql", "mysql", "mariadb", "sqlite3", "vim", "vi", "ex", "gdb", "emacs", "irb",
+        "guile", "ed", "tar",
     }
 )  # fmt: skip
 """Their arguments are programs: the strings in them are searched for what nobody may run."""
 
 HARMLESS_VARIABLES = frozenset(
-    {"LANG", "LANGUAGE", "LC_ALL", "LC_CTYPE", "LC_TIME", "LC_NUMERIC", "LC_COLLATE", "LC_MESSAGES",
-     "TZ", "COLUMNS", "LINES", "TERM", "NO_COLOR", "SYSTEMD_COLORS", "DEBIAN_FRONTEND"}
+    {
+        "LANG", "LANGUAGE", "LC_ALL", "LC_CTYPE", "LC_TIME", "LC_NUMERIC", "LC_COLLATE",
+        "LC_MESSAGES", "TZ", "COLUMNS", "LINES", "TERM", "NO_COLOR", "SYSTEMD_COLORS",
+        "DEBIAN_FRONTEND",
+    }
 )  # fmt: skip
 """May be set before a command: they change how it looks, not what it does."""
 SHOWN_VARIABLES = frozenset(
-    {"HOSTNAME", "USER", "LOGNAME", "PWD", "OLDPWD", "UID", "EUID", "SHELL", "RANDOM", "SECONDS", "PPID",
-     "LANG", "LINENO", "HOSTTYPE", "OSTYPE", "BASH_VERSION", "TERM", "?", "#", "$", "!", "HOME"}
+    {
+        "HOSTNAME", "USER", "LOGNAME", "PWD", "OLDPWD", "UID", "EUID", "SHELL", "RANDOM",
+        "SECONDS", "PPID", "LANG", "LINENO", "HOSTTYPE", "OSTYPE", "BASH_VERSION", "TERM", "?",
+        "#", "$", "!", "HOME",
+    }
 )  # fmt: skip
 """May be shown: no secret is kept in them."""

@@ -1,5 +1,8 @@
-"""Labelled commands: one a line, ``⏎`` stands for a line break, ``␀`` for NUL,
-``␍`` for CR, ``␠`` for a space that does not break."""
+"""Labelled commands, one a line.
+
+``⏎`` stands for a line break, ``␀`` for NUL, ``␍`` for CR, ``␠`` for a space that does not
+break, ``␟`` for a full-width s, ``␞`` for a Cyrillic a.
+"""
 
 from __future__ import annotations
 
@@ -1015,9 +1018,9 @@ sleep 100 &
 while true; do ls & done
 ls -l rm␀x
 ls␍⏎rm x
-lｓ
+l␟
 ls␠/tmp
-аpt list
+␞pt list
 ls "unterminated
 ls )
 ls (
@@ -1472,6 +1475,11 @@ grep . /etc/sha*w
 def commands(block: str) -> list[str]:
     """The commands of one block."""
     return [
-        line.replace("⏎", "\n").replace("␀", "\0").replace("␠", "\u00a0").replace("␍", "\r")
+        line.replace("⏎", "\n")
+        .replace("␀", "\0")
+        .replace("␠", "\u00a0")
+        .replace("␟", "\uff53")
+        .replace("␞", "\u0430")
+        .replace("␍", "\r")
         for line in block.split("\n")
     ]

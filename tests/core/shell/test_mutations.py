@@ -88,7 +88,7 @@ FORMS = (
     "su -c {q}", "env sh -c {q}", "timeout 9 sh -c {q}", "nohup sh -c {q}", "xargs sh -c {q}",
     "ssh host {q}", "watch {q}", "script -c {q}", "docker exec c sh -c {q}", "trap {q} EXIT",
     "echo {q} | sh", "printf {q} | bash", "bash <<< {q}", "find . -exec sh -c {q} ';'",
-    "sh -c \"sh -c {q}\"", "systemd-run sh -c {q}", "nice sh -c {q}", "time sh -c {q}",
+    'sh -c "sh -c {q}"', "systemd-run sh -c {q}", "nice sh -c {q}", "time sh -c {q}",
     "echo x | xargs -I% sh -c {q}", "command sh -c {q}", "exec sh -c {q}", "setsid sh -c {q}",
 )  # fmt: skip
 AROUND = (
@@ -142,7 +142,7 @@ def _too_low(seed: int, rounds: int) -> list[tuple[str, str]]:
 
 def test_no_disguise_makes_a_dangerous_command_look_harmless() -> None:
     """Quoting, splitting, encodings, wrappers, here-documents, variables: it stays L2 or L3."""
-    assert _too_low(seed=6, rounds=600) == []
+    assert _too_low(seed=6, rounds=400) == []
 
 
 @pytest.mark.slow
@@ -167,7 +167,7 @@ def test_each_disguise_of_a_name(mutation: int) -> None:
 def test_wrapping_never_lowers_a_level(form: str) -> None:
     """A command inside another is at least as grave as alone."""
     rng = random.Random(form)
-    chosen = rng.sample([each for each in EVERY if "\n" not in each and "#" not in each], 40)
+    chosen = rng.sample([each for each in EVERY if "\n" not in each and "#" not in each], 12)
     lower = []
     for command in chosen:
         alone = judge(command, OWN).level
@@ -186,7 +186,7 @@ def test_a_wipe_stays_forbidden_in_every_wrapping(form: str) -> None:
 
 
 @given(st.text())
-@settings(max_examples=150, deadline=None)
+@settings(max_examples=80, deadline=None)
 def test_no_text_makes_it_raise(text: str) -> None:
     """Any text gets a level, also one that is no shell at all."""
     assert judge(text, OWN).level in Level
@@ -198,7 +198,7 @@ PIECES = [*"|&;<>(){}[]$`\"'\\#*?!~=\n\t ", "$(", "${", "$((", "<<E\n", "\nE\n",
 
 
 @given(st.lists(st.sampled_from(PIECES), max_size=40).map("".join))
-@settings(max_examples=300, deadline=None)
+@settings(max_examples=120, deadline=None)
 def test_no_broken_shell_makes_it_raise(text: str) -> None:
     """Half constructs, lone surrogates and nested quotes are judged, never a crash."""
     assert judge(text, OWN).level in Level
@@ -242,7 +242,8 @@ def test_no_broken_shell_makes_it_raise(text: str) -> None:
     ],
     ids=lambda text: text[:16].strip(),
 )
-@pytest.mark.timeout(30)
+@pytest.mark.slow
+@pytest.mark.timeout(60)
 def test_hostile_texts_are_judged_without_exponential_work(text: str) -> None:
     """Repetition and nesting up to the longest text end in a level, not in a hang."""
     assert len(text) <= LONGEST
