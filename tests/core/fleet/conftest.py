@@ -39,7 +39,7 @@ def _root_or_skip() -> None:
 def plain_user() -> Iterator[str]:
     """An account without rights."""
     _root_or_skip()
-    with account("it0plain", sudo=False) as name:
+    with account(f"it0plain{os.getpid()}", sudo=False) as name:
         yield name
 
 
@@ -47,5 +47,5 @@ def plain_user() -> Iterator[str]:
 def sudo_user() -> Iterator[str]:
     """An account that may do everything through sudo, without a password."""
     _root_or_skip()
-    with account("it0sudo", sudo=True) as name:
+    with account(f"it0sudo{os.getpid()}", sudo=True) as name:
         yield name
