@@ -19,10 +19,13 @@ _EXPANSION = re.compile(
     re.DOTALL,
 )
 _SAFE_VALUE = re.compile(r"[\w./@:%+][\w./@:%+-]*")
+_CLOSED = frozenset(
+    {"string", "raw_string", "command_substitution", "expansion", "arithmetic_expansion"}
+)
 _NUMBER = re.compile(r"-?\d{1,18}")
 _SETS = frozenset(
-    {"read", "printf", "getopts", "mapfile", "readarray", "unset", "eval", "source", ".", "declare", "local",
-     "typeset", "export", "readonly", "let"}
+    {"read", "printf", "getopts", "mapfile", "readarray", "unset", "eval", "source", ".", "declare",
+     "local", "typeset", "export", "readonly", "let"}
 )  # fmt: skip
 _MOST_VALUES = 20
 _ARITHMETIC_TESTS = ("-eq", "-ne", "-lt", "-le", "-gt", "-ge")
@@ -79,21 +82,32 @@ def _assignments(script: Script, findings: Findings) -> None:
 
 def _test(script: Script, node: Node, findings: Findings) -> None:
     source = script.source(node)
+    bare = _bare(script, node)
+    if re.search(r"[;&|\n<>`]", bare):
+        script.broken = True
+        findings.add(Level.L2, "a test holds operators that another shell reads as commands")
     if not source.startswith("[["):
         if re.search(r"(?:^|\s)-[vR]\s", source):
             findings.add(Level.L2, "it looks into a variable by a name")
         return
-    if re.search(r"[<>|&();`]", source[2:-2]):
-        findings.add(Level.L2, "`[[` with operators means something else in another shell")
     calculates = any(f" {test} " in source for test in _ARITHMETIC_TESTS)
     if (calculates and "$" in source) or re.search(r"\s-[vR]\s", source):
         findings.add(Level.L2, "`[[` calculates with a text that may run something")
 
 
+def _bare(script: Script, node: Node) -> str:
+    """A test without its quoted texts and substitutions; the grammar may take it too far."""
+    text, position = "", node.start_byte
+    inner = [each for each in descendants(node) if each.type in _CLOSED]
+    for each in sorted(inner, key=lambda one: one.start_byte):
+        if each.start_byte >= position:
+            text += script.data[position : each.start_byte].decode("utf-8", "replace") + "_"
+            position = each.end_byte
+    return text + script.data[position : node.end_byte].decode("utf-8", "replace")
+
+
 def _arithmetic(script: Script, node: Node, findings: Findings) -> None:
-    """Bash runs what stands in a subscript of a variable's text, so its variables must be "
-    "numbers.
-    """
+    """Bash runs what a subscript in a value holds, so its variables must be numbers."""
     if "[" in script.source(node).removeprefix("$["):
         findings.add(Level.L2, "it calculates with an element of an array")
     names = {

@@ -1098,6 +1098,10 @@ find -L /var/log -exec cat {} +
 lvs --config x
 sensors -s
 mailq -q
+[ -d / ] && reboot [w]
+[ -d / ] && cat /srv/[w]
+[ a ] && reboot ]
+[ a || reboot ]
 timedatectl show -H host
 kubectl auth can-i get pods --kubeconfig=/x
 cd /et*; cat shadow
