@@ -20,13 +20,18 @@ MAX_CHARS = 2_000
 """Of what somebody may name; the rest is not looked at."""
 _MOST_NAMED = 3
 _SEPARATORS = re.compile(
-    r"\s*[,;\uff0c\uff1b、&+\n]\s*|\s+(?:and|or|plus)\s+|\s*(?:和|以及|及|与)\s*"
+    r"\s*[,;\uff0c\uff1b、&+\n]\s*|\s+(?:and|plus)\s+|\s*(?:和|以及|及|与)\s*"
 )
 _EXCEPT = re.compile(r"\s+(?:except(?:\s+for)?|but(?:\s+not)?|without|excluding)\s+|\s*除了?\s*")
 _LEADING = re.compile(
-    r"^(?:(?:all|every|each|any|both|the|my|our|of|whole|entire)\b\s*|[所全]有的?|全部的?|每[台个]|全)+",
+    r"^(?:(?:all|every|each|the|my|our|of|whole|entire)\b\s*|[所全]有的?|全部的?|每[台个]|全)+",
     re.IGNORECASE,
 )
+_EVERY = re.compile(
+    r"^(?:the\s+)?(?:all|every|each|whole|entire)\b|^(?:[所全]有|全|每)", re.IGNORECASE
+)
+"""What says that more than one is meant."""
+_SINGULAR = re.compile(r"\s(?:server|host|machine|node|box|one)$", re.IGNORECASE)
 _TRAILING = re.compile(
     r"(?:(?:^|\s+)(?:servers?|hosts?|machines?|nodes?|boxes|box|group|fleet|tier|ones?)"
     r"|的?(?:服务器|主机|机器|节点))$",
@@ -97,11 +102,9 @@ def _one(text: str, servers: Sequence[Server], *, exact: bool) -> Chosen:
         return _prefixed(prefixed[1].casefold(), prefixed[2].strip(), servers, exact=exact)
     if text.startswith("#"):
         return _prefixed("tag", text[1:].strip(), servers, exact=exact)
-    named = resolve(text, servers, exact=True)
+    named = _named(text, servers)
     bare, many = _bare(text)
-    if bare.casefold() in _ALL or (many and not bare):
-        return tuple(servers) or Unknown(nearest=())
-    groups = _groups(bare, servers, exact=exact)
+    groups = _groups(text, bare, servers, exact=exact)
     if isinstance(groups, Ambiguous):
         return groups
     if isinstance(named, Server):
@@ -109,10 +112,21 @@ def _one(text: str, servers: Sequence[Server], *, exact: bool) -> Chosen:
             return _both(named, bare)
         return (named,)
     if groups:
-        return groups
+        one = exact and _SINGULAR.search(text) and not _EVERY.match(text)
+        return _candidates(groups) if one and len(groups) > 1 else groups
     if isinstance(named, Ambiguous):
         return named
     return _partly(text, bare, servers, exact=exact, many=many)
+
+
+def _named(text: str, servers: Sequence[Server]) -> Server | Ambiguous | Unknown:
+    """The server of a whole name, an id or an address."""
+    found = resolve(text, servers, exact=True)
+    if isinstance(found, Unknown) and text:
+        same = [it for it in servers if text == it.id or text.casefold() == it.address]
+        if same:
+            return same[0] if len(same) == 1 else _candidates(same)
+    return found
 
 
 def _bare(text: str) -> tuple[str, bool]:
@@ -139,18 +153,22 @@ def _test(kind: str, value: str) -> Callable[[Server], bool]:
             return lambda server: server.environment == _ENVIRONMENTS.get(value, value)
 
 
-def _groups(bare: str, servers: Sequence[Server], *, exact: bool) -> tuple[Server, ...] | Ambiguous:
-    """The servers of a tag or an environment, or of several at once ("production edge").
+def _groups(
+    text: str, bare: str, servers: Sequence[Server], *, exact: bool
+) -> tuple[Server, ...] | Ambiguous:
+    """All, or the servers of a tag or an environment, or of several at once ("production edge").
 
-    Empty when the words are none. A word that is a tag and an environment with other servers is
-    a question for a change, and both for a look.
+    Empty when the words are none; "servers" alone is all of them for a look. A word that is a
+    tag and an environment with other servers is a question for a change, and both for a look.
     """
-    text = bare.casefold()
-    whole = _group(text, servers, exact=exact)
-    if whole or " " not in text:
+    folded = bare.casefold()
+    if folded in _ALL or (not folded and text and (_EVERY.match(text) or not exact)):
+        return tuple(servers)
+    whole = _group(folded, servers, exact=exact)
+    if whole or " " not in folded:
         return whole
     kept: set[str] = {server.id for server in servers}
-    for word in text.split():
+    for word in folded.split():
         found = _group(word, servers, exact=exact)
         if not found or isinstance(found, Ambiguous):
             return found
@@ -174,6 +192,8 @@ def _group(word: str, servers: Sequence[Server], *, exact: bool) -> tuple[Server
 def _both(named: Server, bare: str) -> Ambiguous:
     """A word that is a server's name and a group: whoever changes something says which."""
     word = bare.casefold()
+    if not word or word in _ALL:
+        return Ambiguous(candidates=(f"name:{named.name}", "all"))
     kind = "env" if word in _ENVIRONMENTS and word not in named.tags else "tag"
     return Ambiguous(candidates=(f"name:{named.name}", f"{kind}:{word}"))
 
@@ -202,8 +222,12 @@ def _partly(
 
 def _look_only(found: Sequence[Server], *, exact: bool) -> Chosen:
     if found and exact:
-        return Ambiguous(candidates=tuple(server.name for server in found))
+        return _candidates(found)
     return tuple(found) or Unknown(nearest=())
+
+
+def _candidates(found: Sequence[Server]) -> Ambiguous:
+    return Ambiguous(candidates=tuple(server.name for server in found))
 
 
 def _kept(fits: Callable[[Server], bool], servers: Iterable[Server]) -> tuple[Server, ...]:

@@ -55,6 +55,10 @@ def names(wanted: str, *, exact: bool, fleet: tuple[Server, ...] = FLEET) -> lis
         ("all except local", ["cache", "prod-db-1", "web-1", "web-2"]),
         ("all edge servers but not cache", ["web-1"]),
         ("name:web-1", ["web-1"]),
+        ("WEB-2.example.org", ["web-2"]),
+        ("srv_cache", ["cache"]),
+        ("the whole fleet", ["cache", "local", "prod-db-1", "web-1", "web-2"]),
+        ("the staging edge server", ["cache"]),
     ],
 )
 def test_what_is_said_in_full_is_enough_for_a_change(wanted: str, expected: list[str]) -> None:
@@ -94,6 +98,27 @@ def test_a_word_that_is_a_name_and_a_group_is_a_question_for_a_change() -> None:
     assert names("edge", exact=True, fleet=(server("edge", "edge"),)) == ["edge"]
 
 
+@pytest.mark.parametrize("name", ["box", "servers", "fleet", "everything", "machine"])
+def test_a_server_may_be_named_like_all_of_them(name: str) -> None:
+    """A change never goes everywhere for it; a look goes there."""
+    fleet = (server(name), WEB_1)
+    assert names(name, exact=True, fleet=fleet) in ([], [name])
+    assert names(name, exact=False, fleet=fleet) == [name]
+    assert names(f"name:{name}", exact=True, fleet=fleet) == [name]
+
+
+def test_nothing_but_a_word_for_all_means_all_to_a_change() -> None:
+    """A noun alone does not; nor does one server of several."""
+    for wanted in ("servers", "the machine", "box"):
+        assert names(wanted, exact=True) == []
+        assert len(names(wanted, exact=False)) == len(FLEET)
+    asked = select("the edge server", FLEET, exact=True)
+    assert asked == Ambiguous(candidates=("cache", "web-1"))
+    assert names("the edge server", exact=False) == ["cache", "web-1"]
+    same = (WEB_1, replace(WEB_2, address=WEB_1.address))
+    assert select(WEB_1.address, same, exact=True) == Ambiguous(candidates=("web-1", "web-2"))
+
+
 def test_a_tag_that_is_an_environment_too_is_a_question_for_a_change() -> None:
     """Unless both are the same servers; a look takes both."""
     fleet = (server("a", "staging"), server("b", environment=STAGING))
@@ -125,6 +150,8 @@ def test_all_but_all_is_nothing() -> None:
 WORDS = st.sampled_from(
     [
         "all",
+        "the",
+        "server",
         "web",
         "1",
         "-",
