@@ -26,10 +26,26 @@ def owned(
     return row is not None
 
 
+_TURNS = "(SELECT id FROM turns WHERE conversation_id = :cid)"
 _ERASE = (
-    "DELETE FROM turn_steps WHERE turn_id IN (SELECT id FROM turns WHERE conversation_id = :cid)",
-    "DELETE FROM turn_events WHERE turn_id IN (SELECT id FROM turns WHERE conversation_id = :cid)",
-    "DELETE FROM deliveries WHERE turn_id IN (SELECT id FROM turns WHERE conversation_id = :cid)",
+    f"DELETE FROM turn_steps WHERE turn_id IN {_TURNS}",
+    f"DELETE FROM turn_events WHERE turn_id IN {_TURNS}",
+    f"DELETE FROM deliveries WHERE turn_id IN {_TURNS}",
+    (
+        "UPDATE turns SET reply = 'What was asked here has been deleted.', offer = NULL"
+        " WHERE tenant_id = :tenant AND kind = 'command' AND text IN"
+        f" (SELECT '/notice approval/' || id FROM approvals WHERE turn_id IN {_TURNS})"
+    ),
+    (
+        "DELETE FROM approval_steps WHERE approval_id IN"
+        f" (SELECT id FROM approvals WHERE turn_id IN {_TURNS})"
+    ),
+    f"DELETE FROM approvals WHERE turn_id IN {_TURNS}",
+    f"DELETE FROM artifacts WHERE turn_id IN {_TURNS}",
+    (
+        "DELETE FROM handovers WHERE tenant_id = :tenant AND conversation_id = :cid"
+        " AND to_user IS NULL"
+    ),
     "DELETE FROM summaries WHERE conversation_id = :cid",
     "DELETE FROM engine_sessions WHERE conversation_id = :cid",
     "DELETE FROM places WHERE conversation_id = :cid",
@@ -119,5 +135,6 @@ def erase(
         listed=f"%`{conversation_id[-8:]}`%",
     )
     for statement in _ERASE:
-        execute(conn, statement, cid=conversation_id)
+        named = {"tenant": tenant_id} if ":tenant" in statement else {}
+        execute(conn, statement, cid=conversation_id, **named)
     return None

@@ -320,7 +320,7 @@ async def test_a_decision_that_comes_before_the_parking_is_not_missed(site: Site
             await desk.decide(house.admin, approval.id, Decision(approve=True, where="test"))
             await park(*args, **more)  # type: ignore[arg-type]
 
-        leases.park = late  # type: ignore[method-assign,assignment]
+        leases.park = late  # type: ignore[method-assign]
         accepted = await house.accepted("wreck it")
         async with asyncio.timeout(10):
             await _ended(house, accepted)

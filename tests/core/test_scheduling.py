@@ -8,7 +8,7 @@ from dataclasses import dataclass, field
 
 import pytest
 
-from core.control import Control, Stop
+from core.control import Control, Pause, Stop
 from core.errors import StorageFailure
 from core.inbox import Accepted
 from core.messages import ConversationAddress, Overlap
@@ -312,6 +312,9 @@ class SlowLeases:
     async def hand_back(
         self, turn: Turn, *, settlements: tuple[Settlement, ...], failed: bool, pause_ms: int
     ) -> None:
+        """Taken."""
+
+    async def park(self, turn: Turn, *, settlements: tuple[Settlement, ...], pause: Pause) -> None:
         """Taken."""
 
     async def leave(self, worker: str) -> None:

@@ -13,6 +13,7 @@ import storage
 from core.agent_config import ConfigChanges
 from core.buttons import Action, Press
 from core.errors import Fenced, NotFound
+from core.gate import NoApprovals
 from core.ids import new_id
 from core.messages import Attachment, ConversationAddress, InboundMessage, Overlap
 from core.metering import CallRequest
@@ -22,7 +23,6 @@ from core.skills import Skill, SkillLibrary
 from core.steps import SteerStep, ToolCall
 from core.streams import START, EventId, StreamEvent
 from core.tenants import Role, User
-from core.gate import NoApprovals
 from core.turns import Ending, Outcome, Turn, TurnKind
 from storage.access import SqlGate
 from storage.agent_config import SqlAgentConfigs
@@ -40,7 +40,7 @@ from storage.streams import SqlStreamLog
 from storage.tables import metadata
 from storage.team import SqlTeam
 from storage.turnlog import SqlTurnLog
-from tests.e2e import tenant_walk_billing
+from tests.e2e import tenant_walk_billing, tenant_walk_fleet
 from tests.fakes.scripted_engine import Say, ScriptedEngine
 from tests.support.core_kit import House, Probe, Site
 
@@ -74,6 +74,7 @@ OF_THE_INSTALLATION = {
     "SqlPeople.add_tenant": "makes a tenant",
     "SqlPeople.user_by_email": "the operator's own commands, behind the installation's key",
     **tenant_walk_billing.OF_THE_INSTALLATION,
+    **tenant_walk_fleet.OF_THE_INSTALLATION,
 }
 
 
@@ -289,6 +290,9 @@ async def test_no_method_reaches_another_tenants_rows(site: Site) -> None:
             id=final.turn_id,
         )
         bill = await tenant_walk_billing.furnish(house.core.storage.db, victim, CANARY)
+        fleet = await tenant_walk_fleet.furnish(
+            house.core.storage, victim, final.turn_id, final.conversation_id, CANARY
+        )
         await house.until("SELECT COUNT(*) FROM outbox WHERE sent_at IS NULL", 0)
         await house.settled()
         rows = await house.rows(
@@ -305,6 +309,8 @@ async def test_no_method_reaches_another_tenants_rows(site: Site) -> None:
         calls |= tenant_walk_billing.calls(
             house.core.storage.db, intruder, victim, bill, _their_call(turn)
         )
+        message = house.message("/approve", intruder, conversation=final.conversation_id)
+        calls |= tenant_walk_fleet.calls(house.core.storage.db, intruder, turn, fleet, message)
         named = {name.partition(" ")[0] for name in calls}
         assert named | set(OF_THE_INSTALLATION) == _methods()
         before = await _tenant_rows(house, victim.tenant_id)
@@ -314,9 +320,11 @@ async def test_no_method_reaches_another_tenants_rows(site: Site) -> None:
                 result = await call()
             except (NotFound, Fenced):
                 result = None
-            assert not [secret for secret in (CANARY, *bill.secrets) if secret in repr(result)], (
-                name
-            )
+            assert not [
+                secret
+                for secret in (CANARY, *bill.secrets, *fleet.secrets)
+                if secret in repr(result)
+            ], name
             assert victim.email not in repr(result), name
             assert await _tenant_rows(house, victim.tenant_id) == before, name
 

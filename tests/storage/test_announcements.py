@@ -5,6 +5,7 @@ from __future__ import annotations
 import pytest
 import sqlalchemy as sa
 
+from core.clock import SystemClock
 from core.commands_notice import NoticeCommand
 from core.inbox import Accepted
 from core.messages import Actor, ConversationAddress, InboundMessage
@@ -12,6 +13,7 @@ from core.tenants import Role, User
 from core.turns import Outcome, Turn, TurnKind
 from core.words import Sentence, Words, sentence
 from storage.announcements import SqlNotices, announce
+from storage.approval_desk import SqlApprovalDesk
 from storage.conversations import SqlConversations
 from storage.database import Database, execute
 from storage.inbox import SqlInbox
@@ -228,17 +230,22 @@ async def test_the_turn_says_the_sentence_in_its_readers_language(
     await tell(db, admin, message=message)
     turn = (await claimed(db))[0]
     assert (turn.kind, turn.language) == (TurnKind.COMMAND, "zh-hans")
-    ending = await NoticeCommand(SqlNotices(db)).notice(turn, "k/1")
+    ending = await notice_command(db).notice(turn, "k/1")
     assert ending.outcome is Outcome.ANSWERED
     assert ending.reply == Words("zh").of(message)
     assert ending.reply not in {message, ""}
+
+
+def notice_command(db: Database) -> NoticeCommand:
+    """As the installation makes it."""
+    return NoticeCommand(SqlNotices(db), SqlApprovalDesk(db, b"k"), SystemClock())
 
 
 async def test_nobody_can_type_it(db: Database, admin: User) -> None:
     """Who types the word is told that there is no such command, whatever the key."""
     turn = await says(db, "api", admin.id, "x")
     await tell(db, admin)
-    ending = await NoticeCommand(SqlNotices(db)).notice(turn, "k/1")
+    ending = await notice_command(db).notice(turn, "k/1")
     assert ending.outcome is Outcome.REFUSED
     assert ending.reply == "There is no command `/notice`. `/help` lists them all."
 
@@ -249,7 +256,7 @@ async def test_a_key_of_another_team_is_not_read(db: Database, admin: User) -> N
     await tell(db, admin)
     assert await SqlNotices(db).notice("ten_x", "k/1") is None
     turn = (await claimed(db))[0]
-    ending = await NoticeCommand(SqlNotices(db)).notice(turn, "k/9")
+    ending = await notice_command(db).notice(turn, "k/9")
     assert ending.reply == "There was news for you here, but it is no longer kept."
 
 
