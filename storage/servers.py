@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, replace
 
 import sqlalchemy as sa
@@ -163,7 +163,10 @@ def _add(conn: sa.Connection, keys: _Keys, by: User, new: NewServer) -> Server |
     )
     save(conn, placed)
     save_key(conn, keys.seal, placed, good.private_key)
-    _note(conn, keys, by, "server.added", placed, {"key": int(bool(good.private_key))})
+    detail: dict[str, str | int] = {"key": int(bool(good.private_key)), **_told(placed, _WEIGHT)}
+    if placed.host_key:
+        detail["fingerprint"] = fingerprint(placed.host_key)
+    _note(conn, keys, by, "server.added", placed, detail)
     return placed
 
 
@@ -194,11 +197,23 @@ def _change(
     save(conn, new)
     save_key(conn, keys.seal, new, key)
     fields = [name for name in _SHOWN if getattr(old, name) != getattr(new, name)]
+    detail = _told(new, [name for name in fields if name != "host_key"])
     fields += ["private_key"] if key else []
-    _note(conn, keys, by, "server.changed", new, {"fields": ",".join(fields)})
+    _note(conn, keys, by, "server.changed", new, {**detail, "fields": ",".join(fields)})
     return new
 
 
+def _told(server: Server, fields: Iterable[str]) -> dict[str, str | int]:
+    """These fields as they are on the record."""
+    told: dict[str, str | int] = {}
+    for name in fields:
+        value: object = getattr(server, name)
+        told[name] = ",".join(server.tags) if name == "tags" else str(value)
+    return told
+
+
+_WEIGHT = ("environment", "criticality", "sudo")
+"""What says how carefully a server is treated."""
 _SHOWN = (
     "name",
     "address",
@@ -376,7 +391,7 @@ def _note(
     server: Server,
     more: dict[str, str | int],
 ) -> None:
-    detail: dict[str, str | int] = {"server": server.id, "name": server.name, **more}
+    detail: dict[str, str | int] = {**more, "server": server.id, "name": server.name}
     if server.address:
         detail["address"] = f"{server.address}:{server.port}"
     entry = AuditEntry(actor=by.id, action=action, turn_id="", detail=detail)

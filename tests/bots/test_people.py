@@ -47,6 +47,19 @@ async def mint(api: Api, token: str, days: int = 3650) -> dict[str, Any]:
     return dict(made)
 
 
+async def test_more_people_than_the_plan_allows_are_a_429(data_dir: Path) -> None:
+    """Whether they are added or invited; the problem names the plan and what to do."""
+    invited = {"kind": "invite", "email": "late@example.org"}
+    async with open_api(data_dir, {"IT0_BILLING": "on"}) as api:
+        for number in (1, 2):
+            await person(api, f"u{number}@example.org")
+        for path, body in (("users", {"email": "late@example.org"}), ("codes", invited)):
+            status, problem = await api.call("POST", f"/api/v1/{path}", body)
+            assert (status, problem["code"]) == (429, "limit_reached")
+            assert "Free plan allows 3 people" in problem["detail"]
+            assert "/upgrade" in problem["detail"]
+
+
 async def test_a_token_cannot_renew_itself(api: Api) -> None:
     """A token made with a token ends with it, however many days it asks for."""
     _, made = await api.call("POST", "/api/v1/tokens", {"days": 1})

@@ -197,6 +197,8 @@ async def test_a_change_touches_what_it_names_and_grows_the_revision(fleet: Flee
                 "name": "web-1",
                 "address": "192.0.2.1:22",
                 "fields": "user,tags",
+                "user": "root",
+                "tags": "a",
             },
         ),
         (
