@@ -7,7 +7,8 @@ from http import HTTPStatus
 from typing import Annotated, Final, TypeVar
 
 from aiohttp import web
-from pydantic import AwareDatetime, BaseModel, Field
+from pydantic import AwareDatetime, BaseModel, BeforeValidator, Field
+from pydantic.config import JsonDict
 from pydantic.json_schema import SkipJsonSchema
 
 from bots.web.auth import Authenticator
@@ -32,22 +33,45 @@ _STATUSES: Final = {
 }
 
 
+def _no_default(schema: JsonDict) -> None:
+    schema.pop("default", None)
+
+
+def _given(value: object) -> object:
+    if value is None:
+        message = "Leave a field out that is not asked; null is no value."
+        raise ValueError(message)
+    return value
+
+
+_Given = BeforeValidator(_given)
+
+
 class NewHandoverBody(Body):
     """What is told: a time, or one conversation; without either the last 8 hours."""
 
     since: Annotated[
         AwareDatetime | SkipJsonSchema[None],
-        Field(strict=False, description="At most 31 days ago."),
+        Field(description="At most 31 days ago.", json_schema_extra=_no_default),
+        _Given,
     ] = None
     conversation_id: Annotated[
         Annotated[str, Field(min_length=1, max_length=_MAX_ID_CHARS, pattern=NO_NUL)]
         | SkipJsonSchema[None],
-        Field(description="One of the caller's own; then all of it, and no `since`."),
+        Field(
+            description="One of the caller's own; then all of it, and no `since`.",
+            json_schema_extra=_no_default,
+        ),
+        _Given,
     ] = None
     to: Annotated[
         Annotated[str, Field(min_length=3, max_length=_MAX_EMAIL_CHARS, pattern=NO_NUL)]
         | SkipJsonSchema[None],
-        Field(description="The e-mail address of whom it is handed to."),
+        Field(
+            description="The e-mail address of whom it is handed to.",
+            json_schema_extra=_no_default,
+        ),
+        _Given,
     ] = None
 
 
