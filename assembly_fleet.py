@@ -11,11 +11,14 @@ from aiohttp import web
 
 from bots.web.approvals import ApprovalRoutes
 from bots.web.artifacts import ArtifactRoutes
+from bots.web.audit import AuditRoutes
 from bots.web.auth import Authenticator
+from bots.web.handovers import HandoverRoutes
 from bots.web.orders import OrderRoutes
 from bots.web.servers import ServerRoutes
 from core.clock import SystemClock
 from core.commands import Topic
+from core.commands_handover import HandoverCommands
 from core.commands_notice import NoticeCommand
 from core.commands_orders import OrderCommands
 from core.fleet.local import LocalConnector, LocalHost
@@ -30,6 +33,8 @@ from storage.announcements import SqlNotices
 from storage.approval_desk import SqlApprovalDesk
 from storage.approvals import SqlApprovals
 from storage.artifacts import FORGET_AT_ONCE, SqlArtifacts
+from storage.audit_reads import SqlAuditLog
+from storage.handovers import SqlHandovers
 from storage.idempotency import SqlKeys
 from storage.order_runs import SqlOrderRuns
 from storage.orders import SqlOrders
@@ -51,6 +56,7 @@ class Fleet:
     approvals: SqlApprovals
     desk: SqlApprovalDesk
     orders: SqlOrders
+    handovers: SqlHandovers
     artifacts: SqlArtifacts
 
     def topics(self) -> tuple[Topic, ...]:
@@ -59,6 +65,7 @@ class Fleet:
         return (
             NoticeCommand(notices, self.desk, clock),
             OrderCommands(self.orders, clock),
+            HandoverCommands(self.handovers, clock),
         )
 
     def tools(self) -> tuple[Tool, ...]:
@@ -70,6 +77,7 @@ class Fleet:
 
     def routes(self, auth: Authenticator) -> list[web.RouteDef]:
         """What the HTTP edge mounts."""
+        audit_key = self.storage.keys.derive("audit")
         return [
             *ServerRoutes(
                 store=self.servers,
@@ -77,6 +85,8 @@ class Fleet:
                 auth=auth,
                 keys=SqlKeys(self.storage.db, SystemClock()),
             ).routes(),
+            *AuditRoutes(SqlAuditLog(self.storage.db, audit_key), auth).routes(),
+            *HandoverRoutes(self.handovers, auth, SystemClock()).routes(),
             *ApprovalRoutes(self.desk, auth).routes(),
             *OrderRoutes(self.orders, auth, SystemClock()).routes(),
             *ArtifactRoutes(self.artifacts, auth).routes(),
@@ -120,6 +130,7 @@ async def make_fleet(settings: Settings, storage: Storage, stack: AsyncExitStack
         approvals=SqlApprovals(storage.db, audit_key),
         desk=SqlApprovalDesk(storage.db, audit_key),
         orders=SqlOrders(storage.db, audit_key),
+        handovers=SqlHandovers(storage.db, audit_key),
         artifacts=SqlArtifacts(storage.db),
     )
 

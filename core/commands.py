@@ -72,6 +72,9 @@ HELP: Mapping[str, str] = {
     "orders": sentence(
         "list the standing orders; `/orders add`: make one, `/orders ID`: show one and its runs"
     ),
+    "handover": sentence(
+        "what happened: asked, found, changed, still open; `/handover 8h to EMAIL`: hand it over"
+    ),
     "skills": sentence(
         "list the routines that I know; `/skills on NAME`, `/skills off NAME`: switch one (admins)"
     ),

@@ -90,9 +90,10 @@ def _deleted_among(conn: sa.Connection, conversation_ids: tuple[str, ...]) -> fr
 def _queue_state(conn: sa.Connection) -> QueueState:
     row = execute(
         conn,
-        "SELECT CAST(COALESCE(SUM(CASE WHEN status = 'queued' THEN 1 ELSE 0 END), 0) AS BIGINT),"
-        " CAST(COALESCE(SUM(CASE WHEN created_at < {now} - 60000 THEN 1 ELSE 0 END), 0) AS BIGINT)"
-        " FROM turns WHERE status <> 'done'",
+        "SELECT CAST(COALESCE(SUM(CASE WHEN t.status = 'queued' THEN 1 ELSE 0 END), 0) AS BIGINT),"
+        " CAST(COALESCE(SUM(CASE WHEN t.created_at < {now} - 60000"
+        " AND (c.parked_until IS NULL OR c.parked_until <= {now}) THEN 1 ELSE 0 END), 0) AS BIGINT)"
+        " FROM turns t JOIN conversations c ON c.id = t.conversation_id WHERE t.status <> 'done'",
     ).one()
     waiting = execute(
         conn, "SELECT COUNT(*) FROM turns WHERE status = 'done' AND delivered_at IS NULL"

@@ -14,6 +14,10 @@ from bench.soak import slope
 ROOT = Path(__file__).parent.parent.parent
 
 TINY = {
+    "fleet": (
+        "--servers 4 --rounds 1",
+        ("one fact from 4 servers", "IT0 to asyncssh, warm"),
+    ),
     "turn_overhead": (
         "--rounds=1 --turns=2 --words=6 --load-turns=1 --many=8 --many-chunk-ms=10",
         ("message to model request, median", "CPU per turn", "failed of 8 concurrent turns"),
