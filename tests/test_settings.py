@@ -74,6 +74,7 @@ def test_every_value_reaches_its_place(tmp_path: Path) -> None:
         TELEGRAM_WEBHOOK_SECRET="hook_1-2",
         IT0_TELEGRAM_API_URL="http://127.0.0.1:2",
         IT0_TELEGRAM_FILE_URL="http://127.0.0.1:3/files",
+        SSH_AUTH_SOCK="/run/agent",
         IT0_BILLING="off",
         IT0_CURRENCY="CNY",
         IT0_SELLER_NAME="Ops Ltd",
@@ -88,6 +89,7 @@ def test_every_value_reaches_its_place(tmp_path: Path) -> None:
         IT0_MAX_OUTPUT_TOKENS="1000",
     )
     assert settings.data_dir == tmp_path
+    assert settings.ssh_agent == "/run/agent"
     assert settings.database_url == "postgresql+asyncpg://u:p@db:5433/it0"
     assert settings.database_path is None
     assert settings.redis_url == "redis://:pw@cache:6379/0"

@@ -9,7 +9,7 @@ from pydantic import AwareDatetime, BaseModel, Field
 
 from billing.invoices import InvoiceStatus
 from billing.plans import PlanName
-from bots.web.bodies import Body, Integer
+from bots.web.bodies import Body, Integer, Query
 from bots.web.requests import NO_NUL
 
 _MOST_TOKENS: Final = 10**12
@@ -115,7 +115,7 @@ class Ran(BaseModel):
     """The first hundred."""
 
 
-class InvoicesQuery(Body):
+class InvoicesQuery(Query):
     """Which invoices; without a status, all that were issued."""
 
     status: InvoiceStatus | None = None

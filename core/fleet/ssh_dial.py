@@ -8,7 +8,6 @@ from __future__ import annotations
 
 import asyncio
 import errno
-import ipaddress
 import socket
 from collections.abc import AsyncIterator, Sequence
 from contextlib import asynccontextmanager
@@ -17,6 +16,7 @@ from typing import Protocol
 
 import asyncssh
 
+from core.fleet.addresses import forbidden_address
 from core.fleet.host import HostUnreachable
 from core.fleet.inventory import Identity, Server
 from core.words import Sentence, sentence
@@ -57,7 +57,7 @@ class _Client(asyncssh.SSHClient):
     def connection_made(self, conn: asyncssh.SSHClientConnection) -> None:
         """Refuse addresses that only this machine can reach, whatever name led there."""
         peer = conn.get_extra_info("peername")
-        if self._public_only and peer and _is_own(str(peer[0])):
+        if self._public_only and peer and forbidden_address(str(peer[0])):
             self.refused_address = str(peer[0])
             conn.abort()
 
@@ -114,11 +114,10 @@ class Dialer:
         self, server: Server, through: asyncssh.SSHClientConnection | None
     ) -> asyncssh.SSHKey:
         try:
-            if through is None and self._public_only(server, through):
-                await _refuse_own_addresses(server)
             async with asyncio.timeout(CONNECT_S):
+                public = self._public_only(server, through)
                 key = await asyncssh.get_server_host_key(
-                    server.address,
+                    await _allowed_address(server) if public else server.address,
                     server.port,
                     tunnel=through,
                     server_host_key_algs=_HOST_KEYS,
@@ -281,21 +280,19 @@ def _key_file(server: Server) -> asyncssh.SSHKey:
         ) from error
 
 
-def _is_own(address: str) -> bool:
-    """Whether an address means this machine or its own link (cloud metadata is there too)."""
-    ip = ipaddress.ip_address(address.partition("%")[0])
-    if isinstance(ip, ipaddress.IPv6Address) and ip.ipv4_mapped:
-        ip = ip.ipv4_mapped
-    return ip.is_loopback or ip.is_link_local or ip.is_unspecified or ip.is_multicast
+async def _allowed_address(server: Server) -> str:
+    """An address that the server's name means now, and where it may be reached.
 
-
-async def _refuse_own_addresses(server: Server) -> None:
+    The connection goes to this very address: asked again, the name could mean another one.
+    """
     found = await asyncio.get_running_loop().getaddrinfo(
         server.address, server.port, type=socket.SOCK_STREAM
     )
-    for *_, address in found:
-        if _is_own(str(address[0])):
-            raise HostUnreachable(_own_address(server, str(address[0])))
+    addresses = [str(address[0]) for *_, address in found]
+    for address in addresses:
+        if forbidden_address(address):
+            raise HostUnreachable(_own_address(server, address))
+    return addresses[0]
 
 
 def _own_address(server: Server, address: str) -> Sentence:
