@@ -47,13 +47,24 @@ def _given(value: object) -> object:
 _Given = BeforeValidator(_given)
 
 
+def _written_time(value: object) -> object:
+    """Behind a validator of our own pydantic is no longer strict about what JSON has no word for.
+
+    Else a number would be taken for a time.
+    """
+    if not isinstance(value, str):
+        message = "A time is text, such as 2026-11-22T18:00:00Z."
+        raise ValueError(message)  # noqa: TRY004  # what pydantic makes a 422 of
+    return value
+
+
 class NewHandoverBody(Body):
     """What is told: a time, or one conversation; without either the last 8 hours."""
 
     since: Annotated[
-        AwareDatetime | SkipJsonSchema[None],
+        Annotated[AwareDatetime, Field(strict=False)] | SkipJsonSchema[None],
         Field(description="At most 31 days ago.", json_schema_extra=_no_default),
-        _Given,
+        BeforeValidator(_written_time),
     ] = None
     conversation_id: Annotated[
         Annotated[str, Field(min_length=1, max_length=_MAX_ID_CHARS, pattern=NO_NUL)]
