@@ -69,6 +69,7 @@ def test_what_is_open_comes_first() -> None:
         ENGLISH,
     )
     at = "2026-11-18 11:06"
+    hidden = "Not shown: 2 conversations that were held elsewhere."
     lines = [
         "**Waiting for a decision**",
         f"- `reboot` (L2), asked by Bob, until {at}: `/approve appr_1`, on web-9",
@@ -88,12 +89,7 @@ def test_what_is_open_comes_first() -> None:
         f"- Disks: ran, 3 times, last {at}",
         "**Asked and found**",
         f"- {at} Bob: why? → because",
-        " ".join(
-            (
-                "Not shown: 2 conversations that were held elsewhere.",
-                "There was more than fits here; ask for a shorter time.",
-            )
-        ),
+        f"{hidden} There was more than fits here; ask for a shorter time.",
     ]
     assert [line for line in text.splitlines()[1:] if line] == lines
 
