@@ -8,7 +8,15 @@ from core.risk import Level
 from core.shell.changes import CHANGES, EASY_PLACES, L1_OPTIONS, Change
 from core.shell.findings import Findings, shown
 from core.shell.paths import check_words
-from core.shell.programs import ALSO, FIND_BARE, FIND_NAMES, SPECIAL, shows_certificate
+from core.shell.programs import (
+    ALSO,
+    FIND_BARE,
+    FIND_NAMES,
+    SPEAK,
+    SPECIAL,
+    shows_certificate,
+    tells_a_name,
+)
 from core.shell.readers import READERS
 from core.shell.readers_services import VERSION_FLAGS, VERSIONED
 from core.shell.running import INSIDE, judge_shell, judge_wrapper
@@ -105,6 +113,8 @@ def _reads(name: str, words: list[Word], findings: Findings) -> bool:
         return False
     problem = _why_not(name, words, findings)
     if not problem:
+        if name in SPEAK and tells_a_name(words):
+            findings.add(Level.L1, f"{shown(words)} tells the network a name")
         return True
     _judge_change(name, words, findings, problem)
     return False

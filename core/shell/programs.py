@@ -295,6 +295,23 @@ def nslookup(words: list[Word], findings: Findings) -> str:
     return "" if names and "-" not in {word.value for word in words} else "it asks what it is fed"
 
 
+SPEAK = words_of("dig getent host mtr nc nslookup ping ping6 tracepath traceroute")
+"""Programs that only read, and send what they are given to others while they do."""
+_NO_NAME = re.compile(
+    r"(?:\d{1,3}\.){3}\d{1,3}|[0-9a-fA-F]{0,4}(?::[0-9a-fA-F]{0,4}){2,7}|localhost|\d{1,5}"
+    r"|a{1,4}|any|cname|mx|ns|ptr|soa|srv|txt",
+    re.IGNORECASE,
+)
+
+
+def tells_a_name(words: list[Word]) -> bool:
+    """Whether it asks for more than addresses and record types: a name may hold a secret."""
+    values = [word.value.lstrip("@") for word in words[1:] if word.value[:1] not in {"-", "+"}]
+    if words[0].value.rpartition("/")[2] == "getent":
+        values = values[1:] if values[:1] in (["hosts"], ["ahosts"], ["ahostsv4"]) else []
+    return any(not _NO_NAME.fullmatch(value) for value in values)
+
+
 def systemctl(words: list[Word], findings: Findings) -> str:
     """``systemctl show -p Environment`` shows where many services keep their secrets."""
     del findings

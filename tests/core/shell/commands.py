@@ -79,7 +79,6 @@ last -n 10
 lastb -n 5
 lastlog -u root
 getent passwd root
-getent hosts example.org
 uname -a
 uname -r
 hostname
@@ -156,18 +155,8 @@ arp -n
 route -n
 ethtool eth0
 ethtool -S eth0
-dig example.org
-dig +short example.org MX
-dig @8.8.8.8 example.org
-host example.org
-nslookup example.org
-ping -c 3 example.org
 ping -c 1 -W 2 10.0.0.1
-traceroute -n example.org
-tracepath example.org
-mtr -rn -c 5 example.org
 nc -zv localhost 5432
-nc -z -w 2 db.internal 5432
 iptables -L -n -v
 iptables -t nat -S
 iptables -L INPUT --line-numbers
@@ -403,6 +392,17 @@ set -euo pipefail; df -h
 """.strip("\n")
 
 SMALL = r"""
+getent hosts example.org
+dig example.org
+dig +short example.org MX
+dig @8.8.8.8 example.org
+host example.org
+nslookup example.org
+ping -c 3 example.org
+traceroute -n example.org
+tracepath example.org
+mtr -rn -c 5 example.org
+nc -z -w 2 db.internal 5432
 systemctl reload nginx
 systemctl daemon-reload
 systemctl reset-failed
