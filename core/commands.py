@@ -73,7 +73,8 @@ HELP: Mapping[str, str] = {
         "list the standing orders; `/orders add`: make one, `/orders ID`: show one and its runs"
     ),
     "handover": sentence(
-        "what happened: asked, found, changed, still open; `/handover 8h to EMAIL`: hand it over"
+        "what happened, for whoever goes on: `/handover since 12h`, `/handover this`; with `to "
+        "EMAIL` at the end somebody takes over"
     ),
     "skills": sentence(
         "list the routines that I know; `/skills on NAME`, `/skills off NAME`: switch one (admins)"

@@ -9,6 +9,7 @@ from core.turns import Turn
 from core.words import sentence
 from storage import files
 from storage.database import execute
+from storage.handover_erasure import forget
 
 
 def owned(
@@ -42,10 +43,6 @@ _ERASE = (
     ),
     f"DELETE FROM approvals WHERE turn_id IN {_TURNS}",
     f"DELETE FROM artifacts WHERE turn_id IN {_TURNS}",
-    (
-        "DELETE FROM handovers WHERE tenant_id = :tenant AND conversation_id = :cid"
-        " AND to_user IS NULL"
-    ),
     "DELETE FROM summaries WHERE conversation_id = :cid",
     "DELETE FROM engine_sessions WHERE conversation_id = :cid",
     "DELETE FROM places WHERE conversation_id = :cid",
@@ -134,6 +131,7 @@ def erase(
         cid=conversation_id,
         listed=f"%`{conversation_id[-8:]}`%",
     )
+    forget(conn, tenant_id, conversation_id)
     for statement in _ERASE:
         named = {"tenant": tenant_id} if ":tenant" in statement else {}
         execute(conn, statement, cid=conversation_id, **named)

@@ -322,4 +322,7 @@ audit_log = Table(
     _text("detail"),
     _text("mac"),
     Index("audit_log_turn", "turn_id"),
+    Index("audit_log_at", "tenant_id", "at"),
+    Index("audit_log_actor", "tenant_id", "actor", "seq"),
+    Index("audit_log_action", "tenant_id", "action", "seq"),
 )

@@ -15,7 +15,8 @@ from core.refusals import Rejected
 from core.tenants import Role, User
 from storage.audit import SqlAudit, append_audit
 from storage.database import Database, execute, now_ms
-from storage.handovers import SqlHandovers, forget
+from storage.handover_erasure import forget
+from storage.handovers import SqlHandovers
 from tests.storage.orders_kit import KEY, MOSTLY_LITE, Shop, opened_shop
 from tests.storage.places import Places, opened
 from tests.storage.racing import rows

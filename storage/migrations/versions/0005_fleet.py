@@ -37,6 +37,12 @@ _SERVER_COLUMNS = (
     "revision",
     "updated_at",
 )
+_AUDIT_INDEXES = {
+    "audit_log_action": ["tenant_id", "action", "seq"],
+    "audit_log_actor": ["tenant_id", "actor", "seq"],
+    "audit_log_at": ["tenant_id", "at"],
+    "audit_log_turn": ["turn_id"],
+}
 _CONFIG_COLUMNS = ("four_eyes", "freeze_from", "freeze_until", "freeze_reason", "raised")
 
 _APPEND_ONLY = "the audit log is append-only"
@@ -95,7 +101,8 @@ def _extend() -> None:
         configs.add_column(_int("freeze_until", null=True))
         configs.add_column(_text("freeze_reason", default=""))
         configs.add_column(_text("raised", default="{}"))
-    op.create_index("audit_log_turn", "audit_log", ["turn_id"])
+    for name, columns in _AUDIT_INDEXES.items():
+        op.create_index(name, "audit_log", columns)
 
 
 def _make_approvals() -> None:
@@ -240,7 +247,8 @@ def downgrade() -> None:
     _leave_audit()
     for table in _TABLES:
         op.drop_table(table)
-    op.drop_index("audit_log_turn", table_name="audit_log")
+    for name in _AUDIT_INDEXES:
+        op.drop_index(name, table_name="audit_log")
     for table, columns in (
         ("agent_configs", _CONFIG_COLUMNS),
         ("turns", ("order_id",)),
