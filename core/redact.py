@@ -155,8 +155,14 @@ def _redact_line(line: str) -> str:
     return "".join((*done, seen))
 
 
+_ANY = re.compile("|".join(sorted({re.escape(word) for rule in RULES for word in rule.triggers})))
+"""One look at most lines is enough: no rule would be tried on them."""
+
+
 def _window(text: str) -> str:
     """Apply the rules until none of them changes anything more."""
+    if _ANY.search(text.lower()) is None:
+        return text
     for _ in range(_ROUNDS):
         before, low = text, text.lower()
         for rule in RULES:
