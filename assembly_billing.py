@@ -139,7 +139,8 @@ class Billing:
         return 0
 
     async def _sweep(self) -> int:
-        return await sweep(self.storage.db, SystemClock().now_ms()) and 0
+        await sweep(self.storage.db, SystemClock().now_ms())
+        return 0  # the next look may wait, however many there were
 
     async def _bill(self) -> int:
         if self.accounts is not None:

@@ -73,7 +73,7 @@ class HttpSettings:
         """How a browser reaches us; ``port`` is the one that was really bound."""
         if self.public_url:
             return self.public_url
-        host = {"0.0.0.0": "127.0.0.1", "::": "::1"}.get(self.host, self.host)  # noqa: S104
+        host = {"0.0.0.0": "127.0.0.1", "::": "::1"}.get(self.host, self.host)  # noqa: S104  # nothing is bound here
         shown = f"[{host}]" if ":" in host else host
         return f"http://{shown}:{port or self.port}"
 

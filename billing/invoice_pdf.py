@@ -204,7 +204,7 @@ class _Page:
     ) -> None:
         """Rows with a rule under each; the first one is repeated on each page."""
         from fpdf.enums import TableBordersLayout, WrapMode  # noqa: PLC0415  # see the module
-        from fpdf.fonts import FontFace  # noqa: PLC0415
+        from fpdf.fonts import FontFace  # noqa: PLC0415  # as above
 
         pdf, chinese = self._pdf, language_of(self._words.language) == "zh"
         pdf.set_font(_FAMILY, size=9)

@@ -227,6 +227,10 @@ def checked(draft: Draft, *, most_minor: int) -> Draft:
     return draft
 
 
+SAFETY: Final = 3
+"""Times the most that the plans can lead to in a month: more is a mistake of ours."""
+
+
 def most_in_a_month(versions: Iterable[PlanVersion], currency: str) -> int:
     """The largest amount, minor units before tax, that one of these plans can lead to.
 

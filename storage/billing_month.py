@@ -13,6 +13,7 @@ from typing import Final
 import sqlalchemy as sa
 
 from billing.invoices import (
+    SAFETY,
     Draft,
     InvoiceKind,
     Line,
@@ -35,8 +36,6 @@ from storage.subscriptions import current, renew, segments
 
 GRACE_MS: Final = 3_600_000
 """After the end of a period: calls that are under way may be settled within it."""
-SAFETY: Final = 3
-"""Times the most that the plans can lead to in a month: more is a mistake of ours."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -19,6 +19,7 @@ from billing.changes import (
 from billing.changes import direction as direction_of
 from billing.desk import Changed, PlanStanding, Quote
 from billing.invoices import (
+    SAFETY,
     Draft,
     Invoice,
     InvoiceKind,
@@ -44,9 +45,6 @@ from storage.quote_rows import StoredQuote
 from storage.rows import integer
 from storage.subscription_state import current, in_debt, overdue_since, segments, service_of
 from storage.subscriptions import renew, void_upgrades
-
-SAFETY = 3
-"""Times the most that the plans can lead to in a month: more is a mistake of ours."""
 
 
 def standing(conn: sa.Connection, tenant_id: str, at_ms: int) -> PlanStanding:

@@ -180,7 +180,7 @@ def _bought(it: Subscription, version_id: str) -> Subscription:
 def _keep(conn: sa.Connection, invoice: Invoice, at_ms: int) -> None:
     """The money is the customer's; a state never goes back for it, and the operator looks."""
     # Invoices are closed with apply_paid, so this module comes first.
-    from storage.credit_notes import credit  # noqa: PLC0415
+    from storage.credit_notes import credit  # noqa: PLC0415  # it imports this module
 
     reason = sentence("The plan was another one when it was paid.")
     left = invoice.total - invoice.credited

@@ -70,7 +70,7 @@ class AiohttpRequest(BaseRequest):
         request_data: RequestData | None = None,
         read_timeout: object = None,
         write_timeout: object = None,  # noqa: ARG002  # one limit covers the whole call
-        connect_timeout: object = None,  # noqa: ARG002
+        connect_timeout: object = None,  # noqa: ARG002  # as the base class has it
         pool_timeout: object = None,  # noqa: ARG002  # there is no pool to wait for
     ) -> tuple[int, bytes]:
         """Make one call. No error repeats the address, which holds the token."""

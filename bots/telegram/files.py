@@ -24,7 +24,7 @@ class TelegramFiles:
 
     client: Client
 
-    async def fetch(self, workspace: str, file: RemoteFile, limit: int) -> bytes:  # noqa: ARG002
+    async def fetch(self, workspace: str, file: RemoteFile, limit: int) -> bytes:  # noqa: ARG002  # the port's signature
         """The bytes of a file, at most ``limit``. Raises ``FetchFailed``."""
         try:
             found = await self.client.bot.get_file(file.ref)

@@ -139,7 +139,7 @@ class TelegramSink:
             raise failure(error) from error
         return True
 
-    async def find(self, to: Destination, part: int) -> str | None:  # noqa: ARG002
+    async def find(self, to: Destination, part: int) -> str | None:  # noqa: ARG002  # the port's signature
         """Telegram cannot tell."""
         return None
 

@@ -22,7 +22,7 @@ def code_in(text: str) -> str:
 
 @pytest.mark.parametrize(
     "path",
-    "bin boot dev etc home lib media mnt opt proc root run sbin srv sys tmp usr var data".split(),  # noqa: SIM905
+    "bin boot dev etc home lib media mnt opt proc root run sbin srv sys tmp usr var data".split(),  # noqa: SIM905  # shorter to read
 )
 def test_directories_are_no_commands(path: str) -> None:
     """``/home is full`` is a question, however many commands there are."""

@@ -320,7 +320,7 @@ async def until_shown(w: World, person: Person, text: str) -> None:
     """Wait until a person can read it, on either platform."""
     async with asyncio.timeout(PATIENCE_S):
         # Two fakes, each with its own bell.
-        while not any(text in shown for shown in shown_to(w, person)):  # noqa: ASYNC110
+        while not any(text in shown for shown in shown_to(w, person)):  # noqa: ASYNC110  # the fake signals nothing
             await asyncio.sleep(0.05)
     assert w.it0.process.returncode is None
 

@@ -282,7 +282,7 @@ class TelegramPeer:
         """Wait until the bot has made this many calls (of this method), and return all of them."""
         async with asyncio.timeout(timeout_s):
             # Another process's state can only be asked for again.
-            while len(found := await self.calls(method=method)) < count:  # noqa: ASYNC110
+            while len(found := await self.calls(method=method)) < count:  # noqa: ASYNC110  # another process signals nothing
                 await asyncio.sleep(_POLL_S)
         return found
 

@@ -69,7 +69,7 @@ async def open_peer(
         client = telegram.account.client.bot
         async with asyncio.timeout(30):
             # Another process's state can only be asked for again.
-            while not (await client.get_webhook_info()).url:  # noqa: ASYNC110
+            while not (await client.get_webhook_info()).url:  # noqa: ASYNC110  # another process signals nothing
                 await asyncio.sleep(0.05)
         yield peer, house
 
