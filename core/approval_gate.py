@@ -78,14 +78,15 @@ def _question(turn: Turn, proposal: Proposal, digest: str) -> Question:
     assessment, config = proposal.assessment, proposal.config
     caution = proposal.caution
     unattended = bool(turn.order_id)
-    hands_off = assessment.critical or caution.tainted or caution.freeze is not None or unattended
+    four_eyes = config.four_eyes or assessment.critical
+    hands_off = four_eyes or caution.tainted or caution.freeze is not None or unattended
     return Question(
         call_id=proposal.call.id,
         digest=digest,
         level=Level.L2,
         card=_card(turn, proposal),
         asked_by=turn.user.id,
-        four_eyes=config.four_eyes or assessment.critical,
+        four_eyes=four_eyes,
         on_timeout=OnTimeout.DENY if hands_off else config.on_timeout,
         timeout_s=config.approval_timeout_s,
         steps=tuple(step.digest for step in assessment.steps if _waits(step.level, caution)),

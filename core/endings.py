@@ -9,7 +9,7 @@ from core.events import Completed, StopReason
 from core.messages import clean_text
 from core.order_runs import is_quiet
 from core.refusals import Rejected
-from core.turns import Ending, Outcome, Turn
+from core.turns import MAX_CROWDED, MAX_FAILURES, Ending, Outcome, Turn
 from core.words import Words, sentence
 
 STOPPED = sentence("Stopped.")
@@ -17,8 +17,16 @@ STOPPED_EARLY = sentence("Stopped before it was answered.")
 EMPTY = sentence("The model returned an empty answer. Ask again.")
 
 
+def hopeless(turn: Turn) -> bool:
+    """Whether the turn is not to be tried again: it crashed too often, or its person left."""
+    return turn.left or turn.failures >= MAX_FAILURES or turn.crowded >= MAX_CROWDED
+
+
 def given_up(turn: Turn, text: str) -> Ending:
-    """The turn crashed too often."""
+    """The end of a hopeless turn."""
+    if turn.left:
+        notice = sentence("You are no longer in this team: nothing more was done about this.")
+        return Ending(outcome=Outcome.REFUSED, reply=text, notice=notice, failure="person_left")
     return Ending(
         outcome=Outcome.FAILED,
         reply=text,

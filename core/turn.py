@@ -25,7 +25,16 @@ from core.clock import Clock
 from core.commands import Commands
 from core.control import Control, Pause, Stop
 from core.conversations import Conversations
-from core.endings import STOPPED, STOPPED_EARLY, concluded, given_up, presentable, refused, untold
+from core.endings import (
+    STOPPED,
+    STOPPED_EARLY,
+    concluded,
+    given_up,
+    hopeless,
+    presentable,
+    refused,
+    untold,
+)
 from core.engines.engine import EngineRequest
 from core.engines.replies import joined_text
 from core.errors import EngineFailure, Fenced, StorageFailure
@@ -52,7 +61,7 @@ from core.toolrunner import ToolRunner
 from core.turn_attempt import Attempt
 from core.turnlog import DeliveryLog, TurnLog
 from core.turnmeter import TurnMeter
-from core.turns import MAX_CROWDED, MAX_FAILURES, Ending, Outcome, Turn, TurnKind
+from core.turns import Ending, Outcome, Turn, TurnKind
 from core.words import Words
 
 MOST_OWED = 10_000
@@ -157,7 +166,7 @@ class TurnRunner:
             text = await self._shown_before(turn)
             notice = STOPPED if text else STOPPED_EARLY
             return Ending(outcome=Outcome.CANCELLED, reply=text, notice=notice)
-        if turn.failures >= MAX_FAILURES or turn.crowded >= MAX_CROWDED:
+        if hopeless(turn):
             return given_up(turn, await self._shown_before(turn))
         if turn.kind is TurnKind.COMMAND:
             return await self.commands.run(turn)

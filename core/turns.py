@@ -84,6 +84,8 @@ class Turn:
     killed it is not known."""
     order_id: str = ""
     """The standing order that asks; empty: a person does."""
+    left: bool = False
+    """The person is no longer in the team: nothing is done for them any more."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

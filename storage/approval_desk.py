@@ -101,6 +101,26 @@ _FOUR_EYES = Rejected(
 )
 
 
+def void_of(conn: sa.Connection, tenant_id: str, user_id: str) -> None:
+    """Somebody left: what they asked for and is not begun needs no decision, and has none."""
+    open_ones = (
+        " FROM approvals WHERE tenant_id = :tenant AND asked_by = :user"
+        " AND status IN ('pending', 'approved') AND used_at IS NULL"
+    )
+    waiting = execute(
+        conn, f"SELECT DISTINCT conversation_id{open_ones}", tenant=tenant_id, user=user_id
+    ).all()
+    for row in sorted(waiting, key=repr):
+        unpark(conn, text(row[0]))
+    execute(
+        conn,
+        "UPDATE approvals SET status = 'void', decided_at = {now}"
+        f" WHERE id IN (SELECT id{open_ones})",
+        tenant=tenant_id,
+        user=user_id,
+    )
+
+
 def unpark(conn: sa.Connection, conversation_id: str) -> None:
     """Let the conversation's turn go on at once."""
     execute(

@@ -39,7 +39,8 @@ approvals = Table(  # one for each tool call that waits, or waited, for a human
     Index("approvals_tenant", "tenant_id", "created_at"),
     Index(
         "approvals_pending",
-        "expires_at",
+        "tenant_id",
+        "turn_id",
         sqlite_where=_PENDING,
         postgresql_where=_PENDING,
     ),

@@ -257,7 +257,7 @@ def _take(conn: sa.Connection, conversation_id: str, seq: int, epoch: int) -> Tu
     row = execute(conn, _TAKE, cid=conversation_id, seq=seq).one()
     user = execute(
         conn,
-        "SELECT u.tenant_id, u.email, u.name, u.role, t.engine FROM users u"
+        "SELECT u.tenant_id, u.email, u.name, u.role, t.engine, u.disabled_at FROM users u"
         " JOIN tenants t ON t.id = u.tenant_id WHERE u.id = :id",
         id=text(row[6]),
     ).one()
@@ -298,6 +298,7 @@ def _take(conn: sa.Connection, conversation_id: str, seq: int, epoch: int) -> Tu
         engine_named=row[13] is not None,
         model=optional_text(row[22]),
         order_id=text(row[23]),
+        left=user[5] is not None,
     )
 
 

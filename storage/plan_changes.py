@@ -13,7 +13,16 @@ from billing.changes import (
     NOTHING_TO_TAKE_BACK,
 )
 from billing.desk import Changed
-from billing.invoices import Draft, Invoice, InvoiceKind, Line, Party, checked, most_in_a_month
+from billing.invoices import (
+    SAFETY,
+    Draft,
+    Invoice,
+    InvoiceKind,
+    Line,
+    Party,
+    checked,
+    most_in_a_month,
+)
 from billing.money import Money
 from billing.operator import Account, AccountChanges
 from billing.periods import Period, moment, month_of, whole_second
@@ -29,7 +38,7 @@ from storage.invoices import issue
 from storage.ledger import credit_of
 from storage.outbox import publish as publish_event
 from storage.plan_versions import free_version, versions_by_id
-from storage.quotes import SAFETY, note_for_end, standing
+from storage.quotes import note_for_end, standing
 from storage.rows import integer, text
 from storage.subscription_state import current, segments
 from storage.subscriptions import happened, void_upgrades

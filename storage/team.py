@@ -11,6 +11,7 @@ from core.names import plain_name
 from core.refusals import Rejected
 from core.tenants import Role, User
 from storage.accounts import accounts_of, forget
+from storage.approval_desk import void_of
 from storage.audit import append_audit
 from storage.database import Database, execute
 from storage.joining import live_user
@@ -139,6 +140,7 @@ def _disable(
     if row is None:
         return None
     user = user_of_row(row)
+    void_of(conn, tenant_id, user_id)
     revoked = _revoke(conn, tenant_id, "user_id = :key", user_id)
     accounts = accounts_of(conn, user)
     for account in accounts:  # who comes back links them again: they may have changed hands

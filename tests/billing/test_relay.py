@@ -21,7 +21,8 @@ from core.errors import StorageUnreachable
 @pytest.fixture(autouse=True)
 def logs(monkeypatch: pytest.MonkeyPatch) -> Iterator[list[EventDict]]:
     """What is logged; faults are not waited for."""
-    monkeypatch.setattr(module, "_log", structlog.get_logger())  # none keeps an old setup
+    log = structlog.wrap_logger(structlog.PrintLogger(), wrapper_class=structlog.BoundLogger)
+    monkeypatch.setattr(module, "_log", log)  # no level that another test chose
     monkeypatch.setattr(module, "FAULT_PAUSE_S", 0)
     with capture_logs() as lines:
         yield lines

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+from dataclasses import replace
 
 from core.messages import ConversationAddress, Overlap
 from core.metering import CallRequest, CallState, Grant, QuotaRefusal, Usage
@@ -156,7 +157,7 @@ async def test_a_note_is_passed_on() -> None:
 async def test_a_call_without_a_row_is_settled_with_itself() -> None:
     """Whether it ended well or was cut off: its row is written then."""
     answers = Answers(recorded=False)
-    meter = TurnMeter(answers, TURN, order_id="ord_1")
+    meter = TurnMeter(answers, replace(TURN, order_id="ord_1"))
     for _ in range(2):
         await reserve(meter)
     step = ModelStep(call_id="turn_1.2.1", engine="e", model="m", text="", usage=Usage())

@@ -132,7 +132,9 @@ def _make_approvals() -> None:
     )
     op.create_index("approvals_call", "approvals", ["turn_id", "call_id"], unique=True)
     op.create_index("approvals_tenant", "approvals", ["tenant_id", "created_at"])
-    _partial_index("approvals_pending", "approvals", ["expires_at"], where="status = 'pending'")
+    _partial_index(
+        "approvals_pending", "approvals", ["tenant_id", "turn_id"], where="status = 'pending'"
+    )
     op.create_table(
         "approval_steps",
         _text("approval_id"),
