@@ -26,6 +26,8 @@ class Pause:
     """The ids of what it waits for."""
     until_ms: int
     """When the first of them is past its time."""
+    again_ms: int | None = None
+    """So much later at the latest, by the database's clock: the question was not shown."""
 
 
 @dataclass(slots=True, eq=False)

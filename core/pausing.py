@@ -10,6 +10,7 @@ from core import telemetry
 from core.approval_cards import card_forms, card_text, settled_line
 from core.approvals import Waiting
 from core.control import Pause
+from core.errors import Fenced, StorageFailure
 from core.events import ApprovalAsked, ApprovalSettled, Progress, TurnEvent
 from core.replies import Hold, Reply
 from core.sinks import CardForm, DeliveryFailed
@@ -45,13 +46,19 @@ async def asked(reply: Reply, text: str, cards: Sequence[Sequence[CardForm]], ho
         telemetry.DELIVERY_ERRORS.labels("approval").inc()
         _log.warning("approval.not_shown", permanent=failure.permanent)
         return failure.permanent
+    except (Fenced, StorageFailure):
+        raise
+    except Exception:  # noqa: BLE001  # an adapter's bug must not end what others may decide
+        telemetry.DELIVERY_ERRORS.labels("approval").inc()
+        _log.exception("approval.crashed")
+        return False
     return True
 
 
-def pause_of(waiting: Waiting, now_ms: int, *, shown: bool) -> Pause:
+def pause_of(waiting: Waiting, *, shown: bool) -> Pause:
     """Until the first question is past its time; or soon, to show them again."""
-    until_ms = waiting.until_ms if shown else min(waiting.until_ms, now_ms + ASK_AGAIN_MS)
-    return Pause(approvals=waiting.ids, until_ms=until_ms)
+    again_ms = None if shown else ASK_AGAIN_MS
+    return Pause(approvals=waiting.ids, until_ms=waiting.until_ms, again_ms=again_ms)
 
 
 def status_line(event: TurnEvent, words: Words) -> str | None:

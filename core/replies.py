@@ -28,6 +28,8 @@ PLACEHOLDER = "…"
 DRAFT_S = 20.0
 """A draft vanishes after 30 s without a new one (Bot API, sendMessageDraft)."""
 MAX_TRIES = 4
+ASK_PATIENCE_S = 2.0
+"""For a question: a platform that asks for a longer pause is asked again by the next attempt."""
 MAX_PATIENCE_S = 30.0
 """A platform that asks for a longer pause is left to the sweeper."""
 
@@ -178,6 +180,8 @@ class Reply:
         As ``deliver``, before the turn gives its lease back. The attempt that goes on edits
         the same messages.
         """
+        # The turn holds a slot meanwhile: it comes back by itself, and asks once more.
+        self._patience_s = min(self._patience_s, ASK_PATIENCE_S)
         await self._prepare(text, hold)
         limits = self._sink.limits
         views = waiting_views(await cut(text, limits), cards, limits)

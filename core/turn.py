@@ -59,6 +59,7 @@ from core.steps import dump_usage
 from core.streams import Streams, encode, encode_refusal
 from core.toolrunner import ToolRunner
 from core.turn_attempt import Attempt
+from core.turn_delivery import deliver_now
 from core.turnlog import DeliveryLog, TurnLog
 from core.turnmeter import TurnMeter
 from core.turns import Ending, Outcome, Turn, TurnKind
@@ -321,7 +322,7 @@ class TurnRunner:
         cards = waiting_cards(waiting, words, now_ms)
         shown = reply is None or await asked(reply, run.text, cards, lambda: self.hold(to))
         _log.info("turn.waits", approvals=waiting.ids)
-        return pause_of(waiting, now_ms, shown=shown)
+        return pause_of(waiting, shown=shown)
 
     # -- the end ------------------------------------------------------------------------
 
@@ -331,7 +332,9 @@ class TurnRunner:
             self._announce(run)
         ending = presentable(ending, turn.language)
         streamed = run.reply is None and turn.address.platform in STREAMED
-        deliver = not streamed and not untold(turn, ending, self.briefing.engines)
+        # Where a card was shown, something has to follow it.
+        quiet = turn.attempt == 1 and untold(turn, ending, self.briefing.engines)
+        deliver = not streamed and not quiet
         final = await self.log.finish(
             turn,
             ending,
@@ -346,37 +349,11 @@ class TurnRunner:
         _log.info("turn.finished", outcome=str(ending.outcome), engine=ending.engine)
         if run.reply is not None:
             self.streams.close(run.live)
-            await self._deliver(run.reply, turn, ending)
+            to = destination(turn)
+            await deliver_now(self.delivery, run.reply, turn, ending, lambda: self.hold(to))
         elif deliver:
             # Another process has the platform's token: its sweeper delivers.
             await self.delivery.release(turn)
-
-    async def _deliver(self, reply: Reply, turn: Turn, ending: Ending) -> None:
-        reply_to = destination(turn)
-        try:
-            await reply.deliver(
-                ending.text,
-                lambda: self.hold(reply_to),
-                offer=ending.offer,
-                approvals=ending.approvals,
-            )
-        except DeliveryFailed as failure:
-            telemetry.DELIVERY_ERRORS.labels("permanent" if failure.permanent else "later").inc()
-            _log.warning("delivery.failed", permanent=failure.permanent)
-            if not failure.permanent:
-                await self.delivery.release(turn)
-                return
-            problem = failure.sentence
-        except (Fenced, StorageFailure):
-            raise
-        except Exception:  # noqa: BLE001  # an adapter's bug: the sweeper tries again
-            telemetry.DELIVERY_ERRORS.labels("later").inc()
-            _log.exception("delivery.crashed")
-            await self.delivery.release(turn)
-            return
-        else:
-            problem = ""
-        await self.delivery.delivered(reply_to, epoch=turn.epoch, problem=problem)
 
     def _reply(self, turn: Turn, control: Control) -> Reply | None:
         sink = self.sinks.get(turn.address.platform)

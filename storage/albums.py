@@ -30,7 +30,8 @@ def join(conn: sa.Connection, user: User, message: InboundMessage) -> Accepted |
     found = execute(
         conn,
         "SELECT id, conversation_id FROM turns WHERE album = :album AND status = 'queued'"
-        " AND album <> '' AND tenant_id = :tenant AND user_id = :user AND event_id <> :event",
+        " AND attempt = 0 AND album <> '' AND tenant_id = :tenant AND user_id = :user"
+        " AND event_id <> :event",
         album=message.album,
         tenant=user.tenant_id,
         user=user.id,
@@ -43,7 +44,7 @@ def join(conn: sa.Connection, user: User, message: InboundMessage) -> Accepted |
     execute(conn, "SELECT 1 FROM conversations WHERE id = :id{row}", id=conversation_id).first()
     row = execute(
         conn,
-        "SELECT text, files FROM turns WHERE id = :id AND status = 'queued'{row}",
+        "SELECT text, files FROM turns WHERE id = :id AND status = 'queued' AND attempt = 0{row}",
         id=turn_id,
     ).first()
     if row is None:

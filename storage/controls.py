@@ -17,7 +17,7 @@ from storage.controlled import done, done_before
 from storage.database import execute
 from storage.endings import load_offer
 from storage.places import find, sender
-from storage.rows import optional_text, text
+from storage.rows import integer, optional_text, text
 
 
 def stop(conn: sa.Connection, message: InboundMessage) -> ControlDone | Rejected:
@@ -125,12 +125,13 @@ def edit(conn: sa.Connection, message: InboundMessage) -> Edited:
     # The conversation before the turn, as everywhere: no deadlock, and no claim in between.
     execute(conn, "SELECT 1 FROM conversations WHERE id = :id{row}", id=text(row[1])).first()
     status = execute(
-        conn, "SELECT status, text FROM turns WHERE id = :id{row}", id=text(row[0])
+        conn, "SELECT status, text, attempt FROM turns WHERE id = :id{row}", id=text(row[0])
     ).one()
     same = text(status[1]) == message.text
     if status[0] not in {"queued", "running"}:
         return Edited.OVER
-    if status[0] == "running":
+    # One that waits for a human was begun: what it asked for was asked on the ground of its text.
+    if status[0] == "running" or integer(status[2]):
         return Edited.OVER if same and not _edited(conn, message.event_id) else Edited.TOO_LATE
     if same:
         return Edited.OVER

@@ -16,7 +16,7 @@ from core.metering import Settlement
 from core.scheduling import Beat
 from core.tenants import Role, User
 from core.turns import Turn, TurnKind
-from storage.database import Database, execute, savepoint
+from storage.database import Database, execute, now_ms, savepoint
 from storage.deliveries import IN_ORDER_MS
 from storage.metering import settle
 from storage.rows import integer, optional_text, text
@@ -353,11 +353,14 @@ def _park(
         ).first()
         if row is None:
             return
+    until_ms = pause.until_ms
+    if pause.again_ms is not None:
+        until_ms = min(until_ms, now_ms(conn) + pause.again_ms)
     execute(
         conn,
         "UPDATE conversations SET parked_until = :until WHERE id = :cid"
         " AND EXISTS (SELECT 1 FROM turns WHERE id = :turn AND cancel_at IS NULL)",
-        until=pause.until_ms,
+        until=until_ms,
         cid=turn.conversation_id,
         turn=turn.id,
     )

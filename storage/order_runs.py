@@ -7,9 +7,11 @@ so that a clock that is set back cannot bring it again.
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 
 import sqlalchemy as sa
+import structlog
 
 from core.order_runs import Firing, problem_of
 from core.schedule import BadSchedule, next_times
@@ -33,6 +35,9 @@ KEPT_MS = 90 * 86_400_000
 _PROPOSED_MS = 7 * 86_400_000
 """How long a proposal waits for its confirmation."""
 SYSTEM = "system"
+
+
+_log = structlog.get_logger()
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -107,7 +112,18 @@ def _due(conn: sa.Connection, most: int) -> tuple[int, tuple[StandingOrder, ...]
         " AND state = 'active' ORDER BY next_run_at, id LIMIT :most",
         most=most,
     ).all()
-    return now_ms(conn), tuple(order_of(row) for row in rows)
+    return now_ms(conn), _readable(rows)
+
+
+def _readable(rows: Sequence[Sequence[object]]) -> tuple[StandingOrder, ...]:
+    """The orders of these rows; one that cannot be read must not stop those of other teams."""
+    found = []
+    for row in rows:
+        try:
+            found.append(order_of(row))
+        except (TypeError, ValueError):
+            _log.error("order.unreadable", order=str(row[0]))  # the row says it all
+    return tuple(found)
 
 
 def _fire(
@@ -251,8 +267,8 @@ def _settle(conn: sa.Connection, key: bytes, run: _Ended) -> None:
     """Note how a run ended; the order stops at what every further run would meet as well."""
     problem, failed = problem_of(Outcome(run.outcome), run.failure)
     row = execute(conn, f"{ORDERS} WHERE id = :id", id=run.order_id).first()
-    if row is not None:
-        _count(conn, key, order_of(row), problem, failed=failed)
+    for order in _readable([] if row is None else [row]):
+        _count(conn, key, order, problem, failed=failed)
     settled = execute(
         conn,
         "UPDATE order_runs SET state = 'ended', reason = :reason WHERE order_id = :id"
@@ -300,7 +316,7 @@ def _waiting(conn: sa.Connection) -> tuple[int, tuple[StandingOrder, ...]]:
         f"{ORDERS} WHERE next_run_at IS NOT NULL AND next_run_at > {{now}}"
         " AND state = 'active' ORDER BY next_run_at",
     ).all()
-    return now_ms(conn), tuple(order_of(row) for row in rows)
+    return now_ms(conn), _readable(rows)
 
 
 def _move(conn: sa.Connection, order: StandingOrder, next_ms: int) -> int:

@@ -44,6 +44,11 @@ _FREE_LEASES = """
 UPDATE conversations SET lease_owner = NULL, lease_epoch = lease_epoch + 1
 WHERE lease_owner IS NOT NULL
 """
+# What was approved may have run since the backup was written: nothing is run on its word again.
+_VOID = """
+UPDATE approvals SET status = 'void' WHERE status = 'pending' OR (status = 'approved'
+ AND (used_at IS NULL OR id IN (SELECT approval_id FROM approval_steps)))
+"""
 _REQUEUE = "UPDATE turns SET status = 'queued' WHERE status = 'running'"
 
 
@@ -207,6 +212,7 @@ def _load(conn: sa.Connection, reader: ArchiveReader, file: Path) -> None:
         conn.execute(sa.text(_GO_ON_COUNTING))
     conn.execute(sa.text(_FREE_LEASES))
     conn.execute(sa.text(_REQUEUE))
+    conn.execute(sa.text(_VOID))
 
 
 def _batches(

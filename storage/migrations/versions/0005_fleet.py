@@ -233,6 +233,12 @@ def _guard_audit() -> None:
             does = "FOR EACH STATEMENT EXECUTE FUNCTION it0_append_only()"
         name = f"{table}_no_{event.lower()}"
         op.execute(f"CREATE TRIGGER {name} BEFORE {events} ON {table} {does}")
+    if not postgres:  # REPLACE deletes without asking the triggers
+        op.execute(
+            "CREATE TRIGGER audit_log_no_replace BEFORE INSERT ON audit_log WHEN EXISTS"
+            " (SELECT 1 FROM audit_log WHERE tenant_id = NEW.tenant_id AND seq = NEW.seq)"
+            f" BEGIN SELECT RAISE(ABORT, '{_APPEND_ONLY}'); END"
+        )
 
 
 def _leave_audit() -> None:
@@ -242,6 +248,8 @@ def _leave_audit() -> None:
         op.execute(f"DROP TRIGGER {table}_no_{event.lower()}{of_table}")
     if postgres:
         op.execute("DROP FUNCTION it0_append_only()")
+    else:
+        op.execute("DROP TRIGGER audit_log_no_replace")
 
 
 def downgrade() -> None:
