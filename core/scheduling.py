@@ -69,9 +69,7 @@ class LeaseStore(Protocol):
     ) -> None:
         """Give an unfinished turn back to the queue; fenced."""
 
-    async def park(
-        self, turn: Turn, *, settlements: tuple[Settlement, ...], pause: Pause
-    ) -> None:
+    async def park(self, turn: Turn, *, settlements: tuple[Settlement, ...], pause: Pause) -> None:
         """Let an unfinished turn wait for humans; fenced. Decided meanwhile, it waits no more."""
 
     async def leave(self, worker: str) -> None:

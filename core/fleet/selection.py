@@ -19,9 +19,7 @@ Chosen = tuple[Server, ...] | Ambiguous | Unknown
 MAX_CHARS = 2_000
 """Of what somebody may name; the rest is not looked at."""
 _MOST_NAMED = 3
-_SEPARATORS = re.compile(
-    r"\s*[,;\uff0c\uff1b、&+\n]\s*|\s+(?:and|plus)\s+|\s*(?:和|以及|及|与)\s*"
-)
+_SEPARATORS = re.compile(r"\s*[,;\uff0c\uff1b、&+\n]\s*|\s+(?:and|plus)\s+|\s*(?:和|以及|及|与)\s*")
 _EXCEPT = re.compile(r"\s+(?:except(?:\s+for)?|but(?:\s+not)?|without|excluding)\s+|\s*除了?\s*")
 _LEADING = re.compile(
     r"^(?:(?:all|every|each|the|my|our|of|whole|entire)\b\s*|[所全]有的?|全部的?|每[台个]|全)+",
