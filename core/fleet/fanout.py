@@ -8,8 +8,13 @@ from dataclasses import dataclass
 from itertools import pairwise
 from typing import Generic, TypeVar
 
+import structlog
+
 from core.fleet.host import ConnectionLost, HostUnreachable
 from core.fleet.inventory import Server
+from core.words import sentence
+
+_log = structlog.get_logger()
 
 MOST_AT_ONCE = 32
 
@@ -106,3 +111,10 @@ async def _reach(server: Server, work: Callable[[Server], Awaitable[T]]) -> Reac
             problem=unreachable.sentence,
             unknown=isinstance(unreachable, ConnectionLost),
         )
+    except Exception:  # noqa: BLE001  # one server's trouble must not end what runs on the others
+        _log.exception("fleet.failed", server=server.name)
+        problem = sentence(
+            "Something failed inside IT0 while it worked on {server}; the log has the details.",
+            server=server.name,
+        )
+        return Reached(server=server, problem=problem, unknown=True)

@@ -264,12 +264,21 @@ class Call:
 
 
 async def _ran(connection: asyncssh.SSHClientConnection, text: str) -> bool:
-    """Run a command of our own whose output does not matter."""
+    """Run a command of our own whose output does not matter; the caller bounds it.
+
+    The server may have no channel left while many commands end at once: it is asked again.
+    """
     session = _Session(Output(max_bytes=0), ((), (Unmarked(b"-"),)))
-    try:
-        channel, _ = await connection.create_session(lambda: session, text, encoding=None)
-    except (asyncssh.Error, OSError):
-        return False
+    while True:
+        try:
+            channel, _ = await connection.create_session(lambda: session, text, encoding=None)
+            break
+        except asyncssh.ChannelOpenError:
+            if connection.is_closed():
+                return False
+            await asyncio.sleep(_TRY_AGAIN_S)
+        except (asyncssh.Error, OSError):
+            return False
     try:
         await session.exited.wait()
     finally:

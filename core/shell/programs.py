@@ -180,6 +180,9 @@ def awk(words: list[Word], findings: Findings) -> str:
     if any(word.dynamic or word.odd or word.braces for word in args) or args[0].glob:
         return _UNKNOWN
     code = args[0].value
+    bare = re.sub(r'"(?:[^"\\\n]|\\.)*"', '""', code)  # what stands in strings ends no statement
+    if re.search(r"\bprintf?\b[\s\S]*>", bare) or "\\\n" in bare:
+        return "its program may write a file"
     if "/" not in code and "\\" not in code:
         code = re.sub(r'"[^"\n]*"', '""', code) if not re.search("system|getline", code) else code
     return "its program may write or run something" if _AWK_DANGER.search(code) else ""
@@ -295,6 +298,14 @@ def nslookup(words: list[Word], findings: Findings) -> str:
     return "" if names and "-" not in {word.value for word in words} else "it asks what it is fed"
 
 
+def diff(words: list[Word], findings: Findings) -> str:
+    """``diff DIR FILE`` opens the file of that name in the directory, whatever it is."""
+    del findings
+    named = [word.value for word in words[1:] if not word.value.startswith("-")]
+    plain = all("." in value.rpartition("/")[2].lstrip(".") for value in named)
+    return "" if plain else "it may open files of a directory that it does not name"
+
+
 SPEAK = words_of("dig getent host mtr nc nslookup ping ping6 tracepath traceroute")
 """Programs that only read, and send what they are given to others while they do."""
 _NO_NAME = re.compile(
@@ -336,5 +347,6 @@ ALSO: dict[str, Callable[[list[Word], Findings], str]] = {
     "ps": ps,
     "nslookup": nslookup,
     "systemctl": systemctl,
+    "diff": diff,
 }
 """Asked besides the table of readers."""

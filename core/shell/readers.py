@@ -58,7 +58,7 @@ FILES: dict[str, Reader] = {
     "dir": _names,
     "stat": _names,
     "du": reader(deny=_FILES, opens=Opens.NAMES),
-    "tree": reader(deny="-o --fromfile", opens=Opens.NAMES),
+    "tree": reader(deny="-o --fromfile -R", opens=Opens.NAMES),
     "readlink": _names,
     "realpath": _names,
     "namei": _names,

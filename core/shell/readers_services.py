@@ -144,6 +144,7 @@ _rpm = reader(
     "--requires --provides --changelog --verify --qf --queryformat",
     values="--qf --queryformat",
     needs="-q -qa -qi -ql -qf -qc -qd -qR -V --query --verify",
+    operands=r"(?!.*://).*",
 )
 _dnf_list = reader(
     allow="-q -C --quiet --installed --available --updates --upgrades --cacheonly --all",

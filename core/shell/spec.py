@@ -55,7 +55,13 @@ def reader(
     opens: Opens = Opens.CONTENTS,
     sub: Mapping[str, Reader] | None = None,
 ) -> Reader:
-    """Write a table's row: lists of options are words in one string."""
+    """Write a table's row: lists of options are words in one string.
+
+    A program of subcommands takes no option before them unless the row allows it: such options
+    choose configurations, hosts and programs (``apt-cache -o Dir::Bin::dpkg=...``).
+    """
+    if sub and allow is None:
+        allow = ""
     return Reader(
         allow=None if allow is None else frozenset((allow + " " + values).split()),
         deny=frozenset(deny.split()),

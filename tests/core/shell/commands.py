@@ -32,7 +32,7 @@ ps aux | sort -rnk 4 | head -5
 uniq -c
 cut -d: -f1 /etc/passwd
 tr a-z A-Z
-diff /etc/hosts /etc/hosts.bak
+diff /etc/nginx/nginx.conf /tmp/nginx.conf
 cmp a b
 md5sum /usr/bin/ls
 sha256sum /srv/app/release.tgz
@@ -431,6 +431,22 @@ sudo bash -c 'df -h'
 """.strip("\n")
 
 RISKY = r"""
+diff /etc/hosts /etc/hosts.bak
+diff /etc /tmp/d/shadow
+diff /etc /tmp/d
+diff -a /root /home/bob
+awk 'BEGIN{print "* * * * * root touch /tmp/x;true" > "/etc/cron.d/x"}'
+awk 'BEGIN{printf "{}" > "/f"}'
+awk '{printf("%s;",$0) > "/f"}' a
+apt-cache -oDir::Bin::dpkg=/tmp/evil policy
+apt --option=Dir::Bin::dpkg=/tmp/evil list
+apt-cache -c=/tmp/f policy
+virsh --connect=qemu+ssh://h/system?command=/sbin/reboot list
+supervisorctl -shttp://evil/DATA status
+certbot --pre-hook=reboot certificates
+tmux -f/tmp/f ls
+fail2ban-client -c/tmp/d status
+tree -R -H . -L 1
 rm file
 rm -rf /srv/old
 rm -rf "$x"
@@ -1141,6 +1157,8 @@ tar -F id -tf x
 """.strip("\n")
 
 FORBIDDEN = r"""
+cat /usr/lib/ssl/private/*
+grep -r x /usr/lib/ssl/private/
 rm -rf /
 rm -rf /*
 rm -fr /
