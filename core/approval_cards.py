@@ -55,10 +55,11 @@ def short_id(approval_id: str) -> str:
 def card_forms(approval: Approval, words: Words, *, now_ms: int) -> tuple[CardForm, ...]:
     """The card from the fullest form to the shortest; a platform takes the first that fits.
 
-    Every form but the last has the command whole. The last has no buttons: who has not seen
-    what will run is sent to where it can be seen.
+    Every form but the last has the command and the change whole. The last has no buttons: who
+    has not seen what will run is sent to where it can be seen.
     """
-    made = dict.fromkeys(_whole(approval, words, now_ms, room) for room in _ROOMS)
+    rooms = (room for room in _ROOMS if _has_room(approval.card.change, room))
+    made = dict.fromkeys(_whole(approval, words, now_ms, room) for room in rooms)
     return (
         *(CardForm(text=text, approvals=(approval.id,)) for text in made),
         CardForm(text=_withheld(approval, words, now_ms)),
@@ -135,12 +136,18 @@ def _whole(approval: Approval, words: Words, now_ms: int, room: _Room) -> str:
         blocks += [fenced(visible_code(step)) for step in card.steps]
     blocks.append("\n".join(_facts(approval, words, now_ms, room)))
     if card.change:
-        blocks += _change(approval, words, room)
+        blocks += _change(approval, words)
     short = short_id(approval.id)
     blocks.append(
         words("`/approve {id}` or `/deny {id} reason`", id=short),
     )
     return "\n\n".join(blocks)
+
+
+def _has_room(change: str, room: _Room) -> bool:
+    """Whether all of the change is shown: its last line may be the one that matters."""
+    whole = visible_change(change).strip("\n")
+    return len(whole) <= room.change_chars and whole.count("\n") < max(room.change_lines, 1)
 
 
 def _withheld(approval: Approval, words: Words, now_ms: int) -> str:
@@ -227,18 +234,10 @@ def _until(approval: Approval, words: Words, now_ms: int) -> str:
     return words("- **Until:** {at} ({left} left), then it is not run", at=at, left=left)
 
 
-def _change(approval: Approval, words: Words, room: _Room) -> list[str]:
-    """The diff, or as much of it as there is room for, and where the whole is."""
-    place = f"{PLACE}/{approval.id}"
-    if not room.change_lines:
-        return [words("**What would change** is at `{place}`.", place=place)]
+def _change(approval: Approval, words: Words) -> list[str]:
+    """The whole diff: a card that has no room for it has no buttons."""
     whole = visible_change(approval.card.change).strip("\n")
-    lines = whole.split("\n")
-    shown = "\n".join(lines[: room.change_lines])[: room.change_chars]
-    blocks = [words("**What would change:**"), fenced(shown, "diff")]
-    if shown != whole:
-        blocks.append(words("**The change is cut here**; the whole is at `{place}`.", place=place))
-    return blocks
+    return [words("**What would change:**"), fenced(whole, "diff")]
 
 
 def _left(approval: Approval, words: Words, now_ms: int) -> str:

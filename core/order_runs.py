@@ -90,15 +90,25 @@ _COMPARED = re.compile(
 _PERCENT = re.compile(r"(\d{1,3}(?:\.\d+)?)\s*(?:%|percent)", re.IGNORECASE)
 
 
+_TROUBLE = re.compile(
+    r"[?⚠‼]|did not|cannot|could not|failed|unknown|no answer|不能|无法|失败|没有", re.IGNORECASE
+)
+"""In the answer of the offline engine: something was not seen, or is wrong by itself."""
+
+
 def is_quiet(reply: str, *, asked: str = "", has_model: bool = True) -> bool:
     """Whether the answer of a run is kept without being delivered.
 
-    A model says so itself, in the first line. Without one the condition is compared when it is
-    as simple as ``disk above 80 %``: quiet, if the answer has percentages and none fits.
+    Only an order with a condition can be. A model says so itself, and nothing else. Without one
+    the condition is compared when it is as simple as ``disk above 80 %``: quiet, if the answer
+    has percentages, none fits, and no server is without an answer.
     """
+    if not is_conditional(asked):
+        return False
     if has_model:
-        first = reply.strip().partition("\n")[0]
-        return first.strip("*_`\"' .").upper() == QUIET
+        return reply.strip().strip("*_`\"' .").upper() == QUIET
+    if _TROUBLE.search(reply):
+        return False
     condition = asked.rpartition(_MARK)[2].removesuffix(_HOW) if is_conditional(asked) else ""
     compared, limit = _COMPARED.search(condition), _PERCENT.search(condition)
     said = [float(it) for it in _PERCENT.findall(reply)]

@@ -13,8 +13,6 @@ from core.fleet.report import Report, Verdict, clean, clean_block, failure, fenc
 from core.redact import redact
 
 _KEY = "PRIVATE KEY"
-_DIFF_LINES = 400
-_DIFF_CHARS = 12_000
 _CHECK_TIMEOUT_S = 30.0
 _MAX_BYTES = 65_536
 
@@ -61,7 +59,7 @@ def edited(before: Exact, edit: Edit) -> bytes | str:
 
 
 def diff(after: str, before: Exact) -> str:
-    """The unified diff, bounded, with what looks like a secret hidden.
+    """The whole unified diff, with what looks like a secret hidden: nobody approves a part.
 
     Compared as it is, so that a changed line shows even where its content is hidden; only of
     texts with a key, whose lines look like nothing in particular, the hidden ones are compared.
@@ -73,11 +71,9 @@ def diff(after: str, before: Exact) -> str:
     lines = list(difflib.unified_diff(old, new, name, before.path, lineterm=""))
     if not lines:
         return "(only line ends, invisible characters or a hidden secret differ)"
-    text = redact("\n".join(lines[:_DIFF_LINES]))[:_DIFF_CHARS]
-    left = len(lines) - text.count("\n") - 1
-    notes = [f"[… {left} more lines of the diff]"] if left > 0 else []
-    notes += ["[what looks like a secret is hidden; a key may have changed unseen]"] if keys else []
-    return "\n".join((text, *notes))
+    text = redact("\n".join(lines))
+    note = "\n[what looks like a secret is hidden; a key may have changed unseen]" if keys else ""
+    return f"{text}{note}"
 
 
 async def write_edit(host: Host, before: Exact, after: bytes, *, sudo: bool) -> Report:
@@ -88,6 +84,11 @@ async def write_edit(host: Host, before: Exact, after: bytes, *, sudo: bool) -> 
     written = await host.write_file(before.path, after, expected_sha256=before.sha256, sudo=sudo)
     if isinstance(written, FileProblem):
         return failure(f"nothing was changed: {clean(written.sentence)}")
+    if written.path != before.path:
+        return failure(
+            f"{clean(written.path)} was written instead of {clean(before.path)}: a folder on the "
+            f"way was exchanged meanwhile. Look at it.{_undo(written.backup, before)}"
+        )
     check = check_for(written.path)
     if check is None:
         return Report(headline=f"{clean(written.path)} is written.{_undo(written.backup, before)}")

@@ -21,7 +21,11 @@ _TIMEOUT_S = 60.0
 _ENCODED_BYTES = MAX_FILE_BYTES * 4 // 3 + 256 * 1024
 READ_EXACT = """
 p=$1
-[ -e "$p" ] || [ -L "$p" ] || exit 3
+if ! { [ -e "$p" ] || [ -L "$p" ]; }; then
+  d=$(dirname -- "$p") && d=$(cd -P -- "$d" 2>/dev/null && pwd -P) || exit 3
+  printf '%s/%s\n' "${d%/}" "$(basename -- "$p")"
+  exit 3
+fi
 [ -f "$p" ] || exit 5
 [ -r "$p" ] || exit 4
 exec 3<"$p" || exit 4
@@ -40,7 +44,7 @@ class Exact:
     """A whole file, or that there is none."""
 
     path: str
-    """The real one; of a file that does not exist the one that was asked for."""
+    """The real one, all links followed; also of a file that does not exist yet."""
     data: bytes = b""
     exists: bool = True
     as_root: bool = False
@@ -90,7 +94,10 @@ async def _read(
         sudo=sudo,
     )
     if result.exit_status == _NOT_THERE:
-        return Exact(path=path, exists=False)
+        place = result.stdout.strip("\n")
+        place = place if place.startswith("/") else path
+        why = protected.why(place)
+        return _protected(path, why) if why else Exact(path=place, exists=False)
     if result.exit_status in _PROBLEMS:
         kind, sentence = _PROBLEMS[result.exit_status]
         return FileProblem(kind=kind, sentence=sentence.format(path=path))

@@ -19,7 +19,7 @@ NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9.+_:-]{0,127}")
 _TIMEOUT_S = 60.0
 _CHANGE_TIMEOUT_S = 900.0
 _MAX_BYTES = 2 * 1024 * 1024
-_DRY_CHARS = 6_000
+_DRY_CHARS = 200_000
 _APT_RUN = "DEBIAN_FRONTEND=noninteractive apt-get -y -o Dpkg::Options::=--force-confold"
 _APT_DRY = "apt-get -s -o Debug::NoLocking=1"
 

@@ -33,7 +33,8 @@ from core.risk import Assessment, Level
 from core.tools import Arguments, Param, Tool, ToolContext, ToolSpec
 
 MAX_CONTENT_CHARS = 200_000
-_CHANGE_CHARS = 16_000
+MAX_CHANGE_CHARS = 200_000
+"""Of a diff that a human is asked to approve."""
 
 EDIT = ToolSpec(
     name="edit_file",
@@ -257,11 +258,17 @@ async def _planned(
     least, asking = sudo_level(servers) if level > Level.L1 else (Level.L0, ())
     by_id = {each.server.id: each for each in writes}
     check = check_for(writes[0].before.path)
+    change = await _change(writes, source)
+    if len(change) > MAX_CHANGE_CHARS:
+        return refused(
+            f"The change has {len(change):,} characters: too large to be shown to whoever "
+            "approves it. Split it."
+        )
     assessment = Assessment(
         level=max(level, least),
         reasons=(*reasons, *asking),
         action=action + (f", then {check}" if check else ""),
-        change=await _change(writes, source),
+        change=change,
         undo="the old content is kept in a backup, whose path is told; a new file is removed.",
     )
 
@@ -294,10 +301,7 @@ async def _change(writes: Sequence[_Write], source: Exact | None) -> str:
             shown = await aside(diff, after, first.before)
         title = f"{names([each.server.name for each in members])}:\n" if len(groups) > 1 else ""
         parts.append(title + shown)
-    text = "\n\n".join(parts)
-    if len(text) > _CHANGE_CHARS:
-        return f"{text[:_CHANGE_CHARS]}\n[… {len(text) - _CHANGE_CHARS:,} more characters]"
-    return text
+    return "\n\n".join(parts)
 
 
 def _is_text(data: bytes) -> bool:

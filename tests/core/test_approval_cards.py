@@ -74,14 +74,15 @@ def test_four_eyes_an_order_and_a_timeout_that_approves_are_said() -> None:
     assert "then it counts as approved" in text
 
 
-def test_a_change_is_a_diff_and_says_when_it_is_cut() -> None:
-    """The whole is a request away."""
+def test_a_change_is_a_diff_and_never_cut() -> None:
+    """One that is too long is not decided in a chat: its last line may be the one that matters."""
     short = text_of(Card(tool="t", action="a", level="L2", change="-old\n+new"))
     assert "```diff\n-old\n+new\n```" in short
     assert "cut" not in short
-    long = text_of(Card(tool="t", action="a", level="L2", change="+line\n" * 500))
-    assert "**The change is cut here**" in long
-    assert "/api/v1/approvals/appr_0190aaaabbbbccccddddeeeeabc123" in long
+    long = an_approval(Card(tool="t", action="a", level="L2", change="+line\n" * 500))
+    (form,) = card_forms(long, EN, now_ms=NOW_MS)
+    assert form.approvals == ()
+    assert "/api/v1/approvals/appr_0190aaaabbbbccccddddeeeeabc123" in form.text
 
 
 def test_every_step_of_a_plan_is_shown() -> None:
@@ -136,7 +137,7 @@ def test_a_form_fits_and_has_buttons_only_with_the_whole_command(
     card = Card(tool="run_command", action=action, level="L2", change=change, why="w" * 300)
     forms = card_forms(an_approval(card), EN, now_ms=NOW_MS)
     form = next(form for form in forms if size(form.text) <= most)
-    assert bool(form.approvals) == ("rm -rf /srv/END" in form.text)
+    assert bool(form.approvals) == ("rm -rf /srv/END" in form.text and not change)
     if not form.approvals:
         assert "no buttons" in form.text
         assert "/api/v1/approvals/" in form.text

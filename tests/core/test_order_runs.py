@@ -101,15 +101,24 @@ def test_the_condition_is_asked_with_the_prompt() -> None:
     [
         (QUIET, True),
         ("nothing to report.", True),
-        ("**NOTHING TO REPORT**\n\nAll disks are below 80 %.", True),
+        ("**NOTHING TO REPORT**", True),
+        ("NOTHING TO REPORT\n\nACTION NEEDED: 99 % full", False),
         ("Disk / is at 91 %.\nNOTHING TO REPORT", False),
         ("There is NOTHING TO REPORT", False),
         ("", False),
     ],
 )
 def test_a_model_says_itself_that_nothing_is_noteworthy(reply: str, *, quiet: bool) -> None:
-    """Only in the first line; anything else is delivered."""
-    assert is_quiet(reply) is quiet
+    """It alone, and only where a condition was given: whatever more it says is delivered."""
+    assert is_quiet(reply, asked=run_text("Disks?", "one is above 80 %")) is quiet
+    assert is_quiet(reply, asked="Disks?") is False
+
+
+def test_a_server_without_an_answer_is_never_kept_quiet() -> None:
+    """The condition may hold there: nobody knows."""
+    asked = run_text("Disks?", "one is above 80 %")
+    reply = "web-1: / is 40 % full.\nweb-2 did not answer"
+    assert is_quiet(reply, asked=asked, has_model=False) is False
 
 
 @pytest.mark.parametrize(
