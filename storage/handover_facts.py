@@ -44,6 +44,18 @@ class _Scope:
         """Whether they may see all that was done to servers."""
         return self.by.user.role.includes(Role.OPERATOR)
 
+    @property
+    def place(self) -> dict[str, str | int]:
+        """The shared place in which it is read, by columns of turns; empty: in private."""
+        place = self.by.place
+        if place is None or not is_shared(place):
+            return {}
+        return {
+            "platform": place.platform,
+            "workspace": place.workspace,
+            "channel": place.channel,
+        }
+
 
 def gather(conn: sa.Connection, by: Writer, since_ms: int | None) -> Facts:
     """Everything that is told; ``since_ms`` None is the writer's conversation, whole."""
@@ -217,6 +229,11 @@ _OF_CONVERSATION = """
  AND a.turn_id IN (SELECT t.id FROM turns t WHERE t.conversation_id = :here
   AND t.tenant_id = :tenant)
 """
+_OF_PLACE = """
+ AND EXISTS (SELECT 1 FROM turns t WHERE t.id = {turn} AND t.tenant_id = :tenant
+  AND t.platform = :platform AND t.workspace = :workspace AND t.channel = :channel)
+"""
+"""Others read along there: what was done elsewhere is not theirs to know."""
 
 
 def _audit(conn: sa.Connection, scope: _Scope) -> Sequence[Sequence[object]]:
@@ -224,6 +241,9 @@ def _audit(conn: sa.Connection, scope: _Scope) -> Sequence[Sequence[object]]:
     conditions = ""
     if scope.here:
         conditions, values["here"] = _OF_CONVERSATION, scope.here
+    if scope.place:
+        conditions += _OF_PLACE.replace("{turn}", "a.turn_id")
+        values |= scope.place
     if not scope.whole:
         conditions, values["actor"] = f"{conditions} AND a.actor = :actor", scope.by.user.id
     return execute(
@@ -298,7 +318,21 @@ def _pending(conn: sa.Connection, scope: _Scope, names: Mapping[str, str]) -> tu
         for one in pending(conn, scope.by.user.tenant_id)
         if (scope.whole or one.asked_by == scope.by.user.id)
         and scope.here in {"", one.conversation_id}
+        and _is_of_place(conn, scope, one.turn_id)
     )
+
+
+def _is_of_place(conn: sa.Connection, scope: _Scope, turn_id: str) -> bool:
+    if not scope.place:
+        return True
+    row = execute(
+        conn,
+        f"SELECT 1 WHERE 1 = 1 {_OF_PLACE.replace('{turn}', ':turn')}",
+        tenant=scope.by.user.tenant_id,
+        turn=turn_id,
+        **scope.place,
+    ).first()
+    return row is not None
 
 
 def _orders(conn: sa.Connection, scope: _Scope) -> tuple[OrderNews, ...]:
