@@ -332,3 +332,23 @@ async def test_an_erased_conversation_is_told_no_more(team: Team) -> None:
     assert kept == {"A conversation that was named here has been deleted."}
     assert all("Handover" in one.body for one in await team.desk.listed(team.ann, 9))
     assert "bobs-private" not in await team.told(team.bob)
+
+
+async def test_what_was_done_in_private_is_not_told_in_a_shared_place(team: Team) -> None:
+    """Others read along there, whatever the writer's role."""
+    await team.said(team.bob, "bobs-private")
+    await team.did(
+        team.bob.id,
+        "tool.ran",
+        {
+            "tool": "run_command",
+            "servers": "hr-1",
+            "level": "L2",
+            "call_id": "1",
+            "summary": "run_command command=userdel mallory",
+            "ms": 1,
+        },
+        "turn_bobs-private",
+    )
+    assert "userdel" not in await team.told(team.ann, OPS)
+    assert "userdel" in await team.told(team.ann)
