@@ -10,8 +10,10 @@ from core.fleet.exact import Exact, digest
 from core.fleet.file_risk import check_for
 from core.fleet.host import NOT_INSTALLED, FileProblem, Host
 from core.fleet.report import Report, Verdict, clean, clean_block, failure, fenced
-from core.redact import redact
+from core.redact import redact, redact_now
 
+MAX_CHANGE_CHARS = 200_000
+"""Of what a human is asked to approve."""
 _KEY = "PRIVATE KEY"
 _CHECK_TIMEOUT_S = 30.0
 _MAX_BYTES = 65_536
@@ -58,22 +60,29 @@ def edited(before: Exact, edit: Edit) -> bytes | str:
     return text.replace(old, new, 1).encode()
 
 
-def diff(after: str, before: Exact) -> str:
-    """The whole unified diff, with what looks like a secret hidden: nobody approves a part.
+def diff(after: str, before: Exact) -> str | None:
+    """The whole unified diff with what looks like a secret hidden; None if it is too large.
 
     Compared as it is, so that a changed line shows even where its content is hidden; only of
     texts with a key, whose lines look like nothing in particular, the hidden ones are compared.
+    Control characters stay: a card writes them out (``core.visible``).
     """
-    texts = [clean_block(text) for text in (before.data.decode("utf-8", "replace"), after)]
+    texts = [text.replace("\r\n", "\n") for text in (before.data.decode("utf-8", "replace"), after)]
     keys = any(_KEY in text for text in texts)
-    old, new = ((redact(text) if keys else text).splitlines() for text in texts)
+    old, new = (_lines(redact_now(text) if keys else text) for text in texts)
     name = before.path if before.exists else "/dev/null"
-    lines = list(difflib.unified_diff(old, new, name, before.path, lineterm=""))
-    if not lines:
-        return "(only line ends, invisible characters or a hidden secret differ)"
-    text = redact("\n".join(lines))
+    text = "\n".join(difflib.unified_diff(old, new, name, before.path, lineterm=""))
+    if not text:
+        return "(only line ends or a hidden secret differ)"
+    if len(text) > MAX_CHANGE_CHARS:
+        return None
     note = "\n[what looks like a secret is hidden; a key may have changed unseen]" if keys else ""
-    return f"{text}{note}"
+    return f"{redact_now(text)}{note}"
+
+
+def _lines(text: str) -> list[str]:
+    """Cut at line feeds alone: what else ends a line somewhere is a part of it."""
+    return text.removesuffix("\n").split("\n") if text else []
 
 
 async def write_edit(host: Host, before: Exact, after: bytes, *, sudo: bool) -> Report:
@@ -84,11 +93,6 @@ async def write_edit(host: Host, before: Exact, after: bytes, *, sudo: bool) -> 
     written = await host.write_file(before.path, after, expected_sha256=before.sha256, sudo=sudo)
     if isinstance(written, FileProblem):
         return failure(f"nothing was changed: {clean(written.sentence)}")
-    if written.path != before.path:
-        return failure(
-            f"{clean(written.path)} was written instead of {clean(before.path)}: a folder on the "
-            f"way was exchanged meanwhile. Look at it.{_undo(written.backup, before)}"
-        )
     check = check_for(written.path)
     if check is None:
         return Report(headline=f"{clean(written.path)} is written.{_undo(written.backup, before)}")

@@ -19,7 +19,6 @@ NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9.+_:-]{0,127}")
 _TIMEOUT_S = 60.0
 _CHANGE_TIMEOUT_S = 900.0
 _MAX_BYTES = 2 * 1024 * 1024
-_DRY_CHARS = 200_000
 _APT_RUN = "DEBIAN_FRONTEND=noninteractive apt-get -y -o Dpkg::Options::=--force-confold"
 _APT_DRY = "apt-get -s -o Debug::NoLocking=1"
 
@@ -224,7 +223,7 @@ async def dry_run(host: Host, action: str, name: str) -> Report:
     if result.timed_out or (result.exit_status != 0 and not refused):
         return failure(f"{manager.name} cannot {action} {name}: {_why_not(said, result)}.")
     lines = [line for line in said.splitlines() if _tells(line)]
-    return Report(headline=manager.name, details="\n".join(lines)[:_DRY_CHARS])
+    return Report(headline=manager.name, details="\n".join(lines))
 
 
 async def change_package(host: Host, action: str, name: str, *, sudo: bool) -> Report:

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import dataclass
 
-from core.fleet.editing import Edit, diff, edited, write_edit
+from core.fleet.editing import MAX_CHANGE_CHARS, Edit, diff, edited, write_edit
 from core.fleet.exact import Exact, digest, read_exact
 from core.fleet.fanout import fan_out
 from core.fleet.file_risk import check_for, write_level
@@ -33,8 +33,6 @@ from core.risk import Assessment, Level
 from core.tools import Arguments, Param, Tool, ToolContext, ToolSpec
 
 MAX_CONTENT_CHARS = 200_000
-MAX_CHANGE_CHARS = 200_000
-"""Of a diff that a human is asked to approve."""
 
 EDIT = ToolSpec(
     name="edit_file",
@@ -142,7 +140,8 @@ def edit_file(fleet: Fleet) -> Tool:
         writes = await _writes(fleet, servers, edit)
         if isinstance(writes, str):
             return refused(writes)
-        return await _planned(fleet, arguments, writes, f"edit {clean(edit.path)}")
+        action = f"edit {_shown_path(edit.path, writes)}"
+        return await _planned(fleet, arguments, writes, action)
 
     return change_tool(fleet, EDIT, plan, timeout_s=CHANGE_TIMEOUT_S, untrusted=True)
 
@@ -195,7 +194,8 @@ async def _copied(
         _Write(server=server, before=before, after=source.data)
         for server, before in zip(targets, befores, strict=True)
     ]
-    action = f"copy {clean(origins[0].name)}:{clean(source.path)} to {clean(to_path)}"
+    to = _shown_path(to_path, writes)
+    action = f"copy {clean(origins[0].name)}:{clean(source.path)} to {to}"
     return await _planned(fleet, arguments, writes, action, source=source)
 
 
@@ -259,11 +259,8 @@ async def _planned(
     by_id = {each.server.id: each for each in writes}
     check = check_for(writes[0].before.path)
     change = await _change(writes, source)
-    if len(change) > MAX_CHANGE_CHARS:
-        return refused(
-            f"The change has {len(change):,} characters: too large to be shown to whoever "
-            "approves it. Split it."
-        )
+    if change is None:
+        return refused("The change is too large to be approved; split it.")
     assessment = Assessment(
         level=max(level, least),
         reasons=(*reasons, *asking),
@@ -285,23 +282,38 @@ async def _planned(
     )
 
 
-async def _change(writes: Sequence[_Write], source: Exact | None) -> str:
-    """Diffs, one for each different content; of a copy that is no text, sizes and digests."""
+async def _change(writes: Sequence[_Write], source: Exact | None) -> str | None:
+    """Diffs, one for each different content; None when they are too large to be read.
+
+    Of a copy that is no text, or too much of it: sizes and digests.
+    """
     groups: dict[tuple[str | None, str], list[_Write]] = {}
     for each in writes:
         groups.setdefault((each.before.sha256, digest(each.after)), []).append(each)
     parts: list[str] = []
     for members in groups.values():
         first = members[0]
-        if source is not None and not (_is_text(first.before.data) and _is_text(first.after)):
-            shown = f"{size(len(first.before.data))} are replaced by {size(len(first.after))}"
-            shown = f"{shown}, sha256 {digest(first.after)}"
-        else:
+        shown = None
+        if source is None or (_is_text(first.before.data) and _is_text(first.after)):
             after = first.after.decode("utf-8", "replace")
             shown = await aside(diff, after, first.before)
+        if shown is None and source is not None:
+            shown = f"{size(len(first.before.data))} are replaced by {size(len(first.after))}"
+            shown = f"{shown}, sha256 {digest(first.after)}"
+        if shown is None:
+            return None
         title = f"{names([each.server.name for each in members])}:\n" if len(groups) > 1 else ""
         parts.append(title + shown)
-    return "\n\n".join(parts)
+    text = "\n\n".join(parts)
+    return text if len(text) <= MAX_CHANGE_CHARS else None
+
+
+def _shown_path(asked: str, writes: Sequence[_Write]) -> str:
+    """The path, and where its links lead."""
+    real = dict.fromkeys(clean(each.before.path) for each in writes)
+    if tuple(real) == (clean(asked),):
+        return clean(asked)
+    return f"{clean(asked)} (really {', '.join(real)})"
 
 
 def _is_text(data: bytes) -> bool:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import re
 
+from core.fleet.editing import MAX_CHANGE_CHARS
 from core.fleet.host import Host
 from core.fleet.inventory import Server
 from core.fleet.packages import ACTIONS, change_package, dry_run, name_problem, packages
@@ -81,7 +82,6 @@ _WHY = {
     "upgrade": "it replaces software, and may restart services",
     "remove": "it removes software, and what depends on it",
 }
-_SHOWN_CHARS = 12_000
 _STEP = re.compile(r"(?:Inst|Remv|Purg) |\(\d+/\d+\) ")
 """Of apt and apk; what dnf and zypper say holds times and speeds."""
 
@@ -119,6 +119,8 @@ def _change(fleet: Fleet) -> Tool:
 
         _, reasons = sudo_level(servers)
         change = _shown([(each, report.details) for each, report in simulated])
+        if len(change) > MAX_CHANGE_CHARS:
+            return refused("What it would change is too much to be approved; name fewer servers.")
         assessment = Assessment(
             level=Level.L2,
             reasons=(_WHY[action], *reasons),
@@ -147,5 +149,4 @@ def _shown(simulated: list[tuple[str, str]]) -> str:
         groups.setdefault(said, []).append(name)
     if len(groups) == 1:
         return simulated[0][1]
-    text = "\n\n".join(f"{names(members)}:\n{said}" for said, members in groups.items())
-    return text[:_SHOWN_CHARS]
+    return "\n\n".join(f"{names(members)}:\n{said}" for said, members in groups.items())

@@ -1,12 +1,14 @@
 """Replacing a file on any host, with nothing but a POSIX shell and what every Linux has.
 
-Two steps: the server says which file the path really is, we judge that path, and the server
-then works inside the folder it named (``cd -P`` and a comparison), so that no link can lead
-anywhere else in between. The new content goes to a new file beside the old one, with the old
-one's owner and mode, and takes its name at once (``mv``); it is created, filled and given away
-through one descriptor, because root may be asked to write into a folder of somebody hostile.
-ACLs are not kept. The old content stays reachable: in ``/var/backups/it0`` for root (a copy
-beside it would be read by whoever reads all files of the folder, as nginx does), else beside it.
+Two steps: the server says which file the path really is, we judge that path, and the server then
+works inside the folder it named (``cd -P`` and a comparison), so that no link can lead anywhere
+else in between. A path with a link in it is not written at all: who asks has read the file and
+knows its real path, so the link came since, and leads where nobody approved of. The new content
+goes to a new file beside the old one, with the old one's owner and mode, and takes its name at
+once (``mv``); it is created, filled and given away through one descriptor, because root may be
+asked to write into a folder of somebody hostile. ACLs are not kept. The old content stays
+reachable: in ``/var/backups/it0`` for root (a copy beside it would be read by whoever reads all
+files of the folder, as nginx does), else beside it.
 """
 
 from __future__ import annotations
@@ -30,6 +32,8 @@ from core.words import sentence
 
 WRITE_TIMEOUT_S = 60.0
 _MOST_ANSWER = 16_384
+_CHANGED = 7
+"""What our scripts end with when something is not as it was expected."""
 
 _REAL = """
 p=$1
@@ -114,6 +118,8 @@ class Writing:
         reason = self.protected.why(real)
         if reason:
             return protected_file(self.path, reason)
+        if real != self.path:
+            return problem_of(self.path, _CHANGED, "")
         return await self._replace(real, data, expected_sha256)
 
     async def _replace(
@@ -157,7 +163,7 @@ def problem_of(path: str, status: int, stderr: str, *, timed_out: bool = False) 
             ),
         ),
         5: (FileProblemKind.NOT_A_FILE, sentence("{path} is not a regular file.", path=path)),
-        7: (
+        _CHANGED: (
             FileProblemKind.CHANGED,
             sentence("{path} does not hold what was expected, so I left it.", path=path),
         ),

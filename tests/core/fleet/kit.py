@@ -60,7 +60,7 @@ class FileHost(FakeHost):
             return said(status=4)
         real = self.links.get(path, path)
         if real not in self.files:
-            return said(status=3)
+            return said(f"{real}\n", status=3)
         encoded = base64.encodebytes(self.files[real].encode()).decode()
         return said(f"{real}\n{encoded}")
 

@@ -203,19 +203,17 @@ async def test_a_new_file(host: Host, tmp_path: Path) -> None:
 
 
 async def test_a_file_is_replaced_as_a_whole(host: Host, tmp_path: Path) -> None:
-    """Mode and owner stay, links are followed, and the old content can be had again."""
+    """Mode and owner stay, and the old content can be had again."""
     path = tmp_path / "app.conf"
     path.write_bytes(b"old")
     path.chmod(0o640)
     owner = 12 if os.geteuid() == 0 else os.geteuid()
     os.chown(path, owner, -1)
-    (tmp_path / "link").symlink_to("app.conf")
     before = path.stat()
-    done = await _written(host, tmp_path / "link", b"new", _digest(b"old"))
+    done = await _written(host, path, b"new", _digest(b"old"))
     after = path.stat()
     assert path.read_bytes() == b"new"
     assert (done.path, done.sha256) == (str(path), _digest(b"new"))
-    assert (tmp_path / "link").is_symlink()
     assert (after.st_mode, after.st_uid) == (before.st_mode, owner)
     assert after.st_ino != before.st_ino
     assert _taken_away(done.backup) == (b"old", before.st_mode)
@@ -230,6 +228,21 @@ async def test_a_file_that_changed_stays_as_it_is(host: Host, tmp_path: Path) ->
     assert done.kind is FileProblemKind.CHANGED
     assert path.read_bytes() == b"theirs"
     assert _names(tmp_path) == ["app.conf"]
+
+
+async def test_no_link_is_followed_when_a_file_is_written(host: Host, tmp_path: Path) -> None:
+    """Somebody approved a path: a link on the way, put there since, leads to another file."""
+    (tmp_path / "real").mkdir()
+    (tmp_path / "real" / "old").write_bytes(b"old")
+    (tmp_path / "way").symlink_to("real")
+    (tmp_path / "link").symlink_to("real/old")
+    for name, expected in (("way/new", None), ("way/old", b"old"), ("link", b"old")):
+        digest = None if expected is None else _digest(expected)
+        done = await host.write_file(str(tmp_path / name), b"x", expected_sha256=digest)
+        assert isinstance(done, FileProblem), name
+        assert done.kind is FileProblemKind.CHANGED
+    assert _names(tmp_path / "real") == ["old"]
+    assert (tmp_path / "real" / "old").read_bytes() == b"old"
 
 
 async def test_what_may_not_be_written(host: Host, tmp_path: Path) -> None:

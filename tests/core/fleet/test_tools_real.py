@@ -22,6 +22,7 @@ from core.fleet.inventory import LocalInventory, Server, ServerKind
 from core.fleet.local import LocalConnector, LocalHost
 from core.fleet.tools import fleet_tools
 from core.protected import ProtectedPaths
+from core.risk import Assessment
 from core.tools import Tool, ToolResult, check_arguments
 from tests.core.fleet.kit import CONTEXT
 from tests.fakes.artifacts import KeptArtifacts
@@ -92,6 +93,26 @@ async def test_what_is_no_file_or_not_ours_is_a_problem(
     }
     missing = await read_exact(host, str(tmp_path / "none"), protected, sudo=False)
     assert missing == Exact(path=str(tmp_path / "none"), exists=False)
+
+
+async def test_a_new_file_below_a_linked_folder_is_judged_where_it_would_be(
+    tools: dict[str, Tool], tmp_path: Path
+) -> None:
+    """The approver sees the real path; no link leads to what is protected."""
+    real = tmp_path / "real"
+    real.mkdir()
+    (tmp_path / "data").mkdir()
+    (tmp_path / "lnk").symlink_to(real)
+    (tmp_path / "own").symlink_to(tmp_path / "data")
+
+    async def assess(path: str) -> Assessment:
+        arguments = {"path": str(tmp_path / path), "content": "x"}
+        return await tools["edit_file"].assess(CONTEXT, arguments)
+
+    linked = await assess("lnk/new")
+    assert f"(really {real}/new)" in linked.action
+    assert f"+++ {real}/new" in linked.change
+    assert "protected" in (await assess("own/new")).problem
 
 
 def _taken(path: str) -> str:
