@@ -7,7 +7,6 @@ shown so that it can neither hide a part of itself nor look like the card around
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass
 from datetime import UTC, datetime
 from typing import Final
 
@@ -25,26 +24,10 @@ _MOST_NAME: Final = 80
 _MOST_SERVERS: Final = 40
 _MOST_NOTICE: Final = 2_400
 """Characters of a card that is a message of its own on a platform that is not known yet."""
+_MOST_CHANGE: Final = 4_096
+"""Characters of a change above which no platform has room for it; it is not even tried."""
 _SAMPLE: Final = 240
 """Of a command that is too long to be decided about in a chat."""
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class _Room:
-    """How much of the less important is shown."""
-
-    change_lines: int
-    change_chars: int
-    words: bool = True
-    """Why, who asked, how to undo it."""
-
-
-_ROOMS: Final = (
-    _Room(change_lines=60, change_chars=2_000),
-    _Room(change_lines=15, change_chars=600),
-    _Room(change_lines=0, change_chars=0),
-    _Room(change_lines=0, change_chars=0, words=False),
-)
 
 
 def short_id(approval_id: str) -> str:
@@ -58,10 +41,11 @@ def card_forms(approval: Approval, words: Words, *, now_ms: int) -> tuple[CardFo
     Every form but the last has the command and the change whole. The last has no buttons: who
     has not seen what will run is sent to where it can be seen.
     """
-    rooms = (room for room in _ROOMS if _has_room(approval.card.change, room))
-    made = dict.fromkeys(_whole(approval, words, now_ms, room) for room in rooms)
+    made: list[str] = []
+    if len(approval.card.change) <= _MOST_CHANGE:
+        made = [_whole(approval, words, now_ms, reasons=reasons) for reasons in (True, False)]
     return (
-        *(CardForm(text=text, approvals=(approval.id,)) for text in made),
+        *(CardForm(text=text, approvals=(approval.id,)) for text in dict.fromkeys(made)),
         CardForm(text=_withheld(approval, words, now_ms)),
     )
 
@@ -73,8 +57,8 @@ def notice_card(approval: Approval, words: Words, *, now_ms: int) -> CardForm:
 
 
 def card_text(approval: Approval, words: Words, *, now_ms: int) -> str:
-    """The fullest form as text, for a terminal or a page."""
-    return card_forms(approval, words, now_ms=now_ms)[0].text
+    """All of it as text, for a terminal or a page, where the decision is asked for at once."""
+    return _whole(approval, words, now_ms, reasons=True)
 
 
 def settled_line(approval: Approval, words: Words) -> str:
@@ -128,13 +112,13 @@ def listed(waiting: Sequence[Approval], words: Words, *, now_ms: int) -> str:
 # -- the parts of a card -------------------------------------------------------------------
 
 
-def _whole(approval: Approval, words: Words, now_ms: int, room: _Room) -> str:
+def _whole(approval: Approval, words: Words, now_ms: int, *, reasons: bool) -> str:
     card = approval.card
     blocks = [_title(approval, words), fenced(visible_code(card.action))]
     if card.steps:
         blocks.append(words("**Its steps**, each of which is still checked against this:"))
         blocks += [fenced(visible_code(step)) for step in card.steps]
-    blocks.append("\n".join(_facts(approval, words, now_ms, room)))
+    blocks.append("\n".join(_facts(approval, words, now_ms, reasons=reasons)))
     if card.change:
         blocks += _change(approval, words)
     short = short_id(approval.id)
@@ -142,12 +126,6 @@ def _whole(approval: Approval, words: Words, now_ms: int, room: _Room) -> str:
         words("`/approve {id}` or `/deny {id} reason`", id=short),
     )
     return "\n\n".join(blocks)
-
-
-def _has_room(change: str, room: _Room) -> bool:
-    """Whether all of the change is shown: its last line may be the one that matters."""
-    whole = visible_change(change).strip("\n")
-    return len(whole) <= room.change_chars and whole.count("\n") < max(room.change_lines, 1)
 
 
 def _withheld(approval: Approval, words: Words, now_ms: int) -> str:
@@ -178,7 +156,7 @@ def _what(approval: Approval, words: Words) -> str:
             return words("{tool} on {count} servers", tool=tool, count=len(servers))
 
 
-def _facts(approval: Approval, words: Words, now_ms: int, room: _Room) -> list[str]:
+def _facts(approval: Approval, words: Words, now_ms: int, *, reasons: bool) -> list[str]:
     card = approval.card
     facts: list[str] = []
     if card.servers:
@@ -192,7 +170,7 @@ def _facts(approval: Approval, words: Words, now_ms: int, room: _Room) -> list[s
     risks = "; ".join(visible_line(risk, _MOST_LINE) for risk in card.risks)
     level = f"{card.level}: {risks}" if risks else card.level
     facts.append(words("- **Risk:** {level}", level=level))
-    if room.words:
+    if reasons:
         facts += _words(approval, words)
     if approval.four_eyes:
         facts.append(

@@ -69,6 +69,11 @@ def _counted(count: int, what: str) -> str:
 
 
 def _written_out(text: str, *, keep: str, ordered: bool) -> str:
+    plain = text
+    for char in keep:
+        plain = plain.replace(char, "")
+    if plain.isascii() and plain.isprintable():  # most is, and may be long
+        return text
     made: list[str] = []
     marks = 0
     for char in text:
