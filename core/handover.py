@@ -67,6 +67,8 @@ class Action:
     ms: int | None = None
     decided_by: str = ""
     """Who approved or denied it."""
+    by_timeout: bool = False
+    """Nobody did, and that counted as an approval."""
     why: str = ""
     """Why it was refused, or the comment of who denied it."""
 
@@ -225,7 +227,9 @@ def _rest(facts: Facts, words: Words) -> str:
     said = []
     if not (facts.asked or facts.actions or facts.orders or facts.open or facts.pending):
         said.append(words("Nothing happened that you may see, and nothing is open."))
-    if facts.hidden:
+    if facts.hidden == 1:
+        said.append(words("Not shown: one conversation that was held elsewhere."))
+    elif facts.hidden:
         said.append(
             words("Not shown: {count} conversations that were held elsewhere.", count=facts.hidden)
         )
@@ -265,6 +269,8 @@ def _action(one: Action, words: Words) -> str:
     ]
     if one.outcome in _NOT_DONE:
         parts.append(_not_done(one, words))
+    elif one.by_timeout:
+        parts.append(words("approved, because nobody decided in time"))
     elif one.decided_by:
         parts.append(words("approved by {who}", who=_name(one.decided_by)))
     if one.exit_status is not None:
@@ -295,10 +301,13 @@ def _order(one: OrderNews, words: Words) -> str:
         "cancelled": words("stopped"),
         "failed": words("failed"),
     }
+    name, state = escape(plain_name(one.name)), named.get(one.state, escape(one.state))
+    if one.times == 1:
+        return words("{name}: {state}, {when}", name=name, state=state, when=clock(one.last_ms))
     return words(
         "{name}: {state}, {times} times, last {when}",
-        name=escape(plain_name(one.name)),
-        state=named.get(one.state, escape(one.state)),
+        name=name,
+        state=state,
         times=one.times,
         when=clock(one.last_ms),
     )

@@ -18,6 +18,7 @@ from core.commands_text import is_shared
 from core.handover import Action, Asked, Facts, OrderNews, Outcome, Pending, Writer
 from core.tenants import Role
 from storage.approval_desk import pending
+from storage.approval_rows import SYSTEM
 from storage.database import execute, now_ms
 from storage.rows import integer, optional_text, text
 
@@ -279,6 +280,7 @@ def _actions(
             exit_status=_number(detail, "exit_status"),
             ms=_number(detail, "ms"),
             decided_by=names.get(decided_by, decided_by),
+            by_timeout=decided_by == SYSTEM and _is_timeout(conn, scope, detail),
             why=str(why) if outcome in {*_DECIDED, Outcome.REFUSED} else "",
         )
         found.append(((text(row[3]), str(detail.get("call_id", ""))), action))
@@ -298,6 +300,17 @@ def _asker(conn: sa.Connection, scope: _Scope, detail: Mapping[str, str | int]) 
         tenant=scope.by.user.tenant_id,
     ).first()
     return "" if row is None else text(row[0])
+
+
+def _is_timeout(conn: sa.Connection, scope: _Scope, detail: Mapping[str, str | int]) -> bool:
+    """Whether nobody decided, and that counted; a person may be called ``system``."""
+    row = execute(
+        conn,
+        "SELECT decided_where FROM approvals WHERE id = :id AND tenant_id = :tenant",
+        id=str(detail.get("approval_id", "")),
+        tenant=scope.by.user.tenant_id,
+    ).first()
+    return row is None or row[0] == "timeout"
 
 
 def _number(detail: Mapping[str, str | int], name: str) -> int | None:
@@ -335,17 +348,25 @@ def _is_of_place(conn: sa.Connection, scope: _Scope, turn_id: str) -> bool:
     return row is not None
 
 
+_TOLD_THERE = """
+ AND EXISTS (SELECT 1 FROM conversations c WHERE c.id = o.conversation_id
+  AND c.tenant_id = o.tenant_id AND c.platform = :platform AND c.workspace = :workspace
+  AND c.channel = :channel)
+"""
+
+
 def _orders(conn: sa.Connection, scope: _Scope) -> tuple[OrderNews, ...]:
     """Each order once a state, the latest first."""
     rows = execute(
         conn,
         "SELECT o.id, o.name, r.state, r.reason, r.due_at FROM standing_orders o"
         " JOIN order_runs r ON r.order_id = o.id AND r.tenant_id = o.tenant_id"
-        " WHERE o.tenant_id = :tenant AND r.due_at >= :since"
+        f" WHERE o.tenant_id = :tenant AND r.due_at >= :since {_TOLD_THERE if scope.place else ''}"
         " ORDER BY r.due_at DESC, o.id LIMIT :most",
         tenant=scope.by.user.tenant_id,
         since=scope.since_ms,
         most=MOST,
+        **scope.place,
     ).all()
     news: dict[tuple[str, str], OrderNews] = {}
     for order_id, name, state, reason, due_at in rows:

@@ -94,6 +94,22 @@ def test_what_is_open_comes_first() -> None:
     assert [line for line in text.splitlines()[1:] if line] == lines
 
 
+def test_one_is_told_as_one_and_a_timeout_as_nobody() -> None:
+    """No "1 times", and no approver who is no person."""
+    text = markdown(
+        facts(
+            actions=(action("ok", decided_by="system", by_timeout=True),),
+            orders=(OrderNews(name="Disks", state="answered", times=1, last_ms=AT),),
+            hidden=1,
+        ),
+        ENGLISH,
+    )
+    assert "`ok` (L2), asked by Bob, approved, because nobody decided in time" in text
+    assert "- Disks: ran, 2026-11-18 11:06" in text
+    assert "Not shown: one conversation that was held elsewhere." in text
+    assert "system" not in text
+
+
 def test_what_people_wrote_stays_text() -> None:
     """No markup, no second line, no hidden character, no secret comes through."""
     text = markdown(

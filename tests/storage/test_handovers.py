@@ -194,6 +194,21 @@ async def test_what_was_done_is_told_to_operators(team: Team) -> None:
         assert "/srv/www" not in viewer
 
 
+async def test_nobody_is_named_where_nobody_decided(team: Team) -> None:
+    """A timeout approved; it is no person."""
+    ran: dict[str, str | int] = {
+        "tool": "t",
+        "level": "L2",
+        "call_id": "1",
+        "summary": "x",
+        "ms": 1,
+    }
+    await team.did(team.bob.id, "tool.ran", {**ran, "approved_by": "system"})
+    body = await team.told(team.ann)
+    assert "approved, because nobody decided in time" in body
+    assert "by system" not in body
+
+
 async def test_standing_orders_and_open_approvals_are_told(team: Team) -> None:
     """Runs by state with how often; what waits with its command and id; open questions."""
     at, tenant = team.now - 5, team.ann.tenant_id
@@ -233,6 +248,9 @@ async def test_standing_orders_and_open_approvals_are_told(team: Team) -> None:
     await team.said(team.ann, "still-open", OPS)
     await write(team.db, "UPDATE turns SET status = 'running' WHERE id = 'turn_still-open'")
     body = await team.told(team.ann)
+    there = await team.told(team.ann, OPS)
+    assert "Disks" not in there  # they are told, and wait, elsewhere
+    assert "reboot" not in there
     assert "Disks: ran, 2 times" in body
     assert "Disks: missed, 4 times" in body
     assert "`reboot` (L2), asked by bob" in body
