@@ -308,6 +308,22 @@ async def silent_port() -> AsyncIterator[int]:
 class _Anybody(asyncssh.SSHServer):
     """Lets everybody in who has the kit's key; asyncssh looks that up."""
 
+    def __init__(self, most_sessions: int) -> None:
+        self._free = most_sessions
+
+    def session_requested(self) -> asyncssh.SSHServerProcess[bytes] | bool:
+        """Refuse what is too many, as OpenSSH does with its MaxSessions."""
+        if not self._free:
+            return False
+        self._free -= 1
+        return asyncssh.SSHServerProcess(self._run, None, 3, False)
+
+    async def _run(self, process: asyncssh.SSHServerProcess[bytes]) -> None:
+        try:
+            await _run_command(process)
+        finally:
+            self._free += 1
+
 
 async def _run_command(process: asyncssh.SSHServerProcess[bytes]) -> None:
     """Run what was sent with a shell, in a session of its own as OpenSSH does."""
@@ -348,17 +364,18 @@ async def _feed(process: asyncssh.SSHServerProcess[bytes], writer: asyncio.Strea
 
 
 @contextlib.asynccontextmanager
-async def in_process_server(key: asyncssh.SSHKey, name: str) -> AsyncIterator[Server]:
+async def in_process_server(
+    key: asyncssh.SSHKey, name: str, *, most_sessions: int = 10
+) -> AsyncIterator[Server]:
     """A server without OpenSSH that runs commands as this account; ``key`` opens it."""
     host_key = new_host_key()
     authorized = asyncssh.import_authorized_keys(key.export_public_key("openssh").decode())
     listener = await asyncssh.create_server(
-        _Anybody,
+        lambda: _Anybody(most_sessions),
         "127.0.0.1",
         0,
         server_host_keys=[host_key],
         authorized_client_keys=authorized,
-        process_factory=_run_command,
         encoding=None,
         config=[],
     )

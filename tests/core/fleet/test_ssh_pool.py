@@ -14,7 +14,7 @@ from core.fleet.host import HostUnreachable
 from core.fleet.inventory import Server, ServerKind
 from core.fleet.local import LocalHost
 from core.fleet.ssh import SshConnector
-from tests.support.sshd import connector, in_process_server, new_host_key, public_line
+from tests.support.sshd import connector, gone, in_process_server, new_host_key, public_line
 
 KEY = asyncssh.generate_private_key("ssh-ed25519")
 PRIVATE = KEY.export_private_key("openssh")
@@ -85,6 +85,20 @@ async def test_a_pin_counts_on_an_open_connection_too(server: Server) -> None:
         for wrong in ("", public_line(new_host_key())):
             with pytest.raises(HostUnreachable):
                 await _echo(connections, replace(server, host_key=wrong))
+
+
+async def test_all_that_must_end_at_once_is_ended() -> None:
+    """Each ending takes a session more than the server has; it is asked until one is free."""
+    async with (
+        in_process_server(KEY, "narrow", most_sessions=5) as server,
+        connector(PRIVATE) as connections,
+    ):
+        host = connections.connect(server)
+        said = await asyncio.gather(
+            *(host.shell("echo $$; exec sleep 300", timeout_s=0.8, max_bytes=100) for _ in range(4))
+        )
+        assert [ran.timed_out for ran in said] == [True] * 4
+        assert [await gone(int(ran.stdout)) for ran in said] == [True] * 4
 
 
 async def test_an_attempt_that_nobody_waits_for_does_no_harm(server: Server) -> None:
