@@ -7,6 +7,7 @@ else decides first, and then the question goes.
 from __future__ import annotations
 
 import asyncio
+import re
 from typing import TYPE_CHECKING, Protocol
 
 from bots.console_errors import ConsoleError
@@ -21,6 +22,8 @@ if TYPE_CHECKING:
 QUESTION = "Approve? [y/N/reason] "
 _SHORT = 6
 """Characters of an id's end that people type."""
+_FENCE = re.compile("`{3,}")
+_MARKUP = re.compile(r"\\([!-/:-@\[-`{-~])|\*\*")
 
 
 class Decider(Protocol):
@@ -43,12 +46,29 @@ def read_decision(answer: str) -> tuple[bool, str]:
 
 
 def how_to_decide(approval: ApprovalWanted) -> str:
-    """For who cannot be asked here."""
+    """For who cannot be asked here; whether they may approve themselves is on the card."""
     short = approval.id[-_SHORT:]
     return (
-        f'Approve it with: it0 chat --once "/approve {short}" - or deny it with: '
-        f'it0 chat --once "/deny {short} reason"'
+        f'Whoever decides (see above) approves it with: it0 chat --once "/approve {short}" - '
+        f'or denies it with: it0 chat --once "/deny {short} reason"'
     )
+
+
+def plain_card(text: str) -> str:
+    """A card where no Markdown is drawn: without escapes and bold; code stays as it is."""
+    lines: list[str] = []
+    fence = ""
+    for line in text.split("\n"):
+        found = _FENCE.match(line)
+        if fence or found:
+            lines.append(line)
+        else:
+            lines.append(_MARKUP.sub(lambda match: match[1] or "", line))
+        if found and not fence:
+            fence = found[0]
+        elif line == fence:
+            fence = ""
+    return "\n".join(lines)
 
 
 class Asking:

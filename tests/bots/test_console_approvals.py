@@ -9,7 +9,8 @@ from collections.abc import AsyncIterator
 import pytest
 
 from bots.console import ChatOptions, ConsoleClient, ExitCode, run_chat
-from bots.console_approvals import read_decision
+from bots.console_approvals import how_to_decide, plain_card, read_decision
+from bots.console_events import ApprovalWanted
 from tests.bots.console_api import ConsoleApi, Step, completed
 from tests.bots.test_console import Screen, Typist
 
@@ -198,3 +199,17 @@ def test_a_yes_needs_no_more_and_no_less() -> None:
     """What only contains a yes does not approve."""
     assert read_decision("y") == (True, "")
     assert not any(read_decision(text)[0] for text in ("yy", "ye", "y n", "ok", "approve", "是"))
+
+
+def test_nobody_is_told_to_approve_what_they_may_not() -> None:
+    """Under four eyes it is another person who does; the card above says who."""
+    told = how_to_decide(ApprovalWanted(id="appr_abc123", tool="t", action="a"))
+    assert told.startswith("Whoever decides (see above) approves it with: ")
+    assert '"/deny abc123 reason"' in told
+
+
+def test_a_card_without_markdown_can_be_read() -> None:
+    """Escapes and bold go from the words; the command stays to the letter."""
+    code = "````\necho '**' \\_ \\* \n```\n\\_\n````"
+    card = f"**Approve?** edit\\_file on web\\*\\*1\n\n{code}\n\n- **Risk:** L2: a \\\\ b"
+    assert plain_card(card) == f"Approve? edit_file on web**1\n\n{code}\n\n- Risk: L2: a \\ b"
