@@ -74,6 +74,8 @@ class SshPool:
         self._attempts: dict[Key, asyncio.Task[Link]] = {}
         self._tasks: set[asyncio.Task[None] | asyncio.Task[CommandResult]] = set()
         self._released = asyncio.Event()
+        self._dialing = 0
+        """Attempts that have their place among the connections."""
 
     @property
     def open_connections(self) -> int:
@@ -108,6 +110,7 @@ class SshPool:
         link.broken = True
         if self._links.get(link.key) is link:
             del self._links[link.key]
+            self._released.set()
 
     def adopt(self, task: asyncio.Task[CommandResult]) -> None:
         """Let a command that nobody waits for come to its end; ``aclose`` waits for it."""
@@ -175,41 +178,54 @@ class SshPool:
         raise HostUnreachable(closed_at_once(route[-1].name))
 
     def _attempted(self, key: Key, attempt: asyncio.Task[Link]) -> None:
-        """Forget an attempt, also one whose waiters have all gone."""
+        """Forget an attempt, also one whose waiters have all gone.
+
+        Its connection was held, so that nobody who looks for room closes it before its waiters
+        wake up: they are next, and this is the last moment to let go of it.
+        """
         self._attempts.pop(key, None)
-        if not attempt.cancelled():
-            attempt.exception()
+        if attempt.cancelled() or attempt.exception():
+            self._released.set()
+        else:
+            asyncio.get_running_loop().call_soon(self._release, attempt.result())
 
     async def _make(self, route: tuple[Server, ...]) -> Link:
         server = route[-1]
         below = await self._open(route[:-1]) if len(route) > 1 else None
         try:
             await self._room(server)
-            through = below.connection if below else None
-            connection = await self._dialer.connect(server, through)
+            try:
+                through = below.connection if below else None
+                connection = await self._dialer.connect(server, through)
+            finally:
+                self._dialing -= 1
         except BaseException:
             if below:
                 self._release(below)
             raise
-        link = Link(key=_key(server), connection=connection, below=below)
+        link = Link(key=_key(server), connection=connection, below=below, users=1)
         for old in [one for one in self._links.values() if one.key[:2] == link.key[:2]]:
             self.discard(old)
             self._settle(old)
         self._links[link.key] = link
-        self._settle(link)
         return link
 
     async def _room(self, server: Server) -> None:
-        """Wait until there is room for one more connection; close the longest idle one."""
+        """Take a place among the connections, which whoever dials gives back.
+
+        Wait until there is one; close the longest idle connection for it. Who still waits counts
+        for nothing, else those who wait together would wait for each other.
+        """
         with suppress(TimeoutError):
             async with asyncio.timeout(CONNECT_S):
-                while len(self._links) + len(self._attempts) > self._most:
+                while len(self._links) + self._dialing >= self._most:
                     idle = next((link for link in self._links.values() if not link.users), None)
                     if idle is not None:
                         self._drop(idle)
                         continue
                     self._released.clear()
                     await self._released.wait()
+                self._dialing += 1
                 return
         raise HostUnreachable(
             sentence(

@@ -14,7 +14,15 @@ from core.fleet.host import HostUnreachable
 from core.fleet.inventory import Server, ServerKind
 from core.fleet.local import LocalHost
 from core.fleet.ssh import SshConnector
-from tests.support.sshd import connector, gone, in_process_server, new_host_key, public_line
+from tests.support.processes import free_port
+from tests.support.sshd import (
+    connector,
+    gone,
+    in_process_server,
+    make_server,
+    new_host_key,
+    public_line,
+)
 
 KEY = asyncssh.generate_private_key("ssh-ed25519")
 PRIVATE = KEY.export_private_key("openssh")
@@ -68,6 +76,30 @@ async def test_the_longest_unused_connection_makes_room() -> None:
             await _echo(connections, servers[number])
         assert _open(connections) == 2
         assert [key[1] for key in connections._pool._links] == ["srv_s0", "srv_s2"]
+
+
+async def test_who_comes_with_too_many_waits_for_a_place() -> None:
+    """Four that are dialled at once with room for two all answer, those without a place later."""
+    async with AsyncExitStack() as stack:
+        servers = [
+            await stack.enter_async_context(in_process_server(KEY, f"s{number}"))
+            for number in range(4)
+        ]
+        connections = await stack.enter_async_context(connector(PRIVATE, most_connections=2))
+        said = await asyncio.gather(*(_echo(connections, each, each.name) for each in servers))
+        assert said == ["s0", "s1", "s2", "s3"]
+        assert _open(connections) == 2
+
+
+async def test_a_failed_attempt_gives_its_place_back(server: Server) -> None:
+    """Whoever waited for room behind one that cannot be reached is let in."""
+    dead = make_server("dead", port=free_port(), host_key=server.host_key)
+    async with connector(PRIVATE, most_connections=1) as connections:
+        failed, said = await asyncio.gather(
+            _echo(connections, dead), _echo(connections, server), return_exceptions=True
+        )
+        assert isinstance(failed, HostUnreachable)
+        assert said == "hello"
 
 
 async def test_a_changed_entry_gets_a_connection_of_its_own(server: Server) -> None:

@@ -12,6 +12,7 @@ from core.fleet.fanout import fan_out
 from core.fleet.host import CommandResult, ConnectionLost, HostUnreachable
 from core.fleet.inventory import Server
 from core.fleet.ssh import SshConnector
+from core.fleet.ssh_pool import MOST_CHANNELS
 from tests.support.processes import free_port
 from tests.support.sshd import (
     Proxy,
@@ -102,6 +103,16 @@ async def test_through_jump_hosts(kit: SshdKit, fleet: SshConnector) -> None:
     kit.add(unpinned)
     told = await _refused(fleet, inner.server(jump="srv_jump-2", revision=1))
     assert "Nobody has confirmed the host key of jump-2" in told
+
+
+async def test_more_servers_behind_a_jump_host_than_there_is_room_for(kit: SshdKit) -> None:
+    """The jump host has its place first; those behind it share what is left, in turn."""
+    jump, *inner = kit.start("door", "room-1", "room-2", "room-3")
+    kit.add(jump.server())
+    async with kit.connector(most_connections=3) as narrow:
+        servers = [sshd.server(jump="srv_door") for sshd in inner]
+        said = await asyncio.gather(*(_echo(narrow, each, each.name) for each in servers))
+    assert said == ["room-1", "room-2", "room-3"]
 
 
 async def test_bad_ways_through_jump_hosts(kit: SshdKit, fleet: SshConnector) -> None:
@@ -225,6 +236,18 @@ async def test_a_server_with_few_sessions(kit: SshdKit, fleet: SshConnector) -> 
     (sshd,) = kit.start("narrow", config="MaxSessions 2\n")
     said = await asyncio.gather(*(_echo(fleet, sshd.server(), f"{n}") for n in range(10)))
     assert said == [f"{number}" for number in range(10)]
+
+
+async def test_all_that_must_end_at_once_is_ended(kit: SshdKit, fleet: SshConnector) -> None:
+    """As many as one connection takes time out together, and none runs on."""
+    (sshd,) = kit.start("full")
+    host = fleet.connect(sshd.server())
+    text = "echo $$; exec sleep 300"
+    ended = await asyncio.gather(
+        *(host.shell(text, timeout_s=3, max_bytes=100) for _ in range(MOST_CHANNELS))
+    )
+    assert [ran.timed_out for ran in ended] == [True] * MOST_CHANNELS
+    assert [await gone(int(ran.stdout)) for ran in ended] == [True] * MOST_CHANNELS
 
 
 async def test_a_cancelled_command_is_ended(kit: SshdKit, fleet: SshConnector) -> None:
