@@ -13,7 +13,7 @@ from dataclasses import dataclass, replace
 from enum import IntEnum
 from typing import TYPE_CHECKING
 
-from bots.console_approvals import Asking, how_to_decide
+from bots.console_approvals import Asking, how_to_decide, plain_card
 from bots.console_client import ConsoleClient, ConsoleError, Refused, Unreachable
 from bots.console_events import (
     ApprovalWanted,
@@ -180,7 +180,7 @@ async def _print_plain(
 
 def _told(event: Notice | Reconnecting | ApprovalWanted) -> str:
     if isinstance(event, ApprovalWanted):
-        return f"{event.text}\n\n{how_to_decide(event)}"
+        return f"{plain_card(event.text)}\n\n{how_to_decide(event)}"
     return event.text
 
 
