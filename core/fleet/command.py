@@ -6,6 +6,8 @@ import time
 from collections.abc import Callable
 from dataclasses import dataclass, field
 
+import structlog
+
 from core.fleet.artifacts import Artifacts
 from core.fleet.host import CommandResult, Host
 from core.fleet.report import Report, Verdict, clean, clean_block, count, fenced, size
@@ -18,6 +20,9 @@ _PROGRESS_CHARS = 160
 _KEY_BEGINS = "-----BEGIN"
 _HEAD_SHARE = 0.4
 _KILLED = "it was ended"
+_NOT_KEPT = "the whole output could not be kept"
+
+_log = structlog.get_logger()
 
 
 @dataclass(slots=True, kw_only=True)
@@ -86,10 +91,10 @@ async def run_on(
     data = result.whole or f"{result.stdout}{result.stderr}".encode()
     total = max(result.whole_bytes, len(data))
     text = (await aside(_harmless, data.decode("utf-8", "replace"))).rstrip("\n")
-    artifact = ""
-    if len(text) > order.shown_chars or total > len(data):
-        artifact = await artifacts.keep(context, server, text.encode(), total=total)
-    shown = shortened(text, order.shown_chars, artifact)
+    cut, artifact, shown = len(text) > order.shown_chars or total > len(data), "", text
+    if cut:
+        artifact = await _kept(artifacts, context, server, text, total)
+        shown = shortened(text, order.shown_chars, artifact)
     return Ran(
         report=Report(
             headline=_headline(result, order, text, total),
@@ -98,20 +103,33 @@ async def run_on(
         ),
         exit_status=None if result.timed_out else result.exit_status,
         artifact=artifact,
-        same=f"{result.exit_status} {result.timed_out} {artifact and server}\n{shown}",
+        same=f"{result.exit_status} {result.timed_out} {server if cut else ''}\n{shown}",
     )
 
 
+async def _kept(
+    artifacts: Artifacts, context: ToolContext, server: str, text: str, total: int
+) -> str:
+    """Keep the whole output; its id, or "" if that failed: the command ran and must be told of."""
+    try:
+        return await artifacts.keep(context, server, text.encode(), total=total)
+    except Exception:  # noqa: BLE001  # whatever it is, it must not hide that the command ran
+        _log.exception("fleet.artifact_not_kept", server=server)
+        return ""
+
+
 def shortened(text: str, most: int, artifact: str) -> str:
-    """The beginning and the end of a text of more than ``most`` characters, at line ends."""
-    if len(text) <= most and not artifact:
-        return text
+    """The beginning and the end of an output that is not shown whole, cut at line ends.
+
+    ``artifact`` has all of it; "" if it could not be kept.
+    """
+    whole = f"read_artifact {artifact} has the whole output" if artifact else _NOT_KEPT
     head = text[: int(most * _HEAD_SHARE)]
     tail = text[len(text) - (most - len(head)) :] if len(text) > most else ""
     head = head.rpartition("\n")[0] or head if tail else text
     tail = tail.partition("\n")[2] or tail
     left = count(text.count("\n") + 1 - head.count("\n") - tail.count("\n") - 2, "line")
-    note = f"[… {left} left out; read_artifact {artifact} has the whole output …]"
+    note = f"[… {left} left out; {whole} …]" if tail else f"[… the server said more; {whole} …]"
     return "\n".join(part for part in (head, note, tail) if part)
 
 

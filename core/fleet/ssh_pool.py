@@ -7,13 +7,14 @@ attempt. A jump host's connection is held for as long as one goes through it.
 from __future__ import annotations
 
 import asyncio
-from collections.abc import AsyncIterator
-from contextlib import asynccontextmanager, suppress
+from collections.abc import AsyncIterator, Iterator
+from contextlib import asynccontextmanager, contextmanager, suppress
 from dataclasses import dataclass, field
 from typing import Protocol
 
 import asyncssh
 
+from core.errors import It0Error
 from core.fleet.host import CommandResult, HostUnreachable
 from core.fleet.inventory import Server, ServerKind
 from core.fleet.ssh_dial import CONNECT_S, Dialer
@@ -85,7 +86,8 @@ class SshPool:
     @asynccontextmanager
     async def lease(self, server: Server) -> AsyncIterator[Link]:
         """Hold the connection to a server, with room for one command. Raises HostUnreachable."""
-        link = await self._held(server)
+        with _nothing_begun(server):
+            link = await self._held(server)
         try:
             async with link.channels:
                 yield link
@@ -95,11 +97,12 @@ class SshPool:
     @asynccontextmanager
     async def way_to(self, server: Server) -> AsyncIterator[asyncssh.SSHClientConnection | None]:
         """Hold the connection to a server's jump host; None if it is reached directly."""
-        route = await self._route(server)
-        if len(route) == 1:
+        with _nothing_begun(server):
+            route = await self._route(server)
+            link = await self._open(route[:-1]) if len(route) > 1 else None
+        if link is None:
             yield None
             return
-        link = await self._open(route[:-1])
         try:
             yield link.connection
         finally:
@@ -287,6 +290,21 @@ class SshPool:
         self._tasks.discard(task)
         if not task.cancelled():
             task.exception()
+
+
+@contextmanager
+def _nothing_begun(server: Server) -> Iterator[None]:
+    """Make what fails before a command is begun (the key's storage, say) tell just that."""
+    try:
+        yield
+    except HostUnreachable:
+        raise
+    except It0Error as error:
+        raise HostUnreachable(
+            sentence(
+                "{server} was not contacted: {reason}", server=server.name, reason=error.sentence
+            )
+        ) from error
 
 
 def closed_at_once(server: str) -> str:

@@ -3,6 +3,7 @@ from __future__ import annotations
 import asyncio
 
 import pytest
+from structlog.testing import capture_logs
 
 from core.fleet.fanout import fan_out, roll_out, stages
 from core.fleet.host import ConnectionLost, HostUnreachable
@@ -32,6 +33,28 @@ async def test_every_server_has_its_answer_in_its_place() -> None:
     ]
     assert (answers[3].problem, answers[3].unknown) == ("web-3 is down.", False)
     assert (answers[4].problem, answers[4].unknown) == ("web-4 was cut off.", True)
+
+
+async def test_an_unexpected_failure_ends_nothing_on_the_other_servers() -> None:
+    """It is one server's unknown outcome, and the log has the rest."""
+    failed, done = asyncio.Event(), []
+
+    async def work(server: Server) -> str:
+        if server.name == "web-0":
+            failed.set()
+            raise RuntimeError("a fault of ours")
+        await failed.wait()
+        await asyncio.sleep(0.01)
+        done.append(server.name)
+        return server.name
+
+    with capture_logs() as logged:
+        answers = await fan_out(SERVERS[:3], work)
+    assert [answer.value for answer in answers] == [None, "web-1", "web-2"]
+    assert done == ["web-1", "web-2"]
+    assert answers[0].unknown
+    assert "web-0" in answers[0].problem
+    assert [entry["event"] for entry in logged] == ["fleet.failed"]
 
 
 async def test_no_more_than_so_many_at_once() -> None:

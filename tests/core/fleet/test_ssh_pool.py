@@ -10,12 +10,15 @@ from dataclasses import replace
 import asyncssh
 import pytest
 
+from core.errors import StorageUnreachable
 from core.fleet.host import HostUnreachable
 from core.fleet.inventory import Server, ServerKind
-from core.fleet.local import LocalHost
+from core.fleet.local import LocalConnector, LocalHost
 from core.fleet.ssh import SshConnector
+from core.protected import ProtectedPaths
 from tests.support.processes import free_port
 from tests.support.sshd import (
+    Servers,
     connector,
     gone,
     in_process_server,
@@ -145,6 +148,26 @@ async def test_an_attempt_that_nobody_waits_for_does_no_harm(server: Server) -> 
             await hasty
         assert await patient == "hello"
         assert _open(connections) == 1
+
+
+class _Locked:
+    """Keys whose storage is away; implements PrivateKeys."""
+
+    async def private_key(self, server: Server) -> bytes | None:
+        """Fail."""
+        raise StorageUnreachable("The database cannot be reached.")
+
+
+async def test_a_key_that_cannot_be_fetched_is_a_server_not_reached(server: Server) -> None:
+    """Nothing was begun there, and the sentence says why; no fault leaves as it is."""
+    connections = SshConnector(
+        _Locked(), ProtectedPaths(), LocalConnector(host=LocalHost(ProtectedPaths())), Servers()
+    )
+    with pytest.raises(HostUnreachable) as refused:
+        await _echo(connections, server)
+    assert type(refused.value) is HostUnreachable
+    assert refused.value.sentence == ("one was not contacted: The database cannot be reached.")
+    await connections.aclose()
 
 
 async def test_the_local_server_needs_no_connection() -> None:

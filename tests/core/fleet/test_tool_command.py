@@ -6,11 +6,14 @@ from dataclasses import replace
 
 import pytest
 
+from core.errors import StorageFull
 from core.fleet.command import Progress, shortened
 from core.fleet.host import ConnectionLost, HostUnreachable
 from core.fleet.inventory import Criticality, SudoPolicy
 from core.risk import Level
+from core.tools import ToolContext
 from tests.core.fleet.kit import entry, site, sites
+from tests.fakes.artifacts import KeptArtifacts
 from tests.fakes.host import FakeHost, said
 
 LS = {"ls": said("a\nb\n")}
@@ -222,6 +225,25 @@ async def test_a_long_output_keeps_head_and_tail_and_its_whole_as_an_artifact() 
     assert b"hunter2" not in data
     shown = await fleet.call("read_artifact", id=result.artifact, from_line=2_501, lines=2)
     assert "2501: password=[hidden]\n2502: line 2501" in shown.output
+
+
+class _Full(KeptArtifacts):
+    """Artifacts without space left."""
+
+    async def keep(self, context: ToolContext, server: str, data: bytes, *, total: int) -> str:
+        """Refuse."""
+        raise StorageFull("The disk is full.")
+
+
+async def test_an_output_that_cannot_be_kept_hides_no_command_that_ran() -> None:
+    """The result is told with what fits, and that the rest is lost."""
+    host = FakeHost(commands={"ls": said("line\n" * 5_000)})
+    fleet = replace(site([entry("web-1")], lambda: host), artifacts=_Full())
+    result = await fleet.call("run_command", command="ls")
+    assert (result.exit_status, result.artifact, result.is_error) == (0, "", False)
+    assert len(result.output) < 17_000
+    assert "left out; the whole output could not be kept" in result.output
+    assert "read_artifact" not in result.output
 
 
 async def test_progress_shows_lines_without_secrets_now_and_then() -> None:
