@@ -25,12 +25,15 @@ from core.fleet.host import (
     FileProblem,
     FileProblemKind,
     FileWritten,
+    HostUnreachable,
 )
 from core.fleet.wrapping import joined
 from core.protected import ProtectedPaths
 from core.words import sentence
 
 WRITE_TIMEOUT_S = 60.0
+_LOOK_AGAIN_S = 15.0
+"""How long it may take to find out what a write that took too long has done."""
 _MOST_ANSWER = 16_384
 _CHANGED = 7
 """What our scripts end with when something is not as it was expected."""
@@ -45,17 +48,24 @@ d=$(dirname -- "$p"); cd -P -- "$d" 2>/dev/null || { [ -d "$d" ] && exit 4; exit
 d=$(pwd -P); [ "$d" = / ] && d=; printf '%s/%s\\n' "$d" "$(basename -- "$p")"
 """
 
-_WRITE = """
-d=$1 n=./$2 was=$3 new=$4 token=$5 stamp=$6
+_BEGIN = """
+d=$1 n=./$2 was=$3 new=$4 token=$5 stamp=$6 v=/var/backups/it0
 digest() {
   if command -v sha256sum >/dev/null 2>&1; then sha256sum <"$1"
   elif command -v openssl >/dev/null 2>&1; then openssl dgst -sha256 -r <"$1"
   else shasum -a 256 <"$1"; fi | { read -r a b; printf %s "$a"; }
 }
-umask 077
 cd -P -- "$d" && [ "$(pwd -P)" = "$d" ] || exit 7
+t=./.it0-$token
+kept=$v/$(printf %s "$d/$2" | tr / %).$stamp beside=$d/$2.it0-$stamp.bak
+"""
+
+_WRITE = (
+    _BEGIN
+    + """
+umask 077
 [ -w . ] || { echo "the folder is not writable" >&2; exit 4; }
-t=./.it0-$token f=/proc/$$/fd/5 mode=644 b=
+f=/proc/$$/fd/5 mode=644 b=
 if [ -n "$was" ]; then
   [ -L "$n" ] && exit 7
   [ -f "$n" ] || exit 3
@@ -73,10 +83,9 @@ fi
 chmod -- "$mode" "$f" || exit 6
 sync -- "$t" 2>/dev/null
 if [ -n "$was" ]; then
-  v=/var/backups/it0
   if [ "$(id -u)" = 0 ] && [ -d /var/backups ] && { [ -d $v ] || mkdir -m 700 $v; }; then
-    b=$v/$(printf %s "$d/$2" | tr / %).$stamp
-  else b=$d/$2.it0-$stamp.bak; fi
+    b=$kept
+  else b=$beside; fi
   ln -- "$n" "$b" 2>/dev/null || { [ ! -e "$b" ] && cp -p -- "$n" "$b"; } || exit 6
   [ "$(digest "$b")" = "$was" ] || { rm -f -- "$b"; exit 7; }
   mv -f -- "$t" "$n" || exit 6
@@ -86,6 +95,24 @@ fi
 sync -- . 2>/dev/null
 printf '%s\\n' "$b"
 """
+)
+
+_LOOK_AGAIN = (
+    _BEGIN
+    + """
+rm -f -- "$t"
+is=
+if [ -L "$n" ]; then exit 6
+elif [ -f "$n" ]; then is=$(digest "$n"); [ -n "$is" ] || exit 6
+elif [ -e "$n" ]; then exit 6; fi
+if [ "$is" = "$new" ]; then
+  for b in "$kept" "$beside"; do [ -n "$was" ] && [ -f "$b" ] && break; b=; done
+  echo new; printf '%s\\n' "$b"
+elif [ "$is" = "$was" ]; then rm -f -- "$kept" "$beside"; echo old; fi
+"""
+)
+"""After a write that was ended: says ``new`` and the backup, ``old``, or nothing. The new file
+goes first: without it, even a write that lives on replaces nothing any more."""
 
 
 class Shell(Protocol):
@@ -129,17 +156,33 @@ class Writing:
         folder, name = posixpath.split(real)
         token = secrets.token_hex(8)
         stamp = f"{time.strftime('%Y%m%dT%H%M%SZ', time.gmtime())}-{token[:4]}"
-        written = await self._run(
-            _WRITE, folder, name, expected_sha256 or "", digest, token, stamp, stdin=data
-        )
-        if written.exit_status:
+        words = (folder, name, expected_sha256 or "", digest, token, stamp)
+        written = await self._run(_WRITE, *words, stdin=data)
+        backup = written.stdout
+        if written.timed_out or written.exit_status < 0:
+            now, _, backup = (await self._look_again(*words)).partition("\n")
+            if now not in {"new", "old"}:
+                return _unknown(self.path)
+            if now == "old":
+                return self._problem(written)
+        elif written.exit_status:
             return self._problem(written)
-        return FileWritten(path=real, sha256=digest, backup=written.stdout.removesuffix("\n"))
+        return FileWritten(path=real, sha256=digest, backup=backup.removesuffix("\n"))
 
-    async def _run(self, script: str, *words: str, stdin: bytes = b"") -> CommandResult:
+    async def _look_again(self, *words: str) -> str:
+        """What the file holds after a write that was ended, as ``_LOOK_AGAIN`` says it."""
+        try:
+            found = await self._run(_LOOK_AGAIN, *words, timeout_s=_LOOK_AGAIN_S)
+        except HostUnreachable:
+            return ""
+        return "" if found.timed_out or found.exit_status else found.stdout
+
+    async def _run(
+        self, script: str, *words: str, stdin: bytes = b"", timeout_s: float | None = None
+    ) -> CommandResult:
         return await self.host.shell(
             joined(["set", "--", *words]) + "\n" + script,
-            timeout_s=WRITE_TIMEOUT_S,
+            timeout_s=WRITE_TIMEOUT_S if timeout_s is None else timeout_s,
             max_bytes=_MOST_ANSWER,
             sudo=self.sudo,
             stdin=stdin,
@@ -175,6 +218,18 @@ def problem_of(path: str, status: int, stderr: str, *, timed_out: bool = False) 
         ),
     )
     return FileProblem(kind=kind, sentence=text)
+
+
+def _unknown(path: str) -> FileProblem:
+    """Return that nobody knows what became of a write."""
+    return FileProblem(
+        kind=FileProblemKind.FAILED,
+        sentence=sentence(
+            "Writing {path} took too long, and what it holds now is not known. Read it before"
+            " writing it again.",
+            path=path,
+        ),
+    )
 
 
 def protected_file(path: str, reason: str) -> FileProblem:
