@@ -151,7 +151,7 @@ class Call:
             else wrapped(argv, mark=mark, timeout_s=timeout_s)
         )
         quick = looks and not sudo and not argv[0].startswith("-")
-        self._lean = lean(argv, mark=mark) if quick else self._text
+        self._lean = lean(argv, mark=mark, timeout_s=timeout_s) if quick else self._text
         self._session: _Session | None = None
         self._stopped = False
 

@@ -1,11 +1,13 @@
 from __future__ import annotations
 
 import shlex
+import subprocess
+from pathlib import Path
 
 from hypothesis import given
 from hypothesis import strategies as st
 
-from core.fleet.wrapping import Begun, Unmarked, ending, is_posix, joined, lean, quoted
+from core.fleet.wrapping import GRACE_S, Begun, Unmarked, ending, is_posix, joined, lean, quoted
 
 
 @given(st.text(st.characters(exclude_characters="\0", exclude_categories=["Cs"])))
@@ -70,4 +72,21 @@ def test_which_login_shells_are_trusted_with_more_than_an_exec() -> None:
     assert is_posix(b"12 (sh) S;/usr/bin/zsh")
     assert not is_posix(b"12 (sh) S;/usr/bin/fish")
     assert not is_posix(b"12 (sh) S;")
-    assert "exec uptime" in lean(["uptime"], mark="m")
+    assert "exec uptime" in lean(["uptime"], mark="m", timeout_s=5)
+
+
+def test_a_look_that_nobody_can_end_ends_by_itself() -> None:
+    """The line to the server may be cut: the look's own limit, a second here, ends it."""
+    text = lean(["sleep", "300"], mark="m", timeout_s=1 - GRACE_S)
+    ran = subprocess.run(["/bin/sh", "-c", text], capture_output=True, check=False, timeout=60)
+    assert ran.returncode in {-9, 137}
+    assert ran.stdout == b"m\n"
+
+
+def test_a_look_works_without_timeout_too(tmp_path: Path) -> None:
+    """A small system may lack it; the command is run all the same."""
+    text = lean(["/bin/echo", "a  b"], mark="m", timeout_s=5)
+    path = f"PATH={tmp_path}"
+    text = text.replace(next(word for word in text.split() if word.startswith("PATH=")), path)
+    ran = subprocess.run(["/bin/sh", "-c", text], capture_output=True, check=False, timeout=60)
+    assert (ran.returncode, ran.stdout) == (0, b"m\na  b\n")
