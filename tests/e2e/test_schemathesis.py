@@ -29,6 +29,23 @@ NEEDS_MORE = {
     "POST /api/v1/billing/invoices/{invoice_id}/pay",  # an invoice that is still open
     "POST /api/v1/billing/subscription/reactivate",  # a cancellation that still waits
     "POST /api/v1/billing/webhooks/{provider}",  # a provider's signature
+    "POST /api/v1/servers",  # an address and a key that fit together
+    "GET /api/v1/servers/{server}",
+    "PATCH /api/v1/servers/{server}",
+    "DELETE /api/v1/servers/{server}",
+    "POST /api/v1/servers/{server}/host-key",
+    "POST /api/v1/servers/{server}/test",
+    "GET /api/v1/approvals/{approval_id}",  # a call that waits for a human
+    "POST /api/v1/approvals/{approval_id}/decision",
+    "GET /api/v1/artifacts/{artifact_id}",  # an output that was cut
+    "POST /api/v1/handovers/{handover_id}/accept",  # a handover to the caller
+    "POST /api/v1/standing-orders",  # a schedule
+    "GET /api/v1/standing-orders/{order_id}",
+    "PATCH /api/v1/standing-orders/{order_id}",
+    "DELETE /api/v1/standing-orders/{order_id}",
+    "POST /api/v1/standing-orders/{order_id}/confirm",
+    "POST /api/v1/standing-orders/{order_id}/run",
+    "GET /api/v1/standing-orders/{order_id}/runs",
 }
 """What chance does not meet, nor what is for the operator's token, which works once; their own
 tests do."""
