@@ -80,9 +80,13 @@ def presentable(ending: Ending, language: str) -> Ending:
     )
 
 
-def untold(turn: Turn, ending: Ending, engines: Engines) -> bool:
-    """Whether this is the answer of a standing order that has nothing noteworthy to tell."""
+def untold(turn: Turn, ending: Ending, engines: Engines, *, failed: bool = False) -> bool:
+    """Whether this is the answer of a standing order that has nothing noteworthy to tell.
+
+    ``failed``: a tool call of the turn was an error, so the answer rests on less than was asked.
+    """
     if not turn.order_id or ending.outcome is not Outcome.ANSWERED:
         return False
     known = engines.engines.get(ending.engine)
-    return is_quiet(ending.reply, asked=turn.text, has_model=known is None or known.has_model)
+    has_model = known is None or known.has_model
+    return is_quiet(ending.reply, asked=turn.text, has_model=has_model, failed=failed)

@@ -83,41 +83,78 @@ def is_conditional(asked: str) -> bool:
 
 
 _COMPARED = re.compile(
-    r"(?P<above>>=?|above|over|more than|exceeds?|greater than|at least|高于|超过|大于)"
-    r"|(?P<below><=?|below|under|less than|at most|低于|少于|小于)",
+    r"(?P<least>>=|≥|\bat least\b)|(?P<most><=|≤|\bat most\b)"
+    r"|(?P<above>>|\b(?:above|over|more than|exceeds?|greater than)\b|高于|超过|大于)"
+    r"|(?P<below><|\b(?:below|under|less than)\b|低于|少于|小于)",
     re.IGNORECASE,
 )
-_PERCENT = re.compile(r"(\d{1,3}(?:\.\d+)?)\s*(?:%|percent)", re.IGNORECASE)
-
-
-_TROUBLE = re.compile(
-    r"[?⚠‼]|did not|cannot|could not|failed|unknown|no answer|不能|无法|失败|没有", re.IGNORECASE
+_COMPLEX = re.compile(
+    r"[,;&|\uff0c\uff1b、]|\b(?:and|or|not|no|none|never|nor|neither|but|unless|except|without|between)\b"
+    r"|n't\b|[或和且并及不没除]",
+    re.IGNORECASE,
 )
-"""In the answer of the offline engine: something was not seen, or is wrong by itself."""
+"""In a condition: more than one comparison, or the opposite of one."""
+_FREE = re.compile(
+    r"\b(?:free|available|left|idle|unused|remain\w*)\b|剩余|空闲|可用", re.IGNORECASE
+)
+"""In a condition: what is left, while the tools say what is used."""
+_PERCENT = re.compile(
+    r"(?<![\d.,])(\d[\d.,]*)\s*(?:[%\uff05]|percent)(?P<of>\s*\w*)", re.IGNORECASE
+)
+_NUMBER = re.compile(r"\d+(?:\.\d+)?")
+_TROUBLE = re.compile(
+    r"[?⚠‼…]|\b(?:did not|does not|cannot|can't|could not|couldn't|unable|fail\w*|errors?|unknown"
+    r"|lost|no answer|no reply|unreachable|refused|denied|timed out|time-?out|changed|nobody|nothing"
+    r"|there is no|shows no|missing|more)\b|不能|无法|失败|没有|未知|超时|拒绝",
+    re.IGNORECASE,
+)
+"""In the answer of the offline engine: something was not seen, not shown, or is wrong by itself.
+The marks are those of ``core.fleet.report.Verdict``."""
 
 
-def is_quiet(reply: str, *, asked: str = "", has_model: bool = True) -> bool:
+def is_quiet(reply: str, *, asked: str = "", has_model: bool = True, failed: bool = False) -> bool:
     """Whether the answer of a run is kept without being delivered.
 
-    Only an order with a condition can be. A model says so itself, and nothing else. Without one
-    the condition is compared when it is as simple as ``disk above 80 %``: quiet, if the answer
-    has percentages, none fits, and no server is without an answer.
+    Only an order with a condition can be, and only when no tool call ``failed``. A model says so
+    itself, and nothing else. Without one the condition is compared when it is as simple as
+    ``disk above 80 %``: quiet, if the answer has percentages, none fits, and no server is without
+    an answer. What is not understood is delivered: an alarm too many costs less than one too few.
     """
-    if not is_conditional(asked):
+    if failed or not is_conditional(asked):
         return False
     if has_model:
         return reply.strip().strip("*_`\"' .").upper() == QUIET
     if _TROUBLE.search(reply):
         return False
-    condition = asked.rpartition(_MARK)[2].removesuffix(_HOW) if is_conditional(asked) else ""
-    compared, limit = _COMPARED.search(condition), _PERCENT.search(condition)
-    said = [float(it) for it in _PERCENT.findall(reply)]
-    if compared is None or limit is None or not said:
-        return False
-    bound = float(limit[1])
-    if compared["above"]:
-        return all(value <= bound for value in said)
-    return all(value >= bound for value in said)
+    condition = asked.rpartition(_MARK)[2].removesuffix(_HOW)
+    return not _may_hold(condition, reply)
+
+
+def _may_hold(condition: str, reply: str) -> bool:
+    """Whether a condition may hold, as far as percentages tell; True when they do not."""
+    compared, limits = list(_COMPARED.finditer(condition)), _percentages(condition) or []
+    said = _percentages(reply)
+    unclear = _COMPLEX.search(condition) or _FREE.search(condition)
+    if unclear or len(compared) != 1 or len(limits) != 1 or not said:
+        return True
+    bound = limits[0]
+    match compared[0].lastgroup:
+        case "above":
+            return any(value > bound for value in said)
+        case "below":
+            return any(value < bound for value in said)
+        case "least":
+            return any(value >= bound for value in said)
+        case _:
+            return any(value <= bound for value in said)
+
+
+def _percentages(text: str) -> list[float] | None:
+    """Every percentage; None if one is of what is left, or is written as we do not read it."""
+    found = list(_PERCENT.finditer(text))
+    if any(_FREE.search(it["of"]) or not _NUMBER.fullmatch(it[1]) for it in found):
+        return None
+    return [float(it[1]) for it in found]
 
 
 # -- how a run ended ---------------------------------------------------------------------------
