@@ -38,7 +38,8 @@ NEEDS_MORE = {
     "GET /api/v1/approvals/{approval_id}",  # a call that waits for a human
     "POST /api/v1/approvals/{approval_id}/decision",
     "GET /api/v1/artifacts/{artifact_id}",  # an output that was cut
-    "POST /api/v1/handovers/{handover_id}/accept",  # a handover to the caller
+    "GET /api/v1/handovers/{handover_id}",  # a handover to the caller
+    "POST /api/v1/handovers/{handover_id}/accept",
     "POST /api/v1/standing-orders",  # a schedule
     "GET /api/v1/standing-orders/{order_id}",
     "PATCH /api/v1/standing-orders/{order_id}",
