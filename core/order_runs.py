@@ -104,8 +104,8 @@ _PERCENT = re.compile(
 _NUMBER = re.compile(r"\d+(?:\.\d+)?")
 _TROUBLE = re.compile(
     r"[?⚠‼…]|\b(?:did not|does not|cannot|can't|could not|couldn't|unable|fail\w*|errors?|unknown"
-    r"|lost|no answer|no reply|unreachable|refused|denied|timed out|time-?out|changed|nobody|nothing"
-    r"|there is no|shows no|missing|more)\b|不能|无法|失败|没有|未知|超时|拒绝",
+    r"|lost|no answer|no reply|unreachable|refused|denied|timed out|time-?out|changed|nobody"
+    r"|nothing|there is no|shows no|missing|more)\b|不能|无法|失败|没有|未知|超时|拒绝",
     re.IGNORECASE,
 )
 """In the answer of the offline engine: something was not seen, not shown, or is wrong by itself.
