@@ -67,11 +67,21 @@ def _proposing(desk: OrderDesk, clock: Clock) -> Tool:
         return Assessment(
             level=Level.L1,
             reasons=("it proposes something that will run by itself",),
-            action=f"propose {new.schedule.cron} {new.schedule.timezone}: {new.prompt}",
+            action=_action(new),
             undo="Delete the proposal with /orders delete ID.",
         )
 
     return Tool(spec=_PROPOSE_SPEC, assess=assess, run=run, mutates=False)
+
+
+def _action(new: NewOrder) -> str:
+    """All that will be stored: whoever approves reads it, and the approval holds for it alone."""
+    said = (
+        f"propose {new.schedule.cron} {new.schedule.timezone}: {new.prompt}\n"
+        f"name: {new.name}\n"
+        f"at most {new.budget_tokens:,} tokens a month; late runs: {new.misfire}"
+    )
+    return f"{said}\ntells only if: {new.condition}" if new.condition else said
 
 
 _PROPOSE_SPEC = ToolSpec(

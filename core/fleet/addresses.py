@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import ipaddress
 import re
+import socket
 from typing import Final
 
 from core.words import Sentence, sentence
@@ -31,8 +32,20 @@ _METADATA: Final = frozenset(
         ),
     )
 )
-_NAT64: Final = ipaddress.ip_network("64:ff9b::/96")
+_EMBEDDING: Final = (
+    ipaddress.IPv6Network("64:ff9b::/96"),  # NAT64, RFC 6052
+    ipaddress.IPv6Network("::ffff:0:0:0/96"),  # SIIT, RFC 7915
+)
+"""The last 32 bits are an IPv4 address."""
+_TRANSLATED: Final = (
+    ipaddress.IPv6Network("64:ff9b:1::/48"),  # RFC 8215: each network embeds as it likes
+    ipaddress.IPv6Network("2001::/32"),  # Teredo, RFC 4380
+)
+"""Where they end is decided by a translator that we do not know."""
 _IPV4_BITS: Final = 0xFFFFFFFF
+_NOT_OURS: Final = {4: ipaddress.ip_address("192.0.2.1"), 6: ipaddress.ip_address("2001:db8::1")}
+"""Of documentation (RFC 5737, RFC 3849)."""
+_DISCARD: Final = 9
 
 BAD_ADDRESS: Final = sentence(
     "An address is a host name, an IPv4 or an IPv6 address, without a port or a user."
@@ -84,10 +97,47 @@ def _why(ip: ipaddress.IPv4Address | ipaddress.IPv6Address) -> str | None:
         (ip.is_link_local, "a link-local address"),
         (ip.is_multicast, "a multicast address"),
         (ip.version == 4 and ip.is_reserved, "a reserved address"),  # noqa: PLR2004  # IPv4
+        (any(ip in network for network in _TRANSLATED), "a translated address"),
+        (_own(ip), "an address of IT0's own machine"),
     ):
         if applies:
             return why
     return None
+
+
+def _own(ip: ipaddress.IPv4Address | ipaddress.IPv6Address) -> bool:
+    """Whether an interface of this machine has the address, as the kernel says now.
+
+    Only a local address can be bound, unless ``ip_nonlocal_bind`` is set.
+    """
+    if not bindable(ip):
+        return False
+    return routed_to_itself(ip) if bindable(_NOT_OURS[ip.version]) else True
+
+
+def bindable(ip: ipaddress.IPv4Address | ipaddress.IPv6Address) -> bool:
+    """Whether a socket of this machine can have the address. Nothing is sent."""
+    try:
+        with _datagram(ip) as probe:
+            probe.bind((str(ip), 0))
+    except OSError:  # also where there is no IPv6
+        return False
+    return True
+
+
+def routed_to_itself(ip: ipaddress.IPv4Address | ipaddress.IPv6Address) -> bool:
+    """Whether packets to the address would leave from it: it is ours. Nothing is sent."""
+    try:
+        with _datagram(ip) as probe:
+            probe.connect((str(ip), _DISCARD))
+            return str(probe.getsockname()[0]) == str(ip)
+    except OSError:
+        return False
+
+
+def _datagram(ip: ipaddress.IPv4Address | ipaddress.IPv6Address) -> socket.socket:
+    family = socket.AF_INET if ip.version == 4 else socket.AF_INET6  # noqa: PLR2004  # IPv4
+    return socket.socket(family, socket.SOCK_DGRAM)
 
 
 def _inside(ip: ipaddress.IPv6Address) -> ipaddress.IPv4Address | None:
@@ -98,7 +148,7 @@ def _inside(ip: ipaddress.IPv6Address) -> ipaddress.IPv4Address | None:
         return ip.sixtofour
     number = int(ip)
     compatible = number >> 32 == 0 and number > 1
-    if ip in _NAT64 or compatible:
+    if compatible or any(ip in network for network in _EMBEDDING):
         return ipaddress.IPv4Address(number & _IPV4_BITS)
     return None
 

@@ -91,10 +91,13 @@ class Dialer:
         if not server.host_key:
             raise HostUnreachable(await self._unpinned(server, through))
         pinned = _pinned(server)
-        client = _Client(public_only=self._public_only(server, through))
+        public = self._public_only(server, through)
+        client = _Client(public_only=public)
         try:
             async with self._identities(server) as identities:
-                connection = await _connected(server, through, client, pinned, identities)
+                # Before anything is opened: a refusal must not tell whether something listens.
+                at = await _allowed_address(server) if public else server.address
+                connection = await _connected(server, at, through, client, pinned, identities)
         except (asyncssh.Error, OSError, TimeoutError, ValueError) as error:
             if client.refused_address:
                 raise HostUnreachable(_own_address(server, client.refused_address)) from error
@@ -137,7 +140,7 @@ class Dialer:
         return sentence(
             "Nobody has confirmed the host key of {server} yet. It shows {fingerprint}; compare"
             " that on the server (ssh-keygen -lf /etc/ssh/ssh_host_ed25519_key.pub), then run:"
-            " it0 server trust {server}",
+            " it0 server test {server}",
             server=server.name,
             fingerprint=fingerprint_of(present),
         )
@@ -184,6 +187,7 @@ class Dialer:
 
 async def _connected(
     server: Server,
+    address: str,
     through: asyncssh.SSHClientConnection | None,
     client: _Client,
     pinned: asyncssh.SSHKey,
@@ -191,7 +195,7 @@ async def _connected(
 ) -> asyncssh.SSHClientConnection:
     """Connect with our keys and nothing else; raises what asyncssh raises."""
     return await asyncssh.connect(
-        server.address,
+        address,
         server.port,
         username=server.user,
         tunnel=through,
@@ -248,7 +252,7 @@ def _pinned(server: Server) -> asyncssh.SSHKey:
         raise HostUnreachable(
             sentence(
                 "The host key that was noted for {server} cannot be read. Confirm it anew: it0"
-                " server trust {server}",
+                " server trust {server} --replace",
                 server=server.name,
             )
         ) from error
@@ -285,9 +289,10 @@ async def _allowed_address(server: Server) -> str:
 
     The connection goes to this very address: asked again, the name could mean another one.
     """
-    found = await asyncio.get_running_loop().getaddrinfo(
-        server.address, server.port, type=socket.SOCK_STREAM
-    )
+    async with asyncio.timeout(CONNECT_S):
+        found = await asyncio.get_running_loop().getaddrinfo(
+            server.address, server.port, type=socket.SOCK_STREAM
+        )
     addresses = [str(address[0]) for *_, address in found]
     for address in addresses:
         if forbidden_address(address):
@@ -308,7 +313,7 @@ def _changed(server: Server, pinned: asyncssh.SSHKey, present: asyncssh.SSHKey) 
     return sentence(
         "THE HOST KEY OF {server} HAS CHANGED. Confirmed was {pinned}, now it shows {present}."
         " Somebody may be in between, or the server was installed anew; I did not log in. If"
-        " you know why it changed, run: it0 server trust {server}",
+        " you know why it changed, run: it0 server trust {server} --replace",
         server=server.name,
         pinned=fingerprint_of(pinned),
         present=fingerprint_of(present),

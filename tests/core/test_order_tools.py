@@ -64,7 +64,14 @@ async def test_what_it_would_do_is_assessed() -> None:
     made = tool(MemoryDesk(), PROPOSE)
     assessed = await made.assess(CONTEXT, WANTED)
     assert (assessed.level, assessed.problem) == (Level.L1, "")
-    assert assessed.action == "propose 0 8 * * MON-FRI Europe/Berlin: How full are the disks?"
+    assert assessed.action.splitlines() == [
+        "propose 0 8 * * MON-FRI Europe/Berlin: How full are the disks?",
+        "name: Disks",
+        "at most 1,000 tokens a month; late runs: once",
+        "tells only if: a disk is above 80 %",
+    ]
+    always = await made.assess(CONTEXT, {**WANTED, "only_if": ""})
+    assert "tells only if" not in always.action
     bad = await made.assess(CONTEXT, {**WANTED, "cron": "* * * * *"})
     assert "5 minutes" in bad.problem
     own = await made.assess(replace(CONTEXT, order_id="ord_1"), WANTED)

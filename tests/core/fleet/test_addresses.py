@@ -2,11 +2,20 @@
 
 from __future__ import annotations
 
+import ipaddress
+import socket
+
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from core.fleet.addresses import address_of, forbidden_address, forbidden_name
+from core.fleet.addresses import (
+    address_of,
+    bindable,
+    forbidden_address,
+    forbidden_name,
+    routed_to_itself,
+)
 
 
 @pytest.mark.parametrize(
@@ -83,6 +92,11 @@ def test_what_is_no_address_is_refused(written: str) -> None:
         "::127.0.0.1",
         "64:ff9b::7f00:1",
         "2002:7f00:1::1",
+        "2001:0:7f00:1::1",
+        "2001:0:808:808::1",
+        "64:ff9b:1::7f00:1",
+        "64:ff9b:1:7f00:0:100::",
+        "::ffff:0:7f00:1",
         "no address",
         "",
     ],
@@ -90,6 +104,44 @@ def test_what_is_no_address_is_refused(written: str) -> None:
 def test_a_guest_reaches_nothing_of_our_own(ip: str) -> None:
     """Also not wrapped into IPv6."""
     assert forbidden_address(ip)
+
+
+def _own() -> list[str]:
+    """This machine's addresses but loopback, as the kernel routes from them."""
+    found = []
+    for family, far in ((socket.AF_INET, "192.0.2.99"), (socket.AF_INET6, "2001:db8::99")):
+        with socket.socket(family, socket.SOCK_DGRAM) as probe:
+            try:
+                # Past the guard of the tests: a datagram socket sends nothing when it connects.
+                socket.SocketType.connect(probe, (far, 9))
+            except OSError:
+                continue
+            found.append(str(probe.getsockname()[0]))
+    return found
+
+
+def test_a_guest_reaches_no_address_of_this_machine() -> None:
+    """Those of its interfaces, too, and wrapped into IPv6; their neighbours stay allowed."""
+    own = [ipaddress.ip_address(it) for it in _own()]
+    if not own:
+        pytest.skip("this machine has no address but loopback")
+    for ip in own:
+        assert forbidden_address(str(ip))
+        assert forbidden_name(str(ip))
+        if ip.version == 4:
+            wrapped = int(ip)
+            six_to_four = ipaddress.IPv6Address((0x2002 << 112) | (wrapped << 80) | 1)
+            nat64 = ipaddress.IPv6Address((0x64_FF9B << 96) | wrapped)
+            for outer in (six_to_four, nat64, f"::ffff:{ip}", f"::ffff:0:{ip}"):
+                assert forbidden_address(str(outer))
+
+
+def test_the_kernel_knows_its_own_addresses() -> None:
+    """Where any address can be bound, the source of a route tells instead."""
+    for tells in (bindable, routed_to_itself):
+        assert tells(ipaddress.ip_address("127.0.0.1"))
+    assert not bindable(ipaddress.ip_address("192.0.2.7"))
+    assert not bindable(ipaddress.ip_address("2001:db8::7"))
 
 
 @pytest.mark.parametrize("ip", ["192.0.2.7", "10.0.0.1", "8.8.8.8", "2001:db8::1", "fd00::1"])

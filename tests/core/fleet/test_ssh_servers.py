@@ -65,6 +65,7 @@ async def test_a_fleet_with_every_kind_of_trouble(
     assert "did not answer within 4 seconds" in mute
     pinned, shown = map(ssh_dial.fingerprint_of, (stranger, good[0].host_key))
     assert f"Confirmed was {pinned}, now it shows {shown}." in other
+    assert other.endswith("it0 server trust changed --replace")
 
 
 async def test_a_key_is_confirmed_before_anything_is_sent(
@@ -74,7 +75,7 @@ async def test_a_key_is_confirmed_before_anything_is_sent(
     (sshd,) = kit.start("new")
     told = await _refused(fleet, sshd.server(host_key=""))
     assert ssh_dial.fingerprint_of(sshd.host_key) in told
-    assert "it0 server trust new" in told
+    assert "it0 server test new" in told
     assert "Accepted publickey" not in sshd.process.output()
     shown = await fleet.host_key(sshd.server(host_key=""))
     assert shown == sshd.host_key
