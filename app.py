@@ -22,6 +22,7 @@ from assembly_fleet import Fleet, make_fleet
 from bots.web.agent_config import AgentConfigRoutes
 from bots.web.auth import Authenticator, identity_proof
 from bots.web.health import HealthRoutes
+from bots.web.pages import PageRoutes
 from bots.web.people import PeopleRoutes
 from bots.web.server import build, listening
 from bots.web.skills import SkillRoutes
@@ -301,7 +302,7 @@ def build_web(core: Core, hooks: Sequence[web.RouteDef] = ()) -> web.Application
             *core.billing.routes(auth),
             *HealthRoutes(core.storage.operations, core.scheduler, identity).routes(),
         ],
-        hooks=hooks,
+        hooks=[*hooks, *PageRoutes().routes()],
         version=VERSION,
     )
 

@@ -62,12 +62,13 @@ def place_name(platform: str, channel: str, words: Words) -> str:
             return words("Telegram, private chat")
         case "api", _:
             return words("API or terminal")
+        case "web", _:
+            return words("Browser")
         case _:
             return platform
 
 
 def platform_name(platform: str) -> str:
     """A platform's own name."""
-    return {"slack": "Slack", "telegram": "Telegram", "api": "API", "it0": "API"}.get(
-        platform, platform
-    )
+    names = {"slack": "Slack", "telegram": "Telegram", "api": "API", "it0": "API", "web": "Browser"}
+    return names.get(platform, platform)

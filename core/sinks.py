@@ -142,7 +142,7 @@ class ReplySink(Protocol):
         """The id of a part posted before a crash, if the platform can tell."""
 
 
-STREAMED = frozenset({"api"})
+STREAMED = frozenset({"api", "web"})
 """Platforms whose callers read the turn's stream: there is nothing to deliver."""
 
 Sinks = Mapping[str, ReplySink]

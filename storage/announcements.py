@@ -99,16 +99,16 @@ _CHAT = """
  AND ((t.platform = 'slack' AND SUBSTR(t.channel, 1, 1) = 'D')
   OR (t.platform = 'telegram' AND SUBSTR(t.channel, 1, 1) <> '-'))
 """
-_API = " AND t.platform = 'api'"
+_STREAMED = " AND t.platform IN ('api', 'web')"
 
 
 def _private_seat(conn: sa.Connection, tenant_id: str, user_id: str) -> _Seat | None:
-    """The latest private chat in which the person wrote; else their latest API conversation.
+    """The latest private chat in which the person wrote; else their latest one elsewhere.
 
     By their own messages: a place that points to a conversation of theirs may be somebody
     else's, who resumed it.
     """
-    for places in (_CHAT, _API):
+    for places in (_CHAT, _STREAMED):
         row = execute(
             conn,
             f"{_SEAT} AND c.user_id = :user AND t.user_id = :user{_KNOWN}{places}"

@@ -161,7 +161,7 @@ _OWN = """
 SELECT c.platform, c.workspace, c.channel, c.thread, c.user_id, COALESCE(u.language, '')
 FROM conversations c JOIN users u ON u.id = c.user_id AND u.tenant_id = c.tenant_id
 WHERE c.tenant_id = :tenant AND c.id = :cid AND c.deleted_at IS NULL AND c.user_id = :user
- AND c.platform = 'api'
+ AND c.platform IN ('api', 'web')
 """
 
 

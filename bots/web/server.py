@@ -7,6 +7,7 @@ from contextlib import asynccontextmanager
 
 from aiohttp import web, web_response
 
+from bots.web.headers import protect
 from bots.web.openapi import document
 from bots.web.problems import problems
 from core.errors import It0Error
@@ -34,6 +35,8 @@ def build(
     ``hooks`` are called by other services in their own form; they are not described.
     """
     application = web.Application(middlewares=[problems], client_max_size=MAX_BODY)
+
+    application.on_response_prepare.append(protect)
 
     async def openapi(_request: web.Request) -> web.Response:
         # Made on request: few ask, and at start it would cost everybody.
