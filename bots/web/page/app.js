@@ -1,6 +1,6 @@
 // The page begins here: language, who is signed in, and the view that belongs to the path.
 import { html, render, useEffect, useLayoutEffect, useRef, useState } from "./lib/dom.js";
-import { api, session } from "./lib/api.js";
+import { session, whoIsIn } from "./lib/api.js";
 import { firstLanguage, language, speak, t } from "./lib/i18n.js";
 import { Loading, Notes, Questions } from "./lib/parts.js";
 import { place, startRouter } from "./lib/router.js";
@@ -85,15 +85,14 @@ function Start() {
   const ask = async () => {
     setProblem(null);
     try {
-      const me = await api.get("/session");
-      if (me.language && me.language !== language()) {
+      const me = await whoIsIn();
+      if (me?.language && me.language !== language()) {
         await speak(me.language);
         spoken.set(me.language);
       }
       session.set(me);
     } catch (failure) {
-      if (failure.status === 401) session.set(null);
-      else setProblem(failure);
+      setProblem(failure);
     }
   };
   useEffect(() => { ask(); }, []);

@@ -12,10 +12,12 @@ from pathlib import Path
 
 import pytest
 from aiohttp.test_utils import TestClient, TestServer
+from aiohttp.web import Application, Request
 
 from bots.web.pages import FOLDER, PATHS, PageRoutes, load, policy
 from bots.web.server import build
 
+Client = TestClient[Request, Application]
 MODULES = sorted(
     path for path in FOLDER.rglob("*.js") if "vendor" not in path.relative_to(FOLDER).parts
 )
@@ -26,14 +28,14 @@ PLACEHOLDER = re.compile(r"\{\w+\}")
 
 
 @pytest.fixture
-async def client() -> AsyncGenerator[TestClient]:
+async def client() -> AsyncGenerator[Client]:
     """A server with the page alone."""
     application = build([], hooks=PageRoutes().routes(), version="0")
     async with TestClient(TestServer(application), auto_decompress=False) as made:
         yield made
 
 
-async def test_every_path_answers_with_the_same_shell(client: TestClient) -> None:
+async def test_every_path_answers_with_the_same_shell(client: Client) -> None:
     """Whoever reloads any view gets the page again."""
     bodies = set()
     for path in PATHS:
@@ -45,14 +47,12 @@ async def test_every_path_answers_with_the_same_shell(client: TestClient) -> Non
 
 
 async def test_the_policy_allows_nothing_foreign_and_no_markup_from_strings(
-    client: TestClient,
+    client: Client,
 ) -> None:
     """Scripts come from here; a string never becomes HTML or script."""
     answer = await client.get("/", headers={"Accept-Encoding": "identity"})
-    said = dict(
-        part.split(" ", 1) if " " in part else (part, "")
-        for part in answer.headers["Content-Security-Policy"].split("; ")
-    )
+    parts = (part.partition(" ") for part in answer.headers["Content-Security-Policy"].split("; "))
+    said = {name: value for name, _, value in parts}
     assert said["default-src"] == "'none'"
     assert said["frame-ancestors"] == said["base-uri"] == said["trusted-types"] == "'none'"
     assert said["require-trusted-types-for"] == "'script'"
@@ -65,7 +65,7 @@ async def test_the_policy_allows_nothing_foreign_and_no_markup_from_strings(
     assert answer.headers["Referrer-Policy"] == "no-referrer"
 
 
-async def test_the_one_inline_script_is_the_import_map_of_the_policy(client: TestClient) -> None:
+async def test_the_one_inline_script_is_the_import_map_of_the_policy(client: Client) -> None:
     """Its digest stands in the policy; there is no other inline script, and no inline style."""
     answer = await client.get("/", headers={"Accept-Encoding": "identity"})
     shell = (await answer.read()).decode()
@@ -80,7 +80,7 @@ async def test_the_one_inline_script_is_the_import_map_of_the_policy(client: Tes
     assert re.search(r"\son\w+=", shell) is None
 
 
-async def test_everything_the_shell_names_is_there_and_kept_for_ever(client: TestClient) -> None:
+async def test_everything_the_shell_names_is_there_and_kept_for_ever(client: Client) -> None:
     """Stylesheets, preloads and modules answer; their address changes with their content."""
     shell = (await (await client.get("/", headers={"Accept-Encoding": "identity"})).read()).decode()
     named = re.findall(r'(?:href|src)="(/static/[^"]+)"', shell)
@@ -94,7 +94,7 @@ async def test_everything_the_shell_names_is_there_and_kept_for_ever(client: Tes
     assert (await client.get(named[0] + "/../../../../server.py")).status == 404
 
 
-async def test_a_browser_that_has_the_shell_gets_none(client: TestClient) -> None:
+async def test_a_browser_that_has_the_shell_gets_none(client: Client) -> None:
     """The second visit costs a few bytes."""
     first = await client.get("/")
     again = await client.get("/", headers={"If-None-Match": first.headers["ETag"]})
@@ -108,9 +108,9 @@ async def test_a_browser_that_has_the_shell_gets_none(client: TestClient) -> Non
     [("gzip, br", True), ("br;q=1, gzip;q=0.5", True), ("identity", False), ("gzip;q=0", False)],
 )
 async def test_text_is_compressed_for_who_takes_it(
-    client: TestClient, accepted: str, compressed: bool
+    client: Client, accepted: str, compressed: bool
 ) -> None:
-    """gzip where it is named and not refused (RFC 9110, 12.5.3)."""
+    """The body is compressed where gzip is named and not refused (RFC 9110, 12.5.3)."""
     answer = await client.get("/", headers={"Accept-Encoding": accepted})
     body = await answer.read()
     assert (answer.headers.get("Content-Encoding") == "gzip") is compressed

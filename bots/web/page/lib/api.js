@@ -23,6 +23,12 @@ export const session = createStore("unknown");
 
 const ROOT = "/api/v1";
 
+/** Ask who is signed in: what the server says of them, or null. */
+export async function whoIsIn() {
+  const me = await api.get("/session");
+  return me.user ? me : null;
+}
+
 /** The answer of a fetch, or a `Problem`. `signal` ends it early (`AbortError` passes through). */
 export async function request(method, path, { body, headers = {}, signal, keepalive } = {}) {
   const sent = { "Accept-Language": tag(), Accept: "application/json", ...headers };

@@ -1,6 +1,6 @@
 // Getting in: a link that works once, and what to do without one.
 import { html, useEffect, useState } from "../lib/dom.js";
-import { api, session } from "../lib/api.js";
+import { api, session, whoIsIn } from "../lib/api.js";
 import { t } from "../lib/i18n.js";
 import { Button, CopyButton } from "../lib/parts.js";
 import { navigate } from "../lib/router.js";
@@ -31,10 +31,11 @@ export function SignIn({ code, done }) {
     // The code leaves the address bar and the history before anything else is shown.
     history.replaceState({}, "", "/sign-in");
     try {
-      setState({ step: "asking", me: await api.get("/session") });
+      const me = await whoIsIn();
+      if (me) setState({ step: "asking", me });
+      else await enter();
     } catch (problem) {
-      if (problem.status === 401) await enter();
-      else setState({ step: "failed", problem });
+      setState({ step: "failed", problem });
     }
   };
   useEffect(() => { document.title = t("Sign in - IT0"); look(); }, []);
