@@ -8,8 +8,9 @@ neither the title nor the age of its conversation, and no model reads it.
 
 from __future__ import annotations
 
+import hashlib
 import json
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import sqlalchemy as sa
 
@@ -18,7 +19,7 @@ from core.commands_notice import PREFIX
 from core.commands_text import is_shared
 from core.ids import new_id
 from core.messages import ConversationAddress
-from core.words import Sentence, sentence
+from core.words import Sentence, Words, sentence
 from storage.database import Database, execute, savepoint
 from storage.outbox import publish
 from storage.places import linked_tenant, where
@@ -40,6 +41,8 @@ def announce(
     With ``conversation_id`` it is said where that conversation goes on, shared place or not;
     ``user_id`` None is then its owner. Else it is said in the person's latest private chat on
     Slack or Telegram, or in their latest conversation over the API; who has none is not told.
+    Where that conversation itself waits for a human, it is said at the same place beside it: an
+    approver is not kept from hearing of one question by another.
     """
     if conversation_id is not None:
         seat = _seat_of(conn, tenant_id, user_id, conversation_id)
@@ -47,7 +50,7 @@ def announce(
     else:
         users = [user_id] if user_id is not None else _admins(conn, tenant_id)
         found = (_private_seat(conn, tenant_id, user) for user in users)
-        seats = [seat for seat in found if seat is not None]
+        seats = [_beside(conn, tenant_id, seat) for seat in found if seat is not None]
     # One order of the conversations' locks, whoever announces.
     for one in sorted(seats, key=lambda seat: seat.conversation_id):
         _queue(conn, tenant_id, one, key)
@@ -119,6 +122,45 @@ def _private_seat(conn: sa.Connection, tenant_id: str, user_id: str) -> _Seat | 
         if row is not None:
             return _seat(*row)
     return None
+
+
+_PARKED = """
+SELECT updated_at FROM conversations WHERE id = :cid AND parked_until > {now}
+"""
+_ASIDE = """
+INSERT INTO conversations (id, tenant_id, user_id, platform, workspace, channel, thread, title,
+                           created_at, updated_at)
+VALUES (:id, :tenant, :user, :platform, :workspace, :channel, :thread, :title, {now}, :at)
+ON CONFLICT (id) DO NOTHING
+"""
+
+
+def _beside(conn: sa.Connection, tenant_id: str, seat: _Seat) -> _Seat:
+    """The seat, or one at the same place in a conversation that holds nothing but notices.
+
+    It is a little older than the other, so that what can go there goes on doing so. Once the
+    person erased it, there is no such way.
+    """
+    row = execute(conn, _PARKED, cid=seat.conversation_id).first()
+    if row is None:
+        return seat
+    words = Words(seat.language)
+    place = "\0".join((tenant_id, seat.user_id, *where(seat.address).values()))
+    aside = f"conv_{hashlib.sha256(place.encode()).hexdigest()[:28]}"
+    execute(
+        conn,
+        _ASIDE,
+        id=aside,
+        tenant=tenant_id,
+        user=seat.user_id,
+        title=words("Notices"),
+        at=integer(row[0]) - 1,
+        **where(seat.address),
+    )
+    gone = execute(
+        conn, "SELECT 1 FROM conversations WHERE id = :id AND deleted_at IS NOT NULL", id=aside
+    ).first()
+    return seat if gone is not None else replace(seat, conversation_id=aside)
 
 
 def _seat_of(

@@ -161,6 +161,54 @@ async def test_without_a_chat_it_waits_in_the_latest_api_conversation(
     assert [(row[1], row[7]) for row in await rows(db, NOTICES)] == [("api", said.conversation_id)]
 
 
+async def test_a_private_chat_that_waits_for_a_human_is_passed_by(
+    db: Database, admin: User
+) -> None:
+    """Said at the same place, once a person, and in the chat itself when it is free again."""
+    said = await says(db, "api", admin.id, "x")
+    await write(
+        db,
+        "UPDATE conversations SET parked_until = {now} + 60000, done_seq = done_seq - 1"
+        " WHERE id = :id",
+        id=said.conversation_id,
+    )
+    assert await tell(db, admin, key="k/1") == 1
+    assert await tell(db, admin, key="k/1") == 1
+    assert await tell(db, admin, key="k/2") == 1
+    (first, second) = await rows(db, NOTICES)
+    assert first[1:4] == second[1:4] == ("api", "x", "th")
+    assert first[7] == second[7] != said.conversation_id
+    ready = {turn.conversation_id for turn in await claimed(db)}
+    assert ready == {first[7]}
+    await write(
+        db,
+        "UPDATE conversations SET parked_until = NULL, done_seq = last_seq WHERE id = :id",
+        id=said.conversation_id,
+    )
+    assert await tell(db, admin, key="k/3") == 1
+    assert (await rows(db, NOTICES))[2][7] == said.conversation_id
+
+
+async def test_an_erased_conversation_of_notices_is_not_written_to(
+    db: Database, admin: User
+) -> None:
+    """What its owner erased stays erased: the notice waits in the chat."""
+    said = await says(db, "api", admin.id, "x")
+    await write(
+        db,
+        "UPDATE conversations SET parked_until = {now} + 60000 WHERE id = :id",
+        id=said.conversation_id,
+    )
+    await tell(db, admin, key="k/1")
+    await write(
+        db,
+        "UPDATE conversations SET deleted_at = {now} WHERE id <> :id",
+        id=said.conversation_id,
+    )
+    await tell(db, admin, key="k/2")
+    assert (await rows(db, NOTICES))[1][7] == said.conversation_id
+
+
 async def test_a_key_is_told_once_a_person(db: Database, admin: User) -> None:
     """A repetition takes no number of the conversation, though there is a newer chat by then."""
     await says(db, "api", admin.id, "x")
