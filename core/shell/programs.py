@@ -252,7 +252,7 @@ def shows_certificate(words: list[Word]) -> bool:
     """Whether it only prints certificates, which are public also where keys are kept."""
     values = [word.value for word in words]
     names = [words[i + 1].value for i, value in enumerate(values[:-1]) if value == "-in"]
-    public = re.compile(r"(?:.*/)?(?:cert\d*|chain\d*|fullchain\d*)\.pem|.*\.crt")
+    public = re.compile(r"(?:.*/)?(?![^/]*(?:key|priv))[^/]*\.(?:pem|crt|cer)", re.IGNORECASE)
     return values[1:2] == ["x509"] and bool(names) and all(public.fullmatch(n) for n in names)
 
 

@@ -53,6 +53,7 @@ SHELL: dict[str, Reader] = {
     "yes": reader(most=0),
 }
 
+_BLOCK = "--getsize64 --getsz --getro --getbsz --getss --getpbsz --getra --report"
 FILES: dict[str, Reader] = {
     "ls": _names,
     "dir": _names,
@@ -120,8 +121,8 @@ FILES: dict[str, Reader] = {
     ),
     "lsattr": _names,
     "getfacl": _names,
-    "lsof": reader(deny="-D -k -S"),
-    "fuser": reader(allow="-v -n -m -4 -6 -a -u", values="-n"),
+    "lsof": reader(deny="-D -k -S", opens=Opens.DEVICES),
+    "fuser": reader(allow="-v -n -m -4 -6 -a -u", values="-n", opens=Opens.DEVICES),
 }
 FILES["egrep"] = FILES["fgrep"] = FILES["grep"]
 
@@ -136,6 +137,19 @@ MACHINE: dict[str, Reader] = {
     "smartctl": reader(
         allow="-a -A -H -i -x -l -d --all --health --info --scan",
         values="-l -d",
+        opens=Opens.DEVICES,
+    ),
+    "hdparm": reader(allow="-I -i -C -g -H", needs="-I -i -C -g -H", opens=Opens.DEVICES),
+    "fdisk": reader(allow="-l --list -x", needs="-l --list -x", opens=Opens.DEVICES),
+    "sfdisk": reader(allow="-l --list -d --dump", needs="-l --list -d --dump", opens=Opens.DEVICES),
+    "blockdev": reader(allow=_BLOCK, needs=_BLOCK, opens=Opens.DEVICES),
+    "nvme": reader(
+        sub=dict.fromkeys(
+            ("list", "list-subsys", "smart-log", "error-log", "fw-log", "id-ctrl", "id-ns"),
+            reader(
+                allow="-o --output-format -H -v", values="-o --output-format", opens=Opens.DEVICES
+            ),
+        ),
         opens=Opens.DEVICES,
     ),
     "pvs": _volumes,

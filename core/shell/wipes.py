@@ -14,6 +14,8 @@ _TOPS = words_of(
     "/var "
     "/usr/bin /usr/lib /usr/lib64 /usr/local /usr/sbin /usr/share /var/lib /var/log ~"
 )
+_DATA = words_of("/opt /srv")
+"""Nothing of the system is there: whose it is may well be one application's."""
 _EVERYTHING = re.compile(r"[\ue001\ue002\ue003*]|\.\ue001|\.\ue003[^/]*\ue001?")
 _DELETES = frozenset({"rm", "shred", "srm", "unlink", "wipe"})
 _MARKS_ALL = frozenset({"chmod", "chown", "chgrp", "setfacl", "chattr", "chcon"})
@@ -71,7 +73,10 @@ def _destroys_tops(name: str, args: list[Word], findings: Findings) -> bool:
     if name in _DELETES:
         return any(is_top(word, findings, whole=bool(recursive)) for word in operands)
     if name in _MARKS_ALL:
-        return bool(recursive) and any(is_top(word, findings, whole=True) for word in operands)
+        return bool(recursive) and any(
+            is_top(word, findings, whole=True) and word.value.rstrip("/") not in _DATA
+            for word in operands
+        )
     if name == "mv":
         return any(is_top(word, findings, whole=True) for word in operands[:-1])
     if name == "rsync":

@@ -288,6 +288,17 @@ certbot certificates
 cloud-init status
 openssl version
 openssl x509 -in /etc/ssl/certs/site.crt -noout -enddate
+openssl x509 -in /etc/ssl/certs/server.pem -noout -enddate
+hdparm -I /dev/sda
+lsof /dev/sda1
+fuser -v /dev/sda1
+nvme list
+nvme smart-log /dev/nvme0n1
+nvme id-ctrl -o json /dev/nvme0
+fdisk -l
+fdisk -l /dev/sda
+sfdisk -l /dev/sda
+blockdev --getsize64 /dev/sda
 openssl x509 -noout -dates -in /etc/letsencrypt/live/example.org/cert.pem
 python3 --version
 node --version
@@ -1062,7 +1073,14 @@ redis-cli flushall
 mongosh x
 certbot renew
 update-alternatives --config x
-fdisk -l /dev/sda
+fdisk /dev/sda
+chown -R app /srv
+chown -R app: /opt/
+hdparm -y /dev/sda
+hdparm -I -y /dev/sda
+nvme reset /dev/nvme0
+blockdev --flushbufs /dev/sda
+sfdisk /dev/sda
 parted /dev/sda print
 fsck /dev/sda1
 lvremove vg/x
@@ -1457,6 +1475,9 @@ echo b > /proc/sysrq-trigger
 cat /etc/ssl/private/server.key
 openssl rsa -in /etc/ssl/private/server.key
 openssl x509 -in /etc/letsencrypt/live/x/privkey.pem -noout
+openssl x509 -in /etc/nginx/Server-Key.pem -noout
+chown -R app /srv/..
+chown -R app /home
 cat /etc/letsencrypt/live/x/privkey.pem
 cat /etc/kubernetes/admin.conf
 kubectl --kubeconfig=/etc/kubernetes/admin.conf get pods
