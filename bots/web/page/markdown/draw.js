@@ -1,0 +1,63 @@
+// From the tree to elements. Only what is written here can appear on the page.
+import { Fragment, html } from "../lib/dom.js";
+import { t } from "../lib/i18n.js";
+import { Code, visible } from "./code.js";
+import { Scrolling } from "./scrolling.js";
+
+/** A node of tree.js as Preact's. */
+export function draw(node) {
+  if (typeof node === "string") return node;
+  const make = ELEMENTS.get(node.kind);
+  return make ? make(node) : drawAll(node);
+}
+
+const drawAll = (node) => (node.children ?? []).map((child, n) => (typeof child === "string" ? child : html`<${Fragment} key=${n}>${draw(child)}<//>`));
+
+const ELEMENTS = new Map([
+  ["p", (node) => (node.children.length ? html`<p dir="auto">${drawAll(node)}</p>` : null)],
+  ["h", (node) => heading(node)],
+  ["quote", (node) => html`<blockquote>${drawAll(node)}</blockquote>`],
+  ["ul", (node) => html`<ul>${drawAll(node)}</ul>`],
+  ["ol", (node) => html`<ol start=${node.start}>${drawAll(node)}</ol>`],
+  ["li", (node) => ("task" in node ? html`<li class="task">${box(node.task)}<div>${drawAll(node)}</div></li>` : html`<li>${drawAll(node)}</li>`)],
+  ["hr", () => html`<hr />`],
+  ["code", (node) => html`<${Code} language=${node.language} text=${node.text} />`],
+  ["table", (node) => html`<${Scrolling} label=${t("Table")}><table>${drawAll(node)}</table><//>`],
+  ["thead", (node) => html`<thead>${drawAll(node)}</thead>`],
+  ["tbody", (node) => html`<tbody>${drawAll(node)}</tbody>`],
+  ["tr", (node) => html`<tr>${drawAll(node)}</tr>`],
+  ["th", (node) => html`<th scope="col" dir="auto" class=${ALIGNED.get(node.align)}>${drawAll(node)}</th>`],
+  ["td", (node) => html`<td dir="auto" class=${ALIGNED.get(node.align)}>${drawAll(node)}</td>`],
+  ["em", (node) => html`<em>${drawAll(node)}</em>`],
+  ["strong", (node) => html`<strong>${drawAll(node)}</strong>`],
+  ["del", (node) => html`<del>${drawAll(node)}</del>`],
+  ["br", () => html`<br />`],
+  ["codespan", (node) => html`<code dir="ltr">${visible(node.text)}</code>`],
+  ["link", (node) => link(node)],
+]);
+
+const ALIGNED = new Map([["left", "to-start"], ["center", "to-center"], ["right", "to-end"]]);
+
+/** The page and the turn have headings of their own, so an answer's begin two levels below. */
+function heading(node) {
+  const inside = drawAll(node);
+  switch (node.level) {
+    case 1:
+      return html`<h3 class="size-1" dir="auto">${inside}</h3>`;
+    case 2:
+      return html`<h4 class="size-2" dir="auto">${inside}</h4>`;
+    case 3:
+      return html`<h5 class="size-3" dir="auto">${inside}</h5>`;
+    default:
+      return html`<h6 class="size-4" dir="auto">${inside}</h6>`;
+  }
+}
+
+const box = (done) => html`<span class=${done ? "box done" : "box"} role="img" aria-label=${done ? t("Done") : t("Not done")}></span>`;
+
+/** A link opens beside the page. Where its text claims another place, or is a picture's, its own is shown. */
+function link(node) {
+  const inside = node.children.length ? drawAll(node) : node.image ? t("Picture") : null;
+  if (!node.href) return html`<span class="no-link">${inside}${node.address && html` <span class="address" dir="ltr">(${visible(node.address)})</span>`}</span>`;
+  return html`<a href=${node.href} target="_blank" rel="noopener noreferrer" title=${node.href.slice(0, 300)}>${inside ?? node.host}</a>${node.show && html` <span class="address" dir="ltr">(${visible(node.host)})</span>`}`;
+}

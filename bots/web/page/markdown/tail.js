@@ -1,0 +1,164 @@
+// The end of a text that still grows, without a flash of raw syntax. No DOM: it runs in tests.
+//
+// What may yet become syntax is held back for the moment (`- [`, a first line of a table, `](`),
+// what is open is closed (`**bo` is drawn bold). When the text is complete nothing of this is
+// done, so what stayed unclear is shown as it is. A rule cannot know the future: a lone `*` that is
+// never closed is drawn as emphasis until its paragraph ends.
+import { flanks } from "./emphasis.js";
+
+// Marks of containers before the content of a line; every turn takes at least one sign.
+const CONTAINER = /^(?:[ \t>]+|[-*+](?=[ \t])|\d{1,9}[.)](?=[ \t]))*/;
+const UNCLEAR = [
+  /^$/, // marks alone
+  /^#{1,6}[ \t]*$/,
+  /^[-+*_=][-*_=\t ]*$/, // a list, a rule, a heading's underline, or bold text
+  /^\d{1,9}[.)]?$/,
+  /^(?:`{1,2}|~{1,2})$/,
+  /^(?:`{3}[^`]*|~{3}.*)$/, // a fence: its label is not complete
+  /^\[(?:[ xX]\]?)?$/, // a task
+];
+const DELIMITERS = /^[|:\- \t]*$/;
+// A bracket that stays open for longer is text.
+const BRACKET_MOST = 300;
+
+/** The text without the lines at its end whose kind is not clear yet. */
+export function heldBack(text) {
+  const at = [text.lastIndexOf("\n") + 1];
+  for (let n = 0; n < 2 && at[0] > 0; n += 1) at.unshift(text.lastIndexOf("\n", at[0] - 2) + 1);
+  const content = (start) => {
+    const line = text.slice(start, text.indexOf("\n", start) < 0 ? undefined : text.indexOf("\n", start));
+    return line.replace(CONTAINER, "");
+  };
+  const last = content(at.at(-1));
+  const above = at.length > 1 ? content(at.at(-2)) : "";
+  const head = above.startsWith("|") && !(at.length > 2 && content(at[0]).startsWith("|"));
+  if (head && DELIMITERS.test(last)) return text.slice(0, at.at(-2));
+  if (last.startsWith("|") && (!above.startsWith("|") || last.length === 1)) return text.slice(0, at.at(-1));
+  return UNCLEAR.some((form) => form.test(last)) ? text.slice(0, at.at(-1)) : text;
+}
+
+/** A paragraph's text that still grows, so that it can be drawn: unclear signs cut, open ones closed. */
+export function healed(text) {
+  const open = [];
+  let links = [];
+  let at = 0;
+  while (at < text.length) {
+    const char = text[at];
+    if (char === "\\") {
+      if (at + 1 === text.length) return closed(text.slice(0, at), open);
+      at += 2;
+    } else if (char === "`") {
+      const ticks = run(text, at);
+      const end = closing(text, at + ticks, ticks);
+      if (end < 0) return links.length ? bracketed(text, links) : inCode(text, at, ticks, open);
+      at = end;
+    } else if (char === "*" || char === "_" || char === "~") {
+      const length = run(text, at);
+      if (at + length === text.length) return links.length ? bracketed(text, links) : closed(text.slice(0, at), open);
+      mark(text, at, length, open);
+      at += length;
+    } else if (char === "[") {
+      const image = text[at - 1] === "!" && text[at - 2] !== "\\";
+      links.push({ at: image ? at - 1 : at, inside: at + 1, open: open.map((one) => ({ ...one })) });
+      at += 1;
+    } else if (char === "]" && links.length) {
+      const link = links.pop();
+      if (at + 1 === text.length) return bracketed(text, [...links, link]);
+      if (text[at + 1] === "(") {
+        const end = destinationEnd(text, at + 2);
+        if (end === "open") return healed(text.slice(0, link.at) + text.slice(link.inside, at));
+        if (end > 0) {
+          if (text[link.at] !== "!") links = []; // links hold no links
+          at = end;
+          continue;
+        }
+      }
+      at += 1;
+    } else {
+      at += 1;
+    }
+  }
+  if (links.length && text.length - links[0].at <= BRACKET_MOST) return bracketed(text, links);
+  return closed(text, open);
+}
+
+const run = (text, at) => {
+  let end = at + 1;
+  while (end < text.length && text[end] === text[at]) end += 1;
+  return end - at;
+};
+
+/** Where a code span that was opened with so many ticks ends, or -1. */
+function closing(text, from, ticks) {
+  for (let at = text.indexOf("`", from); at >= 0; at = text.indexOf("`", at)) {
+    const length = run(text, at);
+    at += length;
+    if (length === ticks) return at;
+  }
+  return -1;
+}
+
+/** Cut at the outermost bracket that is short enough to become a link. */
+function bracketed(text, links) {
+  const link = links.find((one) => text.length - one.at <= BRACKET_MOST);
+  return link ? closed(text.slice(0, link.at), link.open) : text;
+}
+
+/** A code span that is open: its content as far as it is there. */
+function inCode(text, at, ticks, open) {
+  const content = text.slice(at + ticks).replace(/`+$/, "");
+  if (!content.trim()) return closed(text.slice(0, at), open);
+  return `${text.slice(0, at + ticks)}${content}${"`".repeat(ticks)}${closers(open)}`;
+}
+
+/** Note the signs of emphasis that begin or end here (CommonMark 0.31, section 6.2). */
+function mark(text, at, length, open) {
+  const char = text[at];
+  const { opens, closes } = flanks(text, at, at + length);
+  let left = char === "~" ? 2 * Math.floor(length / 2) : length;
+  for (let n = open.length - 1; closes && left > 0 && n >= 0; n -= 1) {
+    const one = open[n];
+    if (one.char !== char) continue;
+    const used = Math.min(one.left, left);
+    one.left -= used;
+    left -= used;
+    open.length = one.left ? n + 1 : n;
+  }
+  // A star before a dot or a slash is a pattern of file names more often than emphasis.
+  if (opens && left > 0 && !(length === 1 && /[./\\*)]/.test(text[at + 1]))) open.push({ char, left });
+}
+
+const closers = (open) => open.map((one) => one.char.repeat(one.left)).reverse().join("");
+
+/** The text with what is open closed, and without the beginning of an address or an entity at its end. */
+function closed(text, open) {
+  let kept = text.replace(/<(?:[a-zA-Z][^\s<>]{0,300})?$/, "").replace(/&(?:#?[a-zA-Z0-9]{0,31})?$/, "");
+  if (!open.length) return kept;
+  kept = kept.replace(/[\s*_~]+$/, "");
+  return kept + closers(open);
+}
+
+/** Where `(address "title")` ends, from behind its bracket: an index, "open", or -1 where it is none. */
+function destinationEnd(text, from) {
+  let at = from + /^\s*/.exec(text.slice(from, from + 50))[0].length;
+  if (text[at] === "<") {
+    const end = /[>\n]/.exec(text.slice(at));
+    if (!end) return "open";
+    if (end[0] === "\n") return -1;
+    at += end.index + 1;
+  } else {
+    for (let depth = 0; at < text.length; at += 1) {
+      if (text[at] === "\\") at += 1;
+      else if (text[at] === "(") depth += 1;
+      else if (text[at] === ")" && (depth -= 1) < 0) break;
+      else if (/\s/.test(text[at])) break;
+    }
+  }
+  const rest = text.slice(at);
+  if (!rest.trim()) return "open";
+  if (rest[0] === ")") return at + 1;
+  const title = /^\s+(?:"(?:[^"\\]|\\.)*("?)|'(?:[^'\\]|\\.)*('?)|\((?:[^()\\]|\\.)*(\)?))\s*(\)?)/s.exec(rest);
+  if (!title) return -1;
+  if (title[4]) return at + title[0].length;
+  return title[0].length === rest.length ? "open" : -1;
+}
