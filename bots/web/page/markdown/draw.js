@@ -58,6 +58,6 @@ const box = (done) => html`<span class=${done ? "box done" : "box"} role="img" a
 /** A link opens beside the page. Where its text claims another place, or is a picture's, its own is shown. */
 function link(node) {
   const inside = node.children.length ? drawAll(node) : node.image ? t("Picture") : null;
-  if (!node.href) return html`<span class="no-link">${inside}${node.address && html` <span class="address" dir="ltr">(${visible(node.address)})</span>`}</span>`;
+  if (!node.href) return html`<span class="no-link">${inside}</span>${node.address && html` <span class="address" dir="ltr">(${visible(node.address)})</span>`}`;
   return html`<a href=${node.href} target="_blank" rel="noopener noreferrer" title=${node.href.slice(0, 300)}>${inside ?? node.host}</a>${node.show && html` <span class="address" dir="ltr">(${visible(node.host)})</span>`}`;
 }

@@ -30,7 +30,7 @@ export function Markdown({ text, streaming = false }) {
   const answer = useRef(null);
   useEffect(prepare, []);
   if (ready === null) return html`<div class="markdown" aria-busy="true"></div>`;
-  if (!ready) return html`<div class="markdown">${chunks(text).map((piece, n) => html`<p key=${n} class="plain">${piece}</p>`)}</div>`;
+  if (!ready) return html`<div class="markdown">${chunks(text).map((piece, n) => html`<p key=${n} class="plain-text">${piece}</p>`)}</div>`;
   answer.current ??= new Answer(ready);
   const blocks = answer.current.blocks(text, streaming);
   return html`<div class="markdown">${blocks.map(({ start, tree, plain }) => html`<${Block} key=${start} tree=${tree} plain=${plain} />`)}</div>`;
@@ -43,6 +43,6 @@ class Block extends Component {
   }
 
   render({ tree, plain }) {
-    return tree ? draw(tree) : html`<p class="plain" dir="auto">${plain}</p>`;
+    return tree ? draw(tree) : html`<p class="plain-text" dir="auto">${plain}</p>`;
   }
 }
