@@ -280,6 +280,8 @@ async def _nothing_was_lost(town: Town) -> None:
         assert mixed == [], table
 
 
+@pytest.mark.slow
+@pytest.mark.timeout(180)
 async def test_no_byte_of_one_tenant_reaches_another(sqlite_template: Path, tmp_path: Path) -> None:
     """Fifty tenants on SQLite, two crashes, hostile requests: no canary leaves its tenant."""
     await _run(copy_sqlite(sqlite_template, tmp_path / "data"), rounds=3)

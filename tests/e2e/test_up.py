@@ -211,6 +211,8 @@ def test_people_and_tokens(data_dir: Path) -> None:
         assert "viewer" in events[-1][2]
 
 
+@pytest.mark.slow
+@pytest.mark.timeout(120)
 def test_leavers_roles_and_stolen_tokens(data_dir: Path) -> None:
     """Roles change, leavers are shut out, tokens are listed and revoked; the last admin stays."""
     it0(data_dir, "user", "add", "Ada@example.com")
@@ -228,6 +230,8 @@ def test_leavers_roles_and_stolen_tokens(data_dir: Path) -> None:
     assert (status, "last admin" in errors) == (1, True)
 
 
+@pytest.mark.slow
+@pytest.mark.timeout(120)
 @pytest.mark.parametrize("how", ["kill", "terminate"])
 def test_w1_an_answer_cut_by_a_restart_is_finished(data_dir: Path, fake: str, how: str) -> None:
     """A turn that was streaming when its process died ends after the restart, once."""
@@ -302,6 +306,8 @@ def test_check_says_in_words_why_the_provider_is_out_of_reach(data_dir: Path) ->
     assert "object at" not in out
 
 
+@pytest.mark.slow
+@pytest.mark.timeout(120)
 def test_a_backup_restores_elsewhere(data_dir: Path, tmp_path: Path) -> None:
     """What was said is there after a restore, under the same key; a full place is refused."""
     it0(data_dir, "chat", "--once", "load?")
