@@ -5,8 +5,9 @@ const ALLOWED = new Set(["http:", "https:", "mailto:"]);
 // A longer address is no link: nobody can check it, and it is shown as text.
 const MOST = 2_000;
 const SHOWN = 120;
-// What a reader takes for an address: a scheme, or a name with a dot and letters (any script) after it.
-const CLAIMS = /(?:[a-z][a-z0-9+.-]*:\/\/)?(?:[^\s/@?#<>()[\]"'`]+@)?((?:[\p{L}\p{N}_-]+[.\u3002\uff0e\uff61])+[\p{L}\p{N}-]{2,}|localhost|\[[0-9a-f:.]+\])(?::\d+)?/giu;
+// What a reader takes for an address: whatever follows a scheme, a name with a dot in it in any script, numbers.
+const CLAIMS =
+  /[a-z][a-z0-9+.-]{0,20}:\/\/(?:[^\s/@?#]+@)?([^\s/?#:()<>"'`]+)|((?:[\p{L}\p{N}_-]+[.\u3002\uff0e\uff61])+[\p{L}\p{N}-]+|localhost|\[[0-9a-f:.]+\])/giu;
 
 /** What markdown-it says of a link: {href, host}, or {address} where it may not be followed. */
 export function destination(raw) {
@@ -37,8 +38,9 @@ export function misleads(text, { href, host }) {
 
 function claims(text, hostname) {
   const bare = (name) => name.toLowerCase().replace(/^www\./, "");
-  for (const [, name] of text.slice(0, MOST).matchAll(CLAIMS)) {
-    if (/^[\d.]+$/.test(name) && !/^\d+\.\d+\.\d+\.\d+$/.test(name)) continue; // a version, an amount
+  for (const [, behind, found] of text.slice(0, MOST).matchAll(CLAIMS)) {
+    const name = behind ?? found;
+    if (/^v?[\d.]+$/.test(name) && !/^\d+\.\d+\.\d+\.\d+$/.test(name)) continue; // a version, an amount
     if (bare(name) !== bare(hostname)) return true;
   }
   return false;

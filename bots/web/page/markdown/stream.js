@@ -9,6 +9,9 @@ import { healed, heldBack } from "./tail.js";
 import { ANSWER_MOST, BLOCK_MOST, BLOCKS_MOST, chunks } from "./limits.js";
 import { blockTree, inlineTree, topLevel } from "./tree.js";
 
+// So much of a long text is looked at in one go; most of it may turn out to be plain.
+const WINDOW = 2 * BLOCK_MOST;
+
 export class Answer {
   #parser;
   #text = "";
@@ -42,19 +45,20 @@ export class Answer {
   /** Close all blocks that end before the last one which complete lines begin. */
   #close(complete) {
     this.#looked = complete;
-    if (this.#plain) return;
-    const found = this.#split(this.#text.slice(this.#from, complete));
-    for (const block of found) {
-      const last = block === found.at(-1);
-      if (tooLarge(block) || block.start >= ANSWER_MOST || this.#closed.length >= BLOCKS_MOST) {
-        this.#plain = true;
+    let window = WINDOW;
+    while (!this.#plain) {
+      const to = Math.min(complete, this.#from + window);
+      const found = this.#split(this.#text.slice(this.#from, to));
+      for (const block of found) {
+        this.#plain = tooLarge(block) || block.start >= ANSWER_MOST || this.#closed.length >= BLOCKS_MOST;
         this.#from = block.start;
-        return;
+        if (this.#plain) return;
+        if (block !== found.at(-1)) this.#closed.push(this.#drawn(block, (text) => this.#nodes(text)));
       }
-      this.#from = block.start;
-      if (!last) this.#closed.push(this.#drawn(block, (text) => this.#nodes(text)));
+      if (found.length > 1) this.#known.clear();
+      else window *= 2; // code that is longer
+      if (to === complete) return;
     }
-    if (found.length > 1) this.#known.clear();
   }
 
   #split(text) {

@@ -130,9 +130,9 @@ function mark(text, at, length, open) {
 
 const closers = (open) => open.map((one) => one.char.repeat(one.left)).reverse().join("");
 
-/** The text with what is open closed, and without the beginning of an address or an entity at its end. */
+/** The text with what is open closed, and without what begins an address, an entity or a picture at its end. */
 function closed(text, open) {
-  let kept = text.replace(/<(?:[a-zA-Z][^\s<>]{0,300})?$/, "").replace(/&(?:#?[a-zA-Z0-9]{0,31})?$/, "");
+  let kept = text.replace(/<(?:[a-zA-Z][^\s<>]{0,300})?$/, "").replace(/&(?:#?[a-zA-Z0-9]{0,31})?$/, "").replace(/(^|\s)!$/, "$1");
   if (!open.length) return kept;
   kept = kept.replace(/[\s*_~]+$/, "");
   return kept + closers(open);
