@@ -17,7 +17,7 @@ if TYPE_CHECKING:
 
     from storage.postgres import PostgresDatabase
 
-HEAD = "0005"
+HEAD = "0006"
 """The newest revision in ``storage/migrations/versions``."""
 
 SCRIPTS = Path(__file__).parent / "migrations"

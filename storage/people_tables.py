@@ -130,6 +130,42 @@ api_tokens = Table(
     _int("created_at"),
     _int("expires_at"),
     _int("revoked_at", null=True),
-    _text("parent", null=True),  # the token it was made with; goes when that one goes
+    _text("parent", null=True),  # the token or session it was made with; goes when that one goes
     Index("api_tokens_parent", "parent"),
+)
+
+web_sessions = Table(  # signed-in browsers; of the cookie there are hashes alone
+    "web_sessions",
+    metadata,
+    _text("id", key=True),
+    _text("tenant_id"),
+    _text("user_id"),
+    _text("series_hash"),  # the half of the cookie that stays: it finds the row
+    _text("token_hash"),  # the half that changes: the one that counts now
+    _text("next_hash", null=True),  # offered to the browser, not seen yet
+    _text("previous_hash", null=True),  # good for a moment after its successor was seen
+    _int("offered_at", null=True),
+    _int("rotated_at"),  # since when token_hash counts
+    _int("created_at"),
+    _int("seen_at"),  # to the minute
+    _int("expires_at"),
+    _int("revoked_at", null=True),
+    _text("browser", default=""),  # "Firefox on Linux", for the list of one's own sessions
+    Index("web_sessions_series", "series_hash", unique=True),
+    Index("web_sessions_user", "tenant_id", "user_id"),
+    Index("web_sessions_age", "expires_at"),
+)
+
+sign_in_codes = Table(  # what sign-in links hold, as hashes: each opens one session, once
+    "sign_in_codes",
+    metadata,
+    _text("hash", key=True),
+    _text("tenant_id"),
+    _text("user_id"),
+    _text("created_by"),
+    _int("created_at"),
+    _int("expires_at"),
+    _int("used_at", null=True),
+    Index("sign_in_codes_user", "tenant_id", "user_id"),
+    Index("sign_in_codes_age", "expires_at"),
 )

@@ -132,6 +132,7 @@ turns = Table(
     _text("model", null=True),  # asked for with the message
     _text("offer", null=True),  # JSON: a button under the reply and the command it stands for
     _text("order_id", default=""),  # the standing order that asked, not a person
+    _text("engine_reason", default=""),  # why that engine answers: a sentence, in English
     Index("turns_event", "event_id", unique=True),
     Index("turns_order", "conversation_id", "seq", unique=True),
     Index(

@@ -1,0 +1,70 @@
+"""The browser page: sessions, sign-in links, why an engine answered.
+
+Revision: 0006, after 0005. Expands only: a process of the version before goes on working.
+"""
+
+from __future__ import annotations
+
+import sqlalchemy as sa
+from alembic import op
+
+revision = "0006"
+down_revision = "0005"
+branch_labels = None
+depends_on = None
+
+
+def _int(name: str, *, null: bool = False) -> sa.Column[int]:
+    return sa.Column(name, sa.BigInteger(), autoincrement=False, nullable=null)
+
+
+def _text(name: str, *, null: bool = False, default: str | None = None) -> sa.Column[str]:
+    server_default = None if default is None else sa.text(f"'{default}'")
+    return sa.Column(name, sa.Text(), nullable=null, server_default=server_default)
+
+
+def upgrade() -> None:
+    """Expand."""
+    op.add_column("turns", _text("engine_reason", default=""))
+    op.create_table(
+        "web_sessions",
+        _text("id"),
+        _text("tenant_id"),
+        _text("user_id"),
+        _text("series_hash"),
+        _text("token_hash"),
+        _text("next_hash", null=True),
+        _text("previous_hash", null=True),
+        _int("offered_at", null=True),
+        _int("rotated_at"),
+        _int("created_at"),
+        _int("seen_at"),
+        _int("expires_at"),
+        _int("revoked_at", null=True),
+        _text("browser", default=""),
+        sa.PrimaryKeyConstraint("id"),
+    )
+    op.create_index("web_sessions_series", "web_sessions", ["series_hash"], unique=True)
+    op.create_index("web_sessions_user", "web_sessions", ["tenant_id", "user_id"])
+    op.create_index("web_sessions_age", "web_sessions", ["expires_at"])
+    op.create_table(
+        "sign_in_codes",
+        _text("hash"),
+        _text("tenant_id"),
+        _text("user_id"),
+        _text("created_by"),
+        _int("created_at"),
+        _int("expires_at"),
+        _int("used_at", null=True),
+        sa.PrimaryKeyConstraint("hash"),
+    )
+    op.create_index("sign_in_codes_user", "sign_in_codes", ["tenant_id", "user_id"])
+    op.create_index("sign_in_codes_age", "sign_in_codes", ["expires_at"])
+
+
+def downgrade() -> None:
+    """Contract."""
+    op.drop_table("sign_in_codes")
+    op.drop_table("web_sessions")
+    with op.batch_alter_table("turns") as altered:
+        altered.drop_column("engine_reason")
