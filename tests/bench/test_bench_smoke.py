@@ -46,6 +46,10 @@ TINY = {
     ),
     "invoicing": ("--teams 8", ("8 teams", "invoices missing or twice", "All bounds hold")),
     "metering": ("--rounds=1 --seconds=0.2 --clients 2", ("2 clients, 20 tenants",)),
+    "page": (
+        "--rounds=1 --deltas=20",
+        ("server's write, p95", "transferred, KB", "deltas that never came"),
+    ),
     "soak": ("--turns=80 --blocks=5", ("80 turns in one process", "slope after the warm-up")),
 }
 
