@@ -44,6 +44,7 @@ def add_server(
     parser = commands.add_parser("server", help="the servers of your fleet")
     actions = parser.add_subparsers(dest="action", required=True, metavar="ACTION")
     _add_add(actions)
+    _add_change(actions)
     listing = actions.add_parser("list", help="list them")
     listing.add_argument("select", nargs="*", metavar="WORDS", help="such as tag:edge; default all")
     listing.add_argument("--json", action="store_true", help="print them as JSON")
@@ -70,20 +71,34 @@ def _add_add(actions: argparse._SubParsersAction[argparse.ArgumentParser]) -> No
     add = actions.add_parser("add", help="register a server")
     add.add_argument("name", metavar="NAME")
     add.add_argument("address", metavar="ADDRESS", help="a host name or an IP address")
-    add.add_argument("--port", type=int, metavar="N", help="default 22")
-    add.add_argument("--user", metavar="USER", help="the account there; default IT0's own name")
-    add.add_argument("--tag", metavar="TAG", action="append", default=[], help="may be repeated")
-    add.add_argument("--environment", choices=["production", "staging", "development"])
-    add.add_argument("--criticality", choices=["low", "normal", "critical"])
-    add.add_argument("--jump", metavar="NAME", help="the server that it is reached through")
-    key = add.add_mutually_exclusive_group()
+    _add_facts(add)
+    add.add_argument("--host-key", metavar="LINE", help="its host key, as ssh-keyscan shows it")
+
+
+def _add_change(actions: argparse._SubParsersAction[argparse.ArgumentParser]) -> None:
+    change = actions.add_parser("change", help="change what is registered of a server")
+    change.add_argument("name", metavar="NAME")
+    change.add_argument("--rename", metavar="NEW", help="another name")
+    change.add_argument("--address", metavar="ADDRESS", help="a host name or an IP address")
+    _add_facts(change)
+
+
+def _add_facts(parser: argparse.ArgumentParser) -> None:
+    parser.add_argument("--port", type=int, metavar="N", help="at first 22")
+    parser.add_argument("--user", metavar="USER", help="the account; at first IT0's own name")
+    parser.add_argument(
+        "--tag", metavar="TAG", action="append", default=[], help="may be repeated; '' for none"
+    )
+    parser.add_argument("--environment", choices=["production", "staging", "development"])
+    parser.add_argument("--criticality", choices=["low", "normal", "critical"])
+    parser.add_argument("--jump", metavar="NAME", help="what it is reached through; '' for nothing")
+    key = parser.add_mutually_exclusive_group()
     key.add_argument(
         "--key", type=Path, metavar="FILE", help="a private key that IT0 keeps, sealed"
     )
-    key.add_argument("--agent", action="store_true", help="the SSH agent (the default)")
+    key.add_argument("--agent", action="store_true", help="the SSH agent (at first)")
     key.add_argument("--key-file", type=Path, metavar="PATH", help="a key that stays in its file")
-    add.add_argument("--sudo", choices=["never", "ask", "allowed"], help="default ask")
-    add.add_argument("--host-key", metavar="LINE", help="its host key, as ssh-keyscan shows it")
+    parser.add_argument("--sudo", choices=["never", "ask", "allowed"], help="at first ask")
 
 
 async def servers(settings: Settings, arguments: argparse.Namespace) -> int:
@@ -109,6 +124,8 @@ async def carry_out(
     match arguments.action:
         case "add":
             return await _add(client, arguments, terminal)
+        case "change":
+            return await _change(client, arguments, terminal)
         case "list":
             return await _list(client, arguments, terminal)
         case "test":
@@ -133,19 +150,31 @@ async def _add(client: ServersClient, arguments: argparse.Namespace, terminal: T
     return _say(lines, terminal)
 
 
+async def _change(client: ServersClient, arguments: argparse.Namespace, terminal: Terminal) -> int:
+    wanted = _entered(arguments)
+    if not wanted:
+        message = "Say what to change, such as --user or --tag; `it0 server change --help`"
+        raise ValueError(message)
+    row = await client.change(arguments.name, wanted)
+    lines = [f"{row['name']} is changed ({_place(row)})."]
+    if row["kind"] == "ssh" and row["host_key_fingerprint"] is None:
+        lines.append(f"Confirm its host key: `it0 server test {row['name']}`")
+    return _say(lines, terminal)
+
+
 def _entered(arguments: argparse.Namespace) -> dict[str, object]:
     """Only what was named: the server has the defaults."""
     named: dict[str, object] = {
-        "name": arguments.name,
+        "name": arguments.rename if arguments.action == "change" else arguments.name,
         "address": arguments.address,
         "port": arguments.port,
         "user": arguments.user,
-        "tags": arguments.tag or None,
+        "tags": [tag for tag in arguments.tag if tag] if arguments.tag else None,
         "environment": arguments.environment,
         "criticality": arguments.criticality,
         "jump": arguments.jump,
         "sudo": arguments.sudo,
-        "host_key": arguments.host_key,
+        "host_key": getattr(arguments, "host_key", None),
     }
     if arguments.key is not None:
         named["private_key"] = _read_key(arguments.key)

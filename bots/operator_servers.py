@@ -65,6 +65,10 @@ class ServersClient:
         """Register one."""
         return cast("ServerRow", await self.client.call("POST", "servers", body))
 
+    async def change(self, name: str, body: Mapping[str, object]) -> ServerRow:
+        """Change what is registered of one."""
+        return cast("ServerRow", await self.client.call("PATCH", _path(name), body))
+
     async def remove(self, name: str) -> None:
         """Forget one."""
         await self.client.call("DELETE", _path(name))

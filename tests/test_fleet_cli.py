@@ -66,6 +66,30 @@ async def test_a_server_is_added_listed_and_removed(fleet: Rack, tmp_path: Path)
     assert (await run(fleet, "remove", "web-1"))[0] == 0
 
 
+async def test_what_is_registered_can_be_changed(fleet: Rack) -> None:
+    """Only what is named changes; an empty word takes away; nothing named is said."""
+    await run(fleet, "add", "gate", "192.0.2.1")
+    await run(fleet, "add", "web-1", "192.0.2.7", "--user", "deploy", "--tag", "edge")
+    status, said = await run(
+        fleet,
+        *("change", "web-1", "--rename", "web-9", "--address", "192.0.2.9", "--port", "2222"),
+        *("--jump", "gate", "--tag", "eu", "--tag", "new", "--sudo", "never"),
+    )
+    assert (status, said.splitlines()[0]) == (
+        0,
+        "web-9 is changed (deploy@192.0.2.9:2222 via gate).",
+    )
+    (row,) = await fleet.client().servers("web-9")
+    assert (row["tags"], row["sudo"], row["criticality"]) == (["eu", "new"], "never", "normal")
+    await run(fleet, "change", "web-9", "--jump", "", "--tag", "", "--criticality", "critical")
+    (row,) = await fleet.client().servers("web-9")
+    assert (row["tags"], row["jump"], row["criticality"]) == ([], "", "critical")
+    with pytest.raises(ValueError, match="Say what to change"):
+        await run(fleet, "change", "web-9")
+    with pytest.raises(RequestRefused):
+        await run(fleet, "change", "nobody", "--port", "23")
+
+
 async def test_a_key_with_a_passphrase_says_what_to_do(fleet: Rack, tmp_path: Path) -> None:
     """Nobody would be there to type it."""
     file = tmp_path / "key"
