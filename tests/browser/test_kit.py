@@ -6,11 +6,11 @@ from collections.abc import AsyncGenerator
 
 import pytest
 import pytest_asyncio
-from aiohttp import web
 from playwright.async_api import Browser, Error, expect
 
 from tests.browser.axe import violations
 from tests.browser.house import House
+from tests.browser.sites import served
 from tests.browser.visitors import Visitors
 from tests.browser.watch import Watch
 from tests.browser.wire import Wire
@@ -23,24 +23,10 @@ _PAGE = """<!doctype html><html lang="en"><title>A page</title>
 
 @pytest_asyncio.fixture(loop_scope="session")
 async def stub() -> AsyncGenerator[str]:
-    """A page of the test's own; its script is what the query says."""
-
-    async def document(_request: web.Request) -> web.Response:
-        return web.Response(
-            text=_PAGE, content_type="text/html", headers={"Content-Security-Policy": _STRICT}
-        )
-
-    async def script(_request: web.Request) -> web.Response:
-        return web.Response(text="", content_type="text/javascript")
-
-    application = web.Application()
-    application.router.add_get("/", document)
-    application.router.add_get("/page.js", script)
-    runner = web.AppRunner(application, access_log=None)
-    await runner.setup()
-    await web.TCPSite(runner, "127.0.0.1", 0).start()
-    yield f"http://127.0.0.1:{runner.addresses[0][1]}"
-    await runner.cleanup()
+    """A page of the test's own, with a policy."""
+    documents = {"/": _PAGE, "/page.js": ""}
+    async with served(documents, Content_Security_Policy=_STRICT) as url:
+        yield url
 
 
 @pytest.mark.parametrize(
