@@ -41,15 +41,16 @@ const ALIGNED = new Map([["left", "to-start"], ["center", "to-center"], ["right"
 /** The page and the turn have headings of their own, so an answer's begin two levels below. */
 function heading(node) {
   const inside = drawAll(node);
-  switch (node.level) {
+  const look = `size-${Math.min(node.level, 4)}`;
+  switch (node.rank) {
     case 1:
-      return html`<h3 class="size-1" dir="auto">${inside}</h3>`;
+      return html`<h3 class=${look} dir="auto">${inside}</h3>`;
     case 2:
-      return html`<h4 class="size-2" dir="auto">${inside}</h4>`;
+      return html`<h4 class=${look} dir="auto">${inside}</h4>`;
     case 3:
-      return html`<h5 class="size-3" dir="auto">${inside}</h5>`;
+      return html`<h5 class=${look} dir="auto">${inside}</h5>`;
     default:
-      return html`<h6 class="size-4" dir="auto">${inside}</h6>`;
+      return html`<h6 class=${look} dir="auto">${inside}</h6>`;
   }
 }
 

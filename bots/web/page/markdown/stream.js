@@ -7,7 +7,7 @@
 // and definitions, which work backwards, are switched off.
 import { healed, heldBack } from "./tail.js";
 import { ANSWER_MOST, BLOCK_MOST, BLOCKS_MOST, chunks } from "./limits.js";
-import { blockTree, inlineTree, topLevel } from "./tree.js";
+import { blockTree, inlineTree, ranked, topLevel } from "./tree.js";
 
 // So much of a long text is looked at in one go; most of it may turn out to be plain.
 const WINDOW = 2 * BLOCK_MOST;
@@ -19,6 +19,7 @@ export class Answer {
   #from = 0; // where the open blocks begin
   #looked = 0; // up to where complete lines were looked at
   #plain = false; // from #from on everything is plain
+  #larger = []; // levels of the headings that are open in the outline
   #known = new Map(); // nodes of paragraphs in the open blocks
 
   constructor(parser) {
@@ -39,6 +40,7 @@ export class Answer {
     this.#closed = [];
     this.#from = this.#looked = 0;
     this.#plain = false;
+    this.#larger = [];
     this.#known.clear();
   }
 
@@ -53,7 +55,7 @@ export class Answer {
         this.#plain = tooLarge(block) || block.start >= ANSWER_MOST || this.#closed.length >= BLOCKS_MOST;
         this.#from = block.start;
         if (this.#plain) return;
-        if (block !== found.at(-1)) this.#closed.push(this.#drawn(block, (text) => this.#nodes(text)));
+        if (block !== found.at(-1)) this.#closed.push(this.#drawn(block, this.#larger, (text) => this.#nodes(text)));
       }
       if (found.length > 1) this.#known.clear();
       else window *= 2; // code that is longer
@@ -79,16 +81,17 @@ export class Answer {
     if (growing) text = heldBack(text);
     const found = this.#split(text);
     if (found.some(tooLarge)) return plain(this.#text.slice(this.#from), this.#from);
+    const larger = [...this.#larger];
     return found.map((block) => {
       const growth = growing && block === found.at(-1) ? stillGrowing(text, block.tokens) : null;
-      return this.#drawn(block, (content, token) =>
+      return this.#drawn(block, larger, (content, token) =>
         token === growth ? inlineTree(this.#parser, healed(content)) : this.#nodes(content));
     });
   }
 
-  #drawn({ start, length, tokens }, inline) {
+  #drawn({ start, length, tokens }, larger, inline) {
     const tree = blockTree(tokens, inline);
-    return tree ? { start, tree } : { start, plain: this.#text.slice(start, start + length) };
+    return tree ? { start, tree: ranked(tree, larger) } : { start, plain: this.#text.slice(start, start + length) };
   }
 
   /** Nodes of a paragraph; the same text in the open blocks gives the same objects. */

@@ -164,5 +164,20 @@ function settle(node) {
   return node;
 }
 
+/**
+ * Give every heading of a tree its rank in the outline: one below the last one that is larger. An
+ * answer may begin at any level and leave some out; readers of an outline should not notice.
+ * `larger` are the levels of the headings so far that are still open; it is brought up to date.
+ */
+export function ranked(node, larger) {
+  if (node.kind === "h") {
+    while (larger.at(-1) >= node.level) larger.pop();
+    larger.push(node.level);
+    node.rank = larger.length;
+  }
+  for (const child of node.text ? [] : node.children ?? []) ranked(child, larger);
+  return node;
+}
+
 /** The words of a node and all below it. */
 export const plainText = (node) => (typeof node === "string" ? node : node.text && node.text !== true ? node.text : (node.children ?? []).map(plainText).join(""));

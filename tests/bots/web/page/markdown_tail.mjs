@@ -10,7 +10,7 @@ const { modules, cases, held, links, hidden } = JSON.parse(given);
 const from = (name) => import(pathToFileURL(`${modules}/${name}`).href);
 const { default: MarkdownIt } = await from("vendor/markdown-it/markdown-it.js");
 const { Answer } = await from("markdown/stream.js");
-const { blockTree, inlineTree, makeParser, plainText } = await from("markdown/tree.js");
+const { blockTree, inlineTree, makeParser, plainText, ranked } = await from("markdown/tree.js");
 const { healed, heldBack } = await from("markdown/tail.js");
 const { destination, misleads } = await from("markdown/links.js");
 const { parts } = await from("markdown/visible.js");
@@ -20,11 +20,12 @@ const parser = makeParser(MarkdownIt);
 /** The whole text through the parser's own way, without stream.js: what everything is compared with. */
 function whole(text) {
   const trees = [];
+  const larger = [];
   let block = [];
   for (const token of parser.parse(text, {})) {
     block.push(token);
     if (token.level === 0 && token.nesting <= 0) {
-      trees.push(blockTree(block, (content) => inlineTree(parser, content)));
+      trees.push(ranked(blockTree(block, (content) => inlineTree(parser, content)), larger));
       block = [];
     }
   }
