@@ -1,5 +1,5 @@
 // From the tree to elements. Only what is written here can appear on the page.
-import { Fragment, html } from "../lib/dom.js";
+import { Component, Fragment, html } from "../lib/dom.js";
 import { t } from "../lib/i18n.js";
 import { Code, visible } from "./code.js";
 import { Scrolling } from "./scrolling.js";
@@ -11,7 +11,23 @@ export function draw(node) {
   return make ? make(node) : drawAll(node);
 }
 
-const drawAll = (node) => (node.children ?? []).map((child, n) => (typeof child === "string" ? child : html`<${Fragment} key=${n}>${draw(child)}<//>`));
+// Long lists and tables grow at their end: items and rows are drawn again only when they are other objects.
+const KEPT = new Set(["li", "tr"]);
+
+const drawAll = (node) => (node.children ?? []).map((child, n) => {
+  if (typeof child === "string") return child;
+  return KEPT.has(child.kind) ? html`<${Kept} key=${n} node=${child} />` : html`<${Fragment} key=${n}>${draw(child)}<//>`;
+});
+
+class Kept extends Component {
+  shouldComponentUpdate(next) {
+    return next.node !== this.props.node;
+  }
+
+  render({ node }) {
+    return draw(node);
+  }
+}
 
 const ELEMENTS = new Map([
   ["p", (node) => (node.children.length ? html`<p dir="auto">${drawAll(node)}</p>` : null)],

@@ -11,8 +11,8 @@ export const BLOCK_MOST = 60_000;
 export const INLINE_MOST = 20_000;
 /** Levels of quotes and lists; markdown-it drops what is deeper, so such a block is plain. */
 export const NESTING_MOST = 40;
-/** Rows times columns of one table; markdown-it draws missing cells. */
-export const CELLS_MOST = 20_000;
+/** Cells of one table, with those that markdown-it adds; a browser lays the whole table out for every row that comes. */
+export const CELLS_MOST = 6_000;
 
 const CHUNK = 8_192;
 

@@ -1,13 +1,14 @@
 // An answer as blocks while it grows. No DOM: it runs in tests as it is.
 //
-// Blocks that are closed are parsed once and never again; their trees stay the same objects. Only
+// Blocks that are closed are parsed once and never again; their trees stay the same objects, and so
+// do the items and rows of an open one that are as they were. Only
 // complete lines can close a block: of a line that is still growing nobody knows whether it goes
 // on with the paragraph or list above ("1. a", "", "2" may become "2. b"). From complete lines
 // it is known: every rule of CommonMark that begins a block looks at lines from its beginning on,
 // and definitions, which work backwards, are switched off.
 import { healed, heldBack } from "./tail.js";
 import { ANSWER_MOST, BLOCK_MOST, BLOCKS_MOST, chunks } from "./limits.js";
-import { blockTree, inlineTree, ranked, topLevel } from "./tree.js";
+import { blockTree, inlineTree, ranked, shared, topLevel } from "./tree.js";
 
 // So much of a long text is looked at in one go; most of it may turn out to be plain.
 const WINDOW = 2 * BLOCK_MOST;
@@ -19,6 +20,7 @@ export class Answer {
   #from = 0; // where the open blocks begin
   #looked = 0; // up to where complete lines were looked at
   #plain = false; // from #from on everything is plain
+  #before = new Map(); // the trees of the open blocks as they were, by their start
   #larger = []; // levels of the headings that are open in the outline
   #known = new Map(); // nodes of paragraphs in the open blocks
 
@@ -41,6 +43,7 @@ export class Answer {
     this.#from = this.#looked = 0;
     this.#plain = false;
     this.#larger = [];
+    this.#before.clear();
     this.#known.clear();
   }
 
@@ -82,16 +85,19 @@ export class Answer {
     const found = this.#split(text);
     if (found.some(tooLarge)) return plain(this.#text.slice(this.#from), this.#from);
     const larger = [...this.#larger];
-    return found.map((block) => {
+    const open = found.map((block) => {
       const growth = growing && block === found.at(-1) ? stillGrowing(text, block.tokens) : null;
       return this.#drawn(block, larger, (content, token) =>
         token === growth ? inlineTree(this.#parser, healed(content)) : this.#nodes(content));
     });
+    this.#before = new Map(open.map(({ start, tree }) => [start, tree]));
+    return open;
   }
 
   #drawn({ start, length, tokens }, larger, inline) {
     const tree = blockTree(tokens, inline);
-    return tree ? { start, tree: ranked(tree, larger) } : { start, plain: this.#text.slice(start, start + length) };
+    if (!tree) return { start, plain: this.#text.slice(start, start + length) };
+    return { start, tree: shared(ranked(tree, larger), this.#before.get(start)) };
   }
 
   /** Nodes of a paragraph; the same text in the open blocks gives the same objects. */

@@ -5,6 +5,7 @@
 // done, so what stayed unclear is shown as it is. A rule cannot know the future: a lone `*` that is
 // never closed is drawn as emphasis until its paragraph ends.
 import { flanks } from "./emphasis.js";
+import { INLINE_MOST } from "./limits.js";
 
 // Marks of containers before the content of a line; every turn takes at least one sign.
 const CONTAINER = /^(?:[ \t>]+|[-*+](?=[ \t])|\d{1,9}[.)](?=[ \t]))*/;
@@ -20,6 +21,8 @@ const UNCLEAR = [
 const DELIMITERS = /^[|:\- \t]*$/;
 // A bracket that stays open for longer is text.
 const BRACKET_MOST = 300;
+// More signs that are open at once are no writing; they are shown as they are.
+const OPEN_MOST = 30;
 
 /** The text without the lines at its end whose kind is not clear yet. */
 export function heldBack(text) {
@@ -39,6 +42,7 @@ export function heldBack(text) {
 
 /** A paragraph's text that still grows, so that it can be drawn: unclear signs cut, open ones closed. */
 export function healed(text) {
+  if (text.length > INLINE_MOST) return text;
   const open = [];
   let links = [];
   let at = 0;
@@ -59,6 +63,7 @@ export function healed(text) {
       at += length;
     } else if (char === "[") {
       const image = text[at - 1] === "!" && text[at - 2] !== "\\";
+      if (links.length > OPEN_MOST) links.shift();
       links.push({ at: image ? at - 1 : at, inside: at + 1, open: open.map((one) => ({ ...one })) });
       at += 1;
     } else if (char === "]" && links.length) {
@@ -125,7 +130,7 @@ function mark(text, at, length, open) {
     open.length = one.left ? n + 1 : n;
   }
   // A star before a dot or a slash is a pattern of file names more often than emphasis.
-  if (opens && left > 0 && !(length === 1 && /[./\\*)]/.test(text[at + 1]))) open.push({ char, left });
+  if (opens && left > 0 && open.length < OPEN_MOST && !(length === 1 && /[./\\*)]/.test(text[at + 1]))) open.push({ char, left });
 }
 
 const closers = (open) => open.map((one) => one.char.repeat(one.left)).reverse().join("");

@@ -1,7 +1,7 @@
 // From markdown-it's tokens to a tree of what the page may draw. No DOM: it runs in tests as it is.
 //
 // A node is a string, or {kind, children, ...}. The kinds are an allow-list; a token that is not
-// known becomes its text. No HTML is ever made or understood.
+// known becomes its text. No HTML is ever made, and none but `<br>` understood.
 import { destination, misleads } from "./links.js";
 import { friendly } from "./emphasis.js";
 import { CELLS_MOST, INLINE_MOST, NESTING_MOST } from "./limits.js";
@@ -150,8 +150,14 @@ function inlineLeaf(token) {
       return [settle(node)];
     }
     default:
-      return token.content ? [token.content] : [];
+      return lines(token.content);
   }
+}
+
+/** Engines write `<br>` where a cell needs a second line; that one tag is understood, and no other. */
+function lines(text) {
+  if (!text) return [];
+  return text.split(/<br[ ]?\/?>/i).flatMap((line, n) => [...(n ? [{ kind: "br" }] : []), ...(line ? [line] : [])]);
 }
 
 const wordsOf = (tokens) => tokens.map((token) => (token.children ? wordsOf(token.children) : token.type === "softbreak" ? " " : token.content)).join("");
@@ -162,6 +168,21 @@ function settle(node) {
   const text = plainText(node);
   if (node.image || !text.trim() || misleads(text, node)) node.show = true;
   return node;
+}
+
+/** The tree `now`, with every part that is as it was `before` replaced by that very object. */
+export function shared(now, before) {
+  if (typeof now === "string" || now.kind !== before?.kind) return now;
+  let same = Object.keys(now).length === Object.keys(before).length;
+  for (const [key, value] of Object.entries(now)) {
+    if (key === "children" && !now.text && value !== before.children) {
+      now.children = value.map((child, n) => shared(child, before.children[n]));
+      same &&= value.length === before.children.length && now.children.every((child, n) => child === before.children[n]);
+    } else {
+      same &&= value === before[key];
+    }
+  }
+  return same ? before : now;
 }
 
 /**
