@@ -11,6 +11,7 @@ from storage import files
 from storage.codes import blank_codes
 from storage.database import Database, execute, now_ms
 from storage.rows import integer, text
+from storage.web_sessions import forget_sessions
 
 DAY_MS = 24 * 3600 * 1000
 BATCH = 100
@@ -47,6 +48,7 @@ class SqlOperations:
         forgotten = await self._all(_forget_events)
         await self._all(_forget_controls)
         await self._all(_blank_codes)
+        await self._all(_forget_sessions)
         await self._all(_give_up_deliveries)
         await self._all(_let_go)
         while found := await self._db.read(files.unneeded, BATCH):
@@ -130,6 +132,10 @@ def _forget_controls(conn: sa.Connection) -> int:
 
 def _blank_codes(conn: sa.Connection) -> int:
     return blank_codes(conn, BATCH)
+
+
+def _forget_sessions(conn: sa.Connection) -> int:
+    return forget_sessions(conn, BATCH)
 
 
 def _give_up_deliveries(conn: sa.Connection) -> int:

@@ -13,6 +13,7 @@ from core.names import plain_name
 from core.tenants import Role, Tenant, User
 from core.words import sentence
 from storage.database import Database, execute
+from storage.derived import live_parent
 from storage.plan_limits import full
 from storage.rows import text
 from storage.server_rows import list_servers
@@ -56,7 +57,7 @@ class SqlPeople:
     ) -> None:
         """Remember a token that was issued, so that it can be revoked, with its parent.
 
-        Raises ``NotFound`` when the parent is no live token any more.
+        Raises ``NotFound`` when the parent is no live token or session any more.
         """
         await self._db.transaction(_save_token, user, token_id, expires_ms, parent)
 
@@ -202,16 +203,8 @@ def _user_by_email(conn: sa.Connection, email: str | None) -> User:
 def _save_token(
     conn: sa.Connection, user: User, token_id: str, expires_ms: int, parent: str | None
 ) -> None:
-    if parent is not None:
-        live = execute(
-            conn,
-            "SELECT id FROM api_tokens WHERE id = :id AND tenant_id = :tenant"
-            " AND revoked_at IS NULL{share}",
-            id=parent,
-            tenant=user.tenant_id,
-        ).first()
-        if live is None:
-            raise NotFound("The token that this one was to be made with has been revoked.")
+    if parent is not None and not live_parent(conn, user.tenant_id, parent):
+        raise NotFound("What this token was to be made with has been revoked.")
     execute(
         conn,
         "INSERT INTO api_tokens (id, tenant_id, user_id, created_at, expires_at, parent)"

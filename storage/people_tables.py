@@ -148,12 +148,15 @@ web_sessions = Table(  # signed-in browsers; of the cookie there are hashes alon
     _int("rotated_at"),  # since when token_hash counts
     _int("created_at"),
     _int("seen_at"),  # to the minute
-    _int("expires_at"),
+    _int("expires_at"),  # when it ends if nobody uses it
+    _int("ends_at"),  # when it ends in any case
     _int("revoked_at", null=True),
     _text("browser", default=""),  # "Firefox on Linux", for the list of one's own sessions
+    _text("parent", null=True),  # the token or session that its link was made with
     Index("web_sessions_series", "series_hash", unique=True),
     Index("web_sessions_user", "tenant_id", "user_id"),
     Index("web_sessions_age", "expires_at"),
+    Index("web_sessions_parent", "parent"),
 )
 
 sign_in_codes = Table(  # what sign-in links hold, as hashes: each opens one session, once
@@ -165,7 +168,10 @@ sign_in_codes = Table(  # what sign-in links hold, as hashes: each opens one ses
     _text("created_by"),
     _int("created_at"),
     _int("expires_at"),
+    _int("ends_at", null=True),  # the session that it opens ends then at the latest
     _int("used_at", null=True),
+    _text("parent", null=True),  # the token or session it was made with
     Index("sign_in_codes_user", "tenant_id", "user_id"),
     Index("sign_in_codes_age", "expires_at"),
+    Index("sign_in_codes_parent", "parent"),
 )

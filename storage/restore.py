@@ -49,6 +49,9 @@ _VOID = """
 UPDATE approvals SET status = 'void' WHERE status = 'pending' OR (status = 'approved'
  AND (used_at IS NULL OR id IN (SELECT approval_id FROM approval_steps)))
 """
+# Who signed out since the backup was written stays out, and a cookie that has changed since would
+# pass for a copy: everybody signs in anew.
+_SIGN_OUT = ("DELETE FROM web_sessions", "DELETE FROM sign_in_codes")
 _REQUEUE = "UPDATE turns SET status = 'queued' WHERE status = 'running'"
 
 
@@ -213,6 +216,8 @@ def _load(conn: sa.Connection, reader: ArchiveReader, file: Path) -> None:
     conn.execute(sa.text(_FREE_LEASES))
     conn.execute(sa.text(_REQUEUE))
     conn.execute(sa.text(_VOID))
+    for statement in _SIGN_OUT:
+        conn.execute(sa.text(statement))
 
 
 def _batches(

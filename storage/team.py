@@ -14,10 +14,12 @@ from storage.accounts import accounts_of, forget
 from storage.approval_desk import void_of
 from storage.audit import append_audit
 from storage.database import Database, execute
+from storage.derived import revoke_made
 from storage.joining import live_user
 from storage.people import insert_user, user_of_row
 from storage.plan_limits import full
 from storage.rows import integer, optional_text, text
+from storage.web_sessions import end_all
 
 _LAST_ADMIN = "This is the team's last admin. Make somebody else an admin first."
 
@@ -59,7 +61,7 @@ class SqlTeam:
         return await self._db.transaction(_set_role, self._key, actor, (tenant_id, user_id), role)
 
     async def disable_user(self, tenant_id: str, user_id: str, *, actor: str) -> User | str | None:
-        """Shut a person out, with their tokens, those made with them, and their chat accounts."""
+        """Shut a person out: their tokens, sessions, what they made with those, their accounts."""
         return await self._db.transaction(_disable, self._key, actor, (tenant_id, user_id))
 
     async def tokens(self, tenant_id: str, user_id: str | None) -> tuple[TokenRow, ...]:
@@ -142,12 +144,14 @@ def _disable(
     user = user_of_row(row)
     void_of(conn, tenant_id, user_id)
     revoked = _revoke(conn, tenant_id, "user_id = :key", user_id)
+    sessions = end_all(conn, tenant_id, user_id)
     accounts = accounts_of(conn, user)
     for account in accounts:  # who comes back links them again: they may have changed hands
         forget(conn, key, user, account, by=actor, turn_id="")
     detail: dict[str, str | int] = {
         "user": user_id,
         "tokens": revoked,
+        "sessions": sessions,
         "accounts": len(accounts),
     }
     _note(conn, key, tenant_id, actor, "user.disabled", detail)
@@ -209,25 +213,28 @@ def _revoke_one(
 
 
 def _revoke(conn: sa.Connection, tenant_id: str, which: str, key: str) -> int:
-    """Revoke tokens and all that were made with them; returns how many.
+    """Revoke tokens and all that was made with them; returns how many tokens.
 
-    Runs until it finds no more: a token that is being made holds its parent's row, so that
-    it is either stored before the parent is revoked, and found here, or refused.
+    Whoever is making a token holds its parent's row: it is either stored before the parent is
+    revoked, and found here, or refused.
     """
+    rows = execute(
+        conn,
+        f"SELECT id FROM api_tokens WHERE tenant_id = :tenant AND {which} ORDER BY id{{row}}",
+        tenant=tenant_id,
+        key=key,
+    ).all()
     count = 0
-    while True:
-        rows = execute(
+    for row in rows:
+        revoked = execute(
             conn,
-            f"WITH RECURSIVE made(id) AS (SELECT id FROM api_tokens WHERE tenant_id = :tenant"
-            f" AND {which} UNION SELECT k.id FROM api_tokens k JOIN made ON k.parent = made.id)"
-            " UPDATE api_tokens SET revoked_at = {now} WHERE revoked_at IS NULL"
-            " AND id IN (SELECT id FROM made) RETURNING id",
-            tenant=tenant_id,
-            key=key,
-        ).all()
-        if not rows:
-            return count
-        count += len(rows)
+            "UPDATE api_tokens SET revoked_at = {now} WHERE id = :id AND revoked_at IS NULL"
+            " RETURNING id",
+            id=text(row[0]),
+        ).first()
+        made, _ = revoke_made(conn, tenant_id, text(row[0]))
+        count += made + (revoked is not None)
+    return count
 
 
 def _note(

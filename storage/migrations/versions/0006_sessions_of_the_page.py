@@ -40,13 +40,16 @@ def upgrade() -> None:
         _int("created_at"),
         _int("seen_at"),
         _int("expires_at"),
+        _int("ends_at"),
         _int("revoked_at", null=True),
         _text("browser", default=""),
+        _text("parent", null=True),
         sa.PrimaryKeyConstraint("id"),
     )
     op.create_index("web_sessions_series", "web_sessions", ["series_hash"], unique=True)
     op.create_index("web_sessions_user", "web_sessions", ["tenant_id", "user_id"])
     op.create_index("web_sessions_age", "web_sessions", ["expires_at"])
+    op.create_index("web_sessions_parent", "web_sessions", ["parent"])
     op.create_table(
         "sign_in_codes",
         _text("hash"),
@@ -55,11 +58,14 @@ def upgrade() -> None:
         _text("created_by"),
         _int("created_at"),
         _int("expires_at"),
+        _int("ends_at", null=True),
         _int("used_at", null=True),
+        _text("parent", null=True),
         sa.PrimaryKeyConstraint("hash"),
     )
     op.create_index("sign_in_codes_user", "sign_in_codes", ["tenant_id", "user_id"])
     op.create_index("sign_in_codes_age", "sign_in_codes", ["expires_at"])
+    op.create_index("sign_in_codes_parent", "sign_in_codes", ["parent"])
 
 
 def downgrade() -> None:
