@@ -80,11 +80,24 @@ export function healed(text) {
       }
       at += 1;
     } else {
-      at += 1;
+      at = char === ":" ? addressEnd(text, at) : at + 1;
     }
   }
   if (links.length && text.length - links[0].at <= BRACKET_MOST) return bracketed(text, links);
   return closed(text, open);
+}
+
+/** Behind a bare address, in which stars and underscores are no signs; behind the colon where none begins. */
+function addressEnd(text, at) {
+  if (!text.startsWith("://", at) || !/https?$/i.test(text.slice(Math.max(0, at - 5), at))) return at + 1;
+  return at + withoutEnd(/^[^\s<>]*/.exec(text.slice(at))[0], "*").length;
+}
+
+/** Without such signs at the end. (As a regular expression its time would grow with the square of a run.) */
+function withoutEnd(text, signs) {
+  let end = text.length;
+  while (end > 0 && signs.includes(text[end - 1])) end -= 1;
+  return text.slice(0, end);
 }
 
 const run = (text, at) => {
@@ -111,7 +124,7 @@ function bracketed(text, links) {
 
 /** A code span that is open: its content as far as it is there. */
 function inCode(text, at, ticks, open) {
-  const content = text.slice(at + ticks).replace(/`+$/, "");
+  const content = withoutEnd(text.slice(at + ticks), "`\\"); // in a cell, `\|` is a bar
   if (!content.trim()) return closed(text.slice(0, at), open);
   return `${text.slice(0, at + ticks)}${content}${"`".repeat(ticks)}${closers(open)}`;
 }
@@ -130,7 +143,7 @@ function mark(text, at, length, open) {
     open.length = one.left ? n + 1 : n;
   }
   // A star before a dot or a slash is a pattern of file names more often than emphasis.
-  if (opens && left > 0 && open.length < OPEN_MOST && !(length === 1 && /[./\\*)]/.test(text[at + 1]))) open.push({ char, left });
+  if (opens && left > 0 && open.length < OPEN_MOST && !(length === 1 && /[./\\*)]/.test(text[at + 1]))) open.push({ char, left, at });
 }
 
 const closers = (open) => open.map((one) => one.char.repeat(one.left)).reverse().join("");
@@ -139,8 +152,8 @@ const closers = (open) => open.map((one) => one.char.repeat(one.left)).reverse()
 function closed(text, open) {
   let kept = text.replace(/<(?:[a-zA-Z][^\s<>]{0,300})?$/, "").replace(/&(?:#?[a-zA-Z0-9]{0,31})?$/, "").replace(/(^|\s)!$/, "$1");
   if (!open.length) return kept;
-  kept = kept.replace(/[\s*_~]+$/, "");
-  return kept + closers(open);
+  kept = withoutEnd(kept, " \t\n*_~");
+  return kept + closers(open.filter((one) => one.at < kept.length));
 }
 
 /** Where `(address "title")` ends, from behind its bracket: an index, "open", or -1 where it is none. */

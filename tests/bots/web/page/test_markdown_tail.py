@@ -47,6 +47,13 @@ PIECES: Final = (
     "+ plus\n+ list\n",
     "* star *and* list\n* **second**: text\n",
     "1) bracket\n2) list\n",
+    "- item\n\n  | a | b |\n  |---|---|\n  | 1 | `x \\| y` |\n- next\n",
+    "> ```sh\n> ls **x**\n> ```\n> after\n",
+    "[`code`](https://a.example/x) and **[bold](https://b.example)**, *[it](https://c.example)*\n",
+    "[![alt](https://a.example/i.png)](https://b.example) [a](<https://a.example/x> 't (u)')\n",
+    "Array[0] and [INFO] started; https://a.example/a_b_c*d and 5 < 6 & 7 > 3.\n",
+    "2026 was a year\n3.5 is a number\n-5 degrees\n+1 agreed\n#hashtag here\n",
+    "- [ ]\n- [y] e\n- [link](https://a.example) f\n",
 )
 """Well-formed parts, as an answer has them."""
 
@@ -88,7 +95,7 @@ def _well_formed() -> list[str]:
 
 def _malformed() -> list[str]:
     chance = random.Random(11)
-    return ["".join(chance.choices(SCRAPS, k=chance.randint(3, 40))) for _ in range(250)]
+    return ["".join(chance.choices(SCRAPS, k=chance.randint(3, 40))) for _ in range(150)]
 
 
 def _huge() -> dict[str, str]:
@@ -100,12 +107,14 @@ def _huge() -> dict[str, str]:
         "brackets": "[" * 50_000 + "](x)" * 1_000,
         "ticks": " ".join("`" * n for n in range(1, 300)),
         "stars": "*a **b " * 8_000,
-        "cells": "|" + "a|" * 300 + "\n|" + "-|" * 300 + "\n" + "|x\n" * 300,
+        "cells": "|" + "a|" * 100 + "\n|" + "-|" * 100 + "\n" + "|x\n" * 70,
         "list": "- item *x*\n" * 5_500,
         "table": "| a | b |\n|---|---|\n" + "| 1 | **2** |\n" * 4_500,
         "quotation": "> line\n" * 9_000,
         "addresses": "http://" * 3_000,
         "angles": "<a" * 9_000,
+        "stars in a row": "a " + "*" * 9_000 + " b http://" + "*" * 9_000 + "x",
+        "blanks": "**a" + " " * 18_000 + "x `" + "`" * 900,
         "signs and brackets": "*a [b " * 3_300,
         "entities": "&#" * 9_000,
         "images": "![" * 9_000,
@@ -151,6 +160,9 @@ HEALED: Final = {
     "a `b": "a `b`",
     "a ``b`": "a ``b``",
     "a `": "a ",
+    "a **[b": "a",
+    "https://a.example/x_y*z": "https://a.example/x_y*z",
+    "**https://a.example/x": "**https://a.example/x**",
     "a ~~b": "a ~~b~~",
     "a [b": "a ",
     "a [b]": "a ",
