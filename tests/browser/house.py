@@ -14,7 +14,7 @@ import sqlalchemy as sa
 
 import app
 from bots.web.auth import operator_token
-from core.tenants import User
+from core.tenants import Role, User
 from core.tools import Tool
 from settings import Settings
 from tests.browser.provider import Provider
@@ -61,6 +61,22 @@ class House:
             return [tuple(row) for row in conn.execute(sa.text(sql), params)]
 
         return await self.running.core.storage.db.read(work)
+
+    async def write(self, sql: str, **params: Any) -> None:
+        """Change the database behind IT0's back."""
+
+        def work(conn: sa.Connection) -> None:
+            conn.execute(sa.text(sql), params)
+
+        await self.running.core.storage.db.transaction(work)
+
+    async def member(self, name: str, role: Role = Role.OPERATOR) -> User:
+        """Somebody else of the admin's team."""
+        added = await self.running.core.storage.people.add_user(
+            self.admin.tenant_id, email=f"{name}@example.com", name=name, role=role
+        )
+        assert isinstance(added, User), added
+        return added
 
 
 @asynccontextmanager

@@ -8,22 +8,12 @@ from urllib.parse import urlsplit
 import pytest
 from playwright.async_api import BrowserContext, Page, expect
 
-from core.tenants import Role, User
 from tests.browser.house import House
 from tests.browser.sites import served
 from tests.browser.visitors import Visitors
 from tests.browser.watch import Watch
 
 UNAUTHORIZED = r"status of 401"
-
-
-async def member(home: House, name: str, role: Role = Role.OPERATOR) -> User:
-    """Somebody else of the admin's team."""
-    added = await home.running.core.storage.people.add_user(
-        home.admin.tenant_id, email=f"{name}@example.com", name=name, role=role
-    )
-    assert isinstance(added, User), added
-    return added
 
 
 async def asked_for_a_link(page: Page) -> None:
@@ -97,7 +87,7 @@ async def test_whoever_is_in_is_asked_before_a_link_changes_who_they_are(
     home: House, visitors: Visitors
 ) -> None:
     """Somebody else's link does not sign a person over: they are asked, and may stay."""
-    other = await member(home, "mallory")
+    other = await home.member("mallory")
     link = await home.sign_in_link(other)
     page = await visitors.signed_in()
     await page.goto(link)

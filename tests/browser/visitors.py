@@ -27,7 +27,7 @@ class Visitors:
         """Nobody is there yet; pictures go into ``shots``, or where the environment says."""
         self._browser = browser
         self._house = house
-        self._watch = watch
+        self.watch = watch
         self._shots = Path(_SHOTS) if _SHOTS else shots
         self._contexts: list[BrowserContext] = []
 
@@ -44,7 +44,7 @@ class Visitors:
         context = await self._browser.new_context(**chosen)
         context.set_default_timeout(PATIENCE_MS)
         self._contexts.append(context)
-        self._watch.follow(context)
+        self.watch.follow(context)
         return context
 
     async def enter(
