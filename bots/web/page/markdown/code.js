@@ -19,8 +19,10 @@ export function Code({ language, text }) {
   return html`<figure class="code-block">
     <figcaption><span class="language">${language}</span>
       <${CopyButton} text=${whole} label=${t("Copy code")} kind="plain small round" /></figcaption>
-    <${Scrolling} label=${language ? t("Code, {language}", { language }) : t("Code")}><pre class="code-text" dir="ltr"><code>${drawn(start, language)}</code></pre><//>
-    ${(all || start.length < whole.length) && html`<${Button} kind="plain small more-code" aria-expanded=${all ? "true" : "false"} run=${() => setAll(!all)}>
+    <${Scrolling} label=${language ? t("Code, {language}", { language }) : t("Code")}>
+      <pre class="code-text" dir="ltr"><code>${drawn(start, language)}</code></pre><//>
+    ${(all || start.length < whole.length) && html`
+      <${Button} kind="plain small more-code" aria-expanded=${all ? "true" : "false"} run=${() => setAll(!all)}>
       ${all ? t("Show less") : tn("Show all", "Show all {n} lines", lines)}<//>`}
   </figure>`;
 }
@@ -39,7 +41,8 @@ function drawn(text, language) {
   if (!/^(?:diff|patch)$/i.test(language)) return visible(text);
   const lines = text.split("\n");
   if (lines.length > COLOURED_MOST) return visible(text);
-  return lines.map((line, n) => html`<span key=${n} class=${classes("diff-line", sideOf(line))}>${visible(line)}${"\n"}</span>`);
+  return lines.map((line, n) =>
+    html`<span key=${n} class=${classes("diff-line", sideOf(line))}>${visible(line)}${"\n"}</span>`);
 }
 
 function sideOf(line) {
@@ -51,4 +54,7 @@ function sideOf(line) {
 
 /** Code with its hidden characters written out. */
 export const visible = (text) =>
-  parts(text).map((part) => (part.hidden ? html`<span class="hidden-character" title=${t("A character that is not shown")}>${part.hidden}</span>` : part));
+  parts(text).map((part) => {
+    if (!part.hidden) return part;
+    return html`<span class="hidden-character" title=${t("A character that is not shown")}>${part.hidden}</span>`;
+  });

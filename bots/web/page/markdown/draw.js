@@ -35,7 +35,7 @@ const ELEMENTS = new Map([
   ["quote", (node) => html`<blockquote>${drawAll(node)}</blockquote>`],
   ["ul", (node) => html`<ul>${drawAll(node)}</ul>`],
   ["ol", (node) => html`<ol start=${node.start}>${drawAll(node)}</ol>`],
-  ["li", (node) => ("task" in node ? html`<li class="task">${box(node.task)}<div>${drawAll(node)}</div></li>` : html`<li>${drawAll(node)}</li>`)],
+  ["li", (node) => item(node)],
   ["hr", () => html`<hr />`],
   ["code", (node) => html`<${Code} language=${node.language} text=${node.text} />`],
   ["table", (node) => html`<${Scrolling} label=${t("Table")}><table>${drawAll(node)}</table><//>`],
@@ -70,11 +70,16 @@ function heading(node) {
   }
 }
 
+const item = (node) =>
+  "task" in node ? html`<li class="task">${box(node.task)}<div>${drawAll(node)}</div></li>` : html`<li>${drawAll(node)}</li>`;
+
 const box = (done) => html`<span class=${done ? "box done" : "box"} role="img" aria-label=${done ? t("Done") : t("Not done")}></span>`;
 
 /** A link opens beside the page. Where its text claims another place, or is a picture's, its own is shown. */
 function link(node) {
   const inside = node.children.length ? drawAll(node) : node.image ? t("Picture") : null;
-  if (!node.href) return html`<span class="no-link">${inside}</span>${node.address && html` <span class="address" dir="ltr">(${visible(node.address)})</span>`}`;
-  return html`<a href=${node.href} target="_blank" rel="noopener noreferrer" title=${node.href.slice(0, 300)}>${inside ?? node.host}</a>${node.show && html` <span class="address" dir="ltr">(${visible(node.host)})</span>`}`;
+  if (!node.href) return html`<span class="no-link">${inside}</span>${place(node.address)}`;
+  return html`<a href=${node.href} target="_blank" rel="noopener noreferrer" title=${node.href.slice(0, 300)}>${inside ?? node.host}</a>${node.show && place(node.host)}`;
 }
+
+const place = (address) => address && html` <span class="address" dir="ltr">(${visible(address)})</span>`;

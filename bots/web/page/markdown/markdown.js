@@ -30,10 +30,13 @@ export function Markdown({ text, streaming = false }) {
   const answer = useRef(null);
   useEffect(prepare, []);
   if (ready === null) return html`<div class="markdown" aria-busy="true"></div>`;
-  if (!ready) return html`<div class="markdown">${chunks(text).map((piece, n) => html`<p key=${n} class="plain-text">${piece}</p>`)}</div>`;
+  if (!ready) {
+    return html`<div class="markdown">${chunks(text).map((piece, n) => html`<${Block} key=${n} plain=${piece} />`)}</div>`;
+  }
   answer.current ??= new Answer(ready);
   const blocks = answer.current.blocks(text, streaming);
-  return html`<div class="markdown">${blocks.map(({ start, tree, plain }) => html`<${Block} key=${start} tree=${tree} plain=${plain} />`)}</div>`;
+  return html`<div class="markdown">
+    ${blocks.map(({ start, tree, plain }) => html`<${Block} key=${start} tree=${tree} plain=${plain} />`)}</div>`;
 }
 
 /** One block; drawn again only when its tree is another one. */

@@ -23,11 +23,12 @@ const DELIMITERS = /^[|:\- \t]*$/;
 const BRACKET_MOST = 300;
 // More signs that are open at once are no writing; they are shown as they are.
 const OPEN_MOST = 30;
+const OPEN = Infinity;
 
 /** The text without the lines at its end whose kind is not clear yet. */
 export function heldBack(text) {
   const at = [text.lastIndexOf("\n") + 1];
-  for (let n = 0; n < 2 && at[0] > 0; n += 1) at.unshift(text.lastIndexOf("\n", at[0] - 2) + 1);
+  for (let n = 0; n < 2 && at[0] > 0; n += 1) at.unshift(at[0] < 2 ? 0 : text.lastIndexOf("\n", at[0] - 2) + 1);
   const content = (start) => {
     const line = text.slice(start, text.indexOf("\n", start) < 0 ? undefined : text.indexOf("\n", start));
     return line.replace(CONTAINER, "");
@@ -43,48 +44,67 @@ export function heldBack(text) {
 /** A paragraph's text that still grows, so that it can be drawn: unclear signs cut, open ones closed. */
 export function healed(text) {
   if (text.length > INLINE_MOST) return text;
-  const open = [];
-  let links = [];
+  const now = { text, open: [], links: [], result: null };
   let at = 0;
-  while (at < text.length) {
-    const char = text[at];
-    if (char === "\\") {
-      if (at + 1 === text.length) return closed(text.slice(0, at), open);
-      at += 2;
-    } else if (char === "`") {
-      const ticks = run(text, at);
-      const end = closing(text, at + ticks, ticks);
-      if (end < 0) return links.length ? bracketed(text, links) : inCode(text, at, ticks, open);
-      at = end;
-    } else if (char === "*" || char === "_" || char === "~") {
-      const length = run(text, at);
-      if (at + length === text.length) return links.length ? bracketed(text, links) : closed(text.slice(0, at), open);
-      mark(text, at, length, open);
-      at += length;
-    } else if (char === "[") {
-      const image = text[at - 1] === "!" && text[at - 2] !== "\\";
-      if (links.length > OPEN_MOST) links.shift();
-      links.push({ at: image ? at - 1 : at, inside: at + 1, open: open.map((one) => ({ ...one })) });
-      at += 1;
-    } else if (char === "]" && links.length) {
-      const link = links.pop();
-      if (at + 1 === text.length) return bracketed(text, [...links, link]);
-      if (text[at + 1] === "(") {
-        const end = destinationEnd(text, at + 2);
-        if (end === "open") return healed(text.slice(0, link.at) + text.slice(link.inside, at));
-        if (end > 0) {
-          if (text[link.at] !== "!") links = []; // links hold no links
-          at = end;
-          continue;
-        }
-      }
-      at += 1;
-    } else {
-      at = char === ":" ? addressEnd(text, at) : at + 1;
-    }
+  while (at < text.length && now.result === null) at = (STEPS.get(text[at]) ?? onward)(now, at);
+  return now.result ?? ended(now, () => closed(text, now.open));
+}
+
+// What is done at a sign: each returns where to go on, or sets the result when the end is reached.
+const STEPS = new Map([
+  ["\\", (now, at) => {
+    if (at + 1 === now.text.length) now.result = ended(now, () => closed(now.text.slice(0, at), now.open));
+    return at + 2;
+  }],
+  ["`", (now, at) => {
+    const ticks = run(now.text, at);
+    const end = closing(now.text, at + ticks, ticks);
+    if (end < 0) now.result = ended(now, () => inCode(now.text, at, ticks, now.open));
+    return end;
+  }],
+  ["*", sign],
+  ["_", sign],
+  ["~", sign],
+  [":", (now, at) => addressEnd(now.text, at)],
+  ["[", (now, at) => {
+    const image = now.text[at - 1] === "!" && now.text[at - 2] !== "\\";
+    if (now.links.length > OPEN_MOST) now.links.shift();
+    now.links.push({ at: image ? at - 1 : at, inside: at + 1, open: now.open.map((one) => ({ ...one })) });
+    return at + 1;
+  }],
+  ["]", bracketEnd],
+]);
+
+const onward = (now, at) => at + 1;
+
+function sign(now, at) {
+  const length = run(now.text, at);
+  if (at + length === now.text.length) now.result = ended(now, () => closed(now.text.slice(0, at), now.open));
+  else mark(now.text, at, length, now.open);
+  return at + length;
+}
+
+function bracketEnd(now, at) {
+  const { text } = now;
+  const link = now.links.pop();
+  if (!link) return at + 1;
+  if (at + 1 === text.length) {
+    now.links.push(link);
+    now.result = ended(now, () => text);
   }
-  if (links.length && text.length - links[0].at <= BRACKET_MOST) return bracketed(text, links);
-  return closed(text, open);
+  if (text[at + 1] !== "(") return at + 1;
+  const end = destinationEnd(text, at + 2);
+  // The address is not complete: its text is shown, and becomes a link later.
+  if (end === OPEN) now.result = healed(text.slice(0, link.at) + text.slice(link.inside, at));
+  if (end < 0) return at + 1;
+  if (text[link.at] !== "!") now.links = []; // links hold no links
+  return end;
+}
+
+/** Cut at the outermost bracket that may yet become a link; where there is none, `otherwise`. */
+function ended({ text, links }, otherwise) {
+  const link = links.find((one) => text.length - one.at <= BRACKET_MOST);
+  return link ? closed(text.slice(0, link.at), link.open) : otherwise();
 }
 
 /** Behind a bare address, in which stars and underscores are no signs; behind the colon where none begins. */
@@ -114,12 +134,6 @@ function closing(text, from, ticks) {
     if (length === ticks) return at;
   }
   return -1;
-}
-
-/** Cut at the outermost bracket that is short enough to become a link. */
-function bracketed(text, links) {
-  const link = links.find((one) => text.length - one.at <= BRACKET_MOST);
-  return link ? closed(text.slice(0, link.at), link.open) : text;
 }
 
 /** A code span that is open: its content as far as it is there. */
@@ -156,12 +170,12 @@ function closed(text, open) {
   return kept + closers(open.filter((one) => one.at < kept.length));
 }
 
-/** Where `(address "title")` ends, from behind its bracket: an index, "open", or -1 where it is none. */
+/** Where `(address "title")` ends, from behind its bracket: an index, OPEN, or -1 where it is none. */
 function destinationEnd(text, from) {
   let at = from + /^\s*/.exec(text.slice(from, from + 50))[0].length;
   if (text[at] === "<") {
     const end = /[>\n]/.exec(text.slice(at));
-    if (!end) return "open";
+    if (!end) return OPEN;
     if (end[0] === "\n") return -1;
     at += end.index + 1;
   } else {
@@ -173,10 +187,10 @@ function destinationEnd(text, from) {
     }
   }
   const rest = text.slice(at);
-  if (!rest.trim()) return "open";
+  if (!rest.trim()) return OPEN;
   if (rest[0] === ")") return at + 1;
   const title = /^\s+(?:"(?:[^"\\]|\\.)*("?)|'(?:[^'\\]|\\.)*('?)|\((?:[^()\\]|\\.)*(\)?))\s*(\)?)/s.exec(rest);
   if (!title) return -1;
   if (title[4]) return at + title[0].length;
-  return title[0].length === rest.length ? "open" : -1;
+  return title[0].length === rest.length ? OPEN : -1;
 }

@@ -120,8 +120,7 @@ export function inlineTree(parser, text) {
   for (const token of parser.parseInline(text, {})[0].children) {
     const here = path.at(-1);
     if (token.nesting > 0) {
-      const node = token.type === "link_open" ? { kind: "link", ...destination(token.attrGet("href") ?? "") } : { kind: SPANS.get(token.type.replace(/_open$/, "")) ?? "span" };
-      node.children = [];
+      const node = { ...span(token), children: [] };
       here.children.push(node);
       path.push(node);
     } else if (token.nesting < 0) {
@@ -132,6 +131,11 @@ export function inlineTree(parser, text) {
     }
   }
   return root.children;
+}
+
+function span(token) {
+  if (token.type === "link_open") return { kind: "link", ...destination(token.attrGet("href") ?? "") };
+  return { kind: SPANS.get(token.type.replace(/_open$/, "")) ?? "span" };
 }
 
 function inlineLeaf(token) {
@@ -160,7 +164,11 @@ function lines(text) {
   return text.split(/<br[ ]?\/?>/i).flatMap((line, n) => [...(n ? [{ kind: "br" }] : []), ...(line ? [line] : [])]);
 }
 
-const wordsOf = (tokens) => tokens.map((token) => (token.children ? wordsOf(token.children) : token.type === "softbreak" ? " " : token.content)).join("");
+/** The words of a picture's description. */
+const wordsOf = (tokens) => tokens.map((token) => {
+  if (token.children) return wordsOf(token.children);
+  return token.type === "softbreak" ? " " : token.content;
+}).join("");
 
 /** Decide whether the place behind a link must be shown with it. */
 function settle(node) {
@@ -201,4 +209,7 @@ export function ranked(node, larger) {
 }
 
 /** The words of a node and all below it. */
-export const plainText = (node) => (typeof node === "string" ? node : node.text && node.text !== true ? node.text : (node.children ?? []).map(plainText).join(""));
+export function plainText(node) {
+  if (typeof node === "string") return node;
+  return typeof node.text === "string" ? node.text : (node.children ?? []).map(plainText).join("");
+}
