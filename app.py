@@ -11,7 +11,6 @@ from collections.abc import AsyncGenerator, Awaitable, Callable, Mapping, Sequen
 from contextlib import AsyncExitStack, asynccontextmanager, suppress
 from dataclasses import dataclass, field, replace
 from enum import StrEnum
-from functools import partial
 
 import structlog
 from aiohttp import web
@@ -19,11 +18,10 @@ from aiohttp import web
 from assembly import Added, Team, command_ports, make_team
 from assembly_billing import Billing, make_billing
 from assembly_fleet import Fleet, make_fleet
+from assembly_page import login_command, make_sign_in
 from bots.web.agent_config import AgentConfigRoutes
-from bots.web.auth import Authenticator, identity_proof
 from bots.web.health import HealthRoutes
 from bots.web.pages import PageRoutes
-from bots.web.people import PeopleRoutes
 from bots.web.server import build, listening
 from bots.web.skills import SkillRoutes
 from bots.web.team import TeamRoutes
@@ -60,7 +58,6 @@ from storage.intake import SqlIntake
 from storage.leases import SqlLeases
 from storage.operations import SqlOperations
 from storage.streams import SqlStreamLog
-from storage.team import SqlTeam
 from storage.turnlog import SqlTurnLog
 from stores import Storage, open_storage
 
@@ -215,7 +212,10 @@ async def _build(
             max_output_tokens=settings.tuning.max_output_tokens,
             services=billing.services,
         ),
-        commands=make_commands(command_ports(storage, team), (*fleet.topics(), *billing.topics())),
+        commands=make_commands(
+            command_ports(storage, team),
+            (*fleet.topics(), *billing.topics(), login_command(settings, storage)),
+        ),
         tools=toolrunner,
         meter=billing.meter,
         streams=streams,
@@ -286,23 +286,21 @@ async def _listen(db: Database, scheduler: Scheduler) -> None:
 
 def build_web(core: Core, hooks: Sequence[web.RouteDef] = ()) -> web.Application:
     """The API, its streams, health and metrics; ``hooks`` are the platforms' own routes."""
-    people = core.storage.people
-    auth = Authenticator(key=core.storage.keys.derive("tokens"), store=people)
-    audit_key = core.storage.keys.derive("audit")
-    team, gate = SqlTeam(core.storage.db, audit_key), SqlGate(core.storage.db, audit_key)
-    identity = partial(identity_proof, core.storage.keys.derive("identity"))
+    sign_in = make_sign_in(core.settings, core.storage, version=VERSION)
+    auth = sign_in.auth
     return build(
         [
+            *sign_in.routes,
             *TurnRoutes(core.inbox, core.streams, auth).routes(),
             *TeamRoutes(core.conversations, auth).routes(),
-            *PeopleRoutes(people, team, team, gate, auth).routes(),
             *AgentConfigRoutes(core.team.agents, core.team.rules, auth).routes(),
             *SkillRoutes(core.team.skills, auth).routes(),
             *core.fleet.routes(auth),
             *core.billing.routes(auth),
-            *HealthRoutes(core.storage.operations, core.scheduler, identity).routes(),
+            *HealthRoutes(core.storage.operations, core.scheduler, sign_in.identity).routes(),
         ],
         hooks=[*hooks, *PageRoutes().routes()],
+        prepare=[sign_in.browser.refresh],
         version=VERSION,
     )
 

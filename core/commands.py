@@ -85,6 +85,7 @@ HELP: Mapping[str, str] = {
     ),
     "whoami": sentence("show who you are to me, and what you may do"),
     "language": sentence("`/language en` or `/language zh`: choose the language of my words"),
+    "login": sentence("a link that opens IT0 in your browser"),
     "link": sentence("a code that links your other platforms; `/link CODE`: use one"),
     "unlink": sentence(
         "forget this account of yours; in a group or channel: unlink the place (admins)"

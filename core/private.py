@@ -8,6 +8,7 @@ PRIVATE_WORDS = frozenset(
         "invite",
         "language",
         "link",
+        "login",
         "resume",
         "sessions",
         "share",
@@ -16,7 +17,7 @@ PRIVATE_WORDS = frozenset(
         "whoami",
     }
 )
-"""Their answers hold codes, addresses or titles of conversations that are nobody else's."""
+"""Their answers hold codes, sign-in links, addresses or titles that are nobody else's."""
 
 
 def is_private(command_text: str) -> bool:

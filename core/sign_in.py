@@ -7,7 +7,7 @@ chat sees it; the page posts it. It has 256 random bits and is stored as a hash.
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import Final, Protocol
+from typing import Final, Literal, Protocol
 
 from core.rotation import digest, new_secret
 from core.tenants import User
@@ -83,6 +83,21 @@ class Opened:
 
     signed_in: SignedIn
     cookie: Cookie
+
+
+PageLanguage = Literal["en", "zh", ""]
+"""A user's choice of language; empty when they made none."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Profile:
+    """What the page knows of its reader beside who they are."""
+
+    team: str
+    """Its name."""
+    operator_team: bool
+    """Whether it is the team of whoever runs this installation."""
+    language: PageLanguage
 
 
 class SignInLinks(Protocol):

@@ -116,23 +116,29 @@ def invite_code(
 
 
 _CODE = re.compile(r"`(.{4}-.{4}-.{4})`", re.DOTALL)
+_LINK = re.compile(r"/sign-in#\S*")
 _LIKE_CODE = "%`____-____-____`%"
+_LIKE_LINK = "%/sign-in#%"
 _BLANK = "····"
 
 
 def blank_codes(conn: sa.Connection, limit: int) -> int:
-    """Take the codes out of delivered replies, and their live events; returns of how many turns.
+    """Take codes and sign-in links out of delivered replies, and their live events.
+
+    Returns of how many turns.
 
     What is stored of a code is its hash alone. A reply has to keep it only until it is shown.
     """
     rows = execute(
         conn,
         "SELECT id, reply FROM turns WHERE kind = 'command' AND delivered_at < {now} - :shown"
-        " AND finished_at > {now} - :days AND (LOWER(text) LIKE '/link%' OR LOWER(text) LIKE"
-        " '/invite%') AND reply LIKE :code ORDER BY finished_at LIMIT :n",
+        " AND finished_at > {now} - :days AND ((LOWER(text) LIKE '/login%' AND reply LIKE :link)"
+        " OR ((LOWER(text) LIKE '/link%' OR LOWER(text) LIKE '/invite%') AND reply LIKE :code))"
+        " ORDER BY finished_at LIMIT :n",
         shown=SHOWN_MS,
         days=SOUGHT_MS,
         code=_LIKE_CODE,
+        link=_LIKE_LINK,
         n=limit,
     ).all()
     for row in rows:
@@ -150,4 +156,4 @@ def _blanked(reply: str) -> str:
     """Nothing is left that the query above finds, so that it comes to an end."""
     while (found := _CODE.search(reply)) is not None:
         reply = reply.replace(found[1], _BLANK)
-    return reply
+    return _LINK.sub(f"/sign-in {_BLANK}", reply)

@@ -1,10 +1,15 @@
-"""Bearer tokens: JWTs that say who, and nothing about what they may do.
+"""Who makes a request: by a bearer token, or by the cookie of a browser's session.
+
+Tokens are JWTs that say who, and nothing about what they may do.
 
 A token carries user, tenant, id and expiry (RFC 7519). Role and revocation are read at
 each request. The operator's own commands use a token of another audience, signed with the
 same installation key: whoever can read the key owns the installation anyway. Such a token
 lives for seconds and works once in each process, and it is sent only to a server that has
 proven that it holds the key (``identity_proof``).
+
+A request with both is judged by its ``Authorization`` header alone: no page can add one to a
+request that it makes another site's browser send.
 """
 
 from __future__ import annotations
@@ -14,17 +19,24 @@ import hmac
 import time
 from dataclasses import dataclass, field
 from http import HTTPStatus
-from typing import Protocol
+from typing import Final, Protocol
 
 import jwt
 from aiohttp import web
 
 from bots.web.problems import Problem
+from bots.web.sign_in import ALIVE, Alive, BrowserSessions
 from core.errors import NotFound
 from core.ids import new_id
 from core.tenants import Role, User
+from core.words import sentence
 
 ALGORITHM = "HS256"
+NO_TOKEN: Final = sentence("Send a bearer token; `it0 token` makes one.")
+SIGNED_OUT: Final = sentence(
+    "You are signed out: this session has ended. Sign in with a new link: `/login` in a chat with "
+    "IT0, or `it0 login` on its server."
+)
 OPERATOR_SECONDS = 30
 """Life of an operator token; the command line makes a new one for each request."""
 
@@ -71,7 +83,14 @@ class Caller:
     token_id: str | None = None
     """The token the request came with; None for the operator's."""
     expires: int | None = None
-    """When that token ends, in epoch seconds."""
+    """When that token, or the session, ends in any case, in epoch seconds."""
+    session_id: str | None = None
+    """The session of the browser that sent its cookie."""
+
+    @property
+    def maker(self) -> str | None:
+        """What all that this caller makes ends with; None for the operator."""
+        return self.token_id or self.session_id
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -90,19 +109,21 @@ class Authenticator:
 
     key: bytes
     store: TokenStore
+    browser: BrowserSessions | None = None
+    """Recognises cookies; None where no page is served."""
     spent: dict[str, int] = field(default_factory=dict)
     """Operator tokens that were used here, by id, with their expiry (s)."""
 
     async def issue(self, user: User, *, days: int, by: Caller | None = None) -> Issued:
         """A token for a user, remembered so that it can be revoked.
 
-        One that is made with another token neither outlives it nor survives its revocation:
-        a stolen token cannot renew itself.
+        One that is made with another token, or in a session, neither outlives that nor survives
+        its end: a stolen token cannot renew itself.
         """
         token_id, expires = new_id("tok"), int(time.time()) + days * 86_400
         if by is not None and by.expires is not None:
             expires = min(expires, by.expires)
-        parent = None if by is None else by.token_id
+        parent = None if by is None else by.maker
         await self.store.save_token(user, token_id, expires_ms=expires * 1000, parent=parent)
         claims = {
             "aud": "it0",
@@ -115,10 +136,12 @@ class Authenticator:
         return Issued(id=token_id, token=token, expires=expires)
 
     async def caller(self, request: web.Request) -> Caller:
-        """Who sent the request. Raises ``Problem`` 401 with a sentence."""
+        """Who sent the request. Raises ``Problem`` 401 or 403 with a sentence."""
+        if "Authorization" not in request.headers and self.browser is not None:
+            return await self._of_browser(request, self.browser)
         scheme, _, token = request.headers.get("Authorization", "").partition(" ")
         if scheme.casefold() != "bearer" or not token:
-            raise _unauthorized("Send a bearer token; `it0 token` makes one.")
+            raise _unauthorized(NO_TOKEN)
         try:
             claims = jwt.decode(
                 token.strip(),
@@ -134,11 +157,28 @@ class Authenticator:
         if claims["aud"] == "it0-operator":
             self._spend(str(claims["jti"]), int(claims["exp"]))
             return await self._operator(claims.get("as"))
-        user = await self.store.token_user(str(claims.get("jti")), str(claims.get("sub")))
+        token_id, user_id = str(claims["jti"]), str(claims.get("sub"))
+        user = await self.store.token_user(token_id, user_id)
         if user is None:
             raise _unauthorized("The token was revoked; `it0 token` makes a new one.")
+
+        async def alive() -> bool:
+            return await self.store.token_user(token_id, user_id) is not None
+
+        request[ALIVE] = Alive(alive)
+        return Caller(user=user, operator=False, token_id=token_id, expires=int(claims["exp"]))
+
+    async def _of_browser(self, request: web.Request, browser: BrowserSessions) -> Caller:
+        """Whose cookie it is. Raises ``Problem`` 401, or 403 when another page sent it along."""
+        cookie = browser.cookie(request)
+        found = None if cookie is None else await browser.signed_in(request)
+        if found is None:
+            raise _unauthorized(NO_TOKEN if cookie is None else SIGNED_OUT)
         return Caller(
-            user=user, operator=False, token_id=str(claims["jti"]), expires=int(claims["exp"])
+            user=found.user,
+            operator=False,
+            expires=found.session.ends_at_ms // 1000,
+            session_id=found.session.id,
         )
 
     def _spend(self, token_id: str, expires: int) -> None:

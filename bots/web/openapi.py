@@ -32,6 +32,19 @@ _EVENT: Final[Mapping[str, object]] = {
     },
     "required": ["data"],
 }
+_SCHEMES: Final[Mapping[str, object]] = {
+    "token": {"type": "http", "scheme": "bearer"},
+    "session": {
+        "type": "apiKey",
+        "in": "cookie",
+        "name": "it0",
+        "description": (
+            "The page's session, `__Host-it0` over TLS. It counts for requests of the page itself "
+            "alone: `Sec-Fetch-Site: same-origin`, or else an `Origin` that is IT0's own."
+        ),
+    },
+}
+"""Either is enough. A request with both is judged by its token."""
 MAX_NUMBER: Final = 999_999_999
 """No number in an address is larger."""
 
@@ -98,13 +111,13 @@ def operation(  # one keyword for each thing a reader of the document asks
     reads: Reads = NOTHING,
     gives: str = "",
 ) -> Callable[[_F], _F]:
-    """Document a handler. 401 and 503 go without saying where a token is needed.
+    """Document a handler. 401, 403 and 503 go without saying where a token is needed.
 
     ``gives``: the media type of an answer that is not JSON.
     """
 
     def mark(handler: _F) -> _F:
-        usual = () if public else (401, 503)
+        usual = () if public else (401, 403, 503)
         described = Operation(
             body=body,
             status=status,
@@ -151,7 +164,7 @@ def document(routes: Iterable[web.RouteDef], *, version: str) -> dict[str, objec
         "paths": paths,
         "components": {
             "schemas": schemas,
-            "securitySchemes": {"token": {"type": "http", "scheme": "bearer"}},
+            "securitySchemes": _SCHEMES,
         },
     }
 
@@ -187,7 +200,7 @@ def _entry(described: Operation, names: _Names) -> dict[str, object]:
     elif described.reads.raw:
         entry["requestBody"] = {"required": False, "content": {described.reads.raw: {}}}
     if not described.public:
-        entry["security"] = [{"token": []}]
+        entry["security"] = [{name: []} for name in _SCHEMES]
     return entry
 
 

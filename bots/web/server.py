@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import AsyncGenerator, Sequence
+from collections.abc import AsyncGenerator, Awaitable, Callable, Sequence
 from contextlib import asynccontextmanager
 
 from aiohttp import web, web_response
@@ -27,16 +27,23 @@ class CannotListen(It0Error):
     code = "cannot_listen"
 
 
+Prepare = Callable[[web.Request, web.StreamResponse], Awaitable[None]]
+"""Completes the headers of an answer before its first byte is sent."""
+
+
 def build(
-    routes: Sequence[web.RouteDef], *, hooks: Sequence[web.RouteDef] = (), version: str
+    routes: Sequence[web.RouteDef],
+    *,
+    hooks: Sequence[web.RouteDef] = (),
+    prepare: Sequence[Prepare] = (),
+    version: str,
 ) -> web.Application:
     """An application with these routes and their description at ``/openapi.json``.
 
     ``hooks`` are called by other services in their own form; they are not described.
     """
     application = web.Application(middlewares=[problems], client_max_size=MAX_BODY)
-
-    application.on_response_prepare.append(protect)
+    application.on_response_prepare.extend([*prepare, protect])
 
     async def openapi(_request: web.Request) -> web.Response:
         # Made on request: few ask, and at start it would cost everybody.

@@ -19,7 +19,9 @@ from aiohttp import web
 
 from bots.sse import KEEP_ALIVE, SseMessage, encode
 from bots.web.problems import Problem
+from bots.web.sign_in import ALIVE
 from core.clock import Clock
+from core.errors import StorageFailure
 from core.metering import RefusalCode
 from core.streams import REFUSED_EVENT, StreamEvent
 
@@ -57,24 +59,44 @@ async def stream(
     *,
     hold_s: float = 0.0,
 ) -> web.StreamResponse:
-    """All events as they come, unless the first is a refusal by the meter (``Problem``)."""
+    """All events as they come, unless the first is a refusal by the meter (``Problem``).
+
+    Ends early when its reader's session or token does: whoever comes back for the rest is
+    asked who they are.
+    """
     answer = _Answer(request)
+    telling = asyncio.create_task(_tell(answer, events, clock, hold_s))
     waking = asyncio.create_task(answer.keep_awake(hold_s))
     try:
-        async with aclosing(events):
-            async for event in events:
-                if event.name == "completed" and hold_s and not answer.begun:
-                    problem = _refusal(event, clock)
-                    if problem is not None:
-                        raise problem
-                await answer.take(event)
+        await asyncio.wait({telling, waking}, return_when=asyncio.FIRST_COMPLETED)
+        if telling.done():
+            telling.result()  # raises the refusal
+        await _ended(telling, waking)
         await answer.response.write_eof()
     except ConnectionResetError:
         pass  # the client has gone; the turn goes on and can be resumed
     finally:
-        waking.cancel()
-        await asyncio.wait({waking})
+        await _ended(telling, waking)
     return answer.response
+
+
+async def _ended(*tasks: asyncio.Task[None]) -> None:
+    """Both have ended, and neither writes any more. What failed after the other is of no use."""
+    for task in tasks:
+        task.cancel()
+    await asyncio.gather(*tasks, return_exceptions=True)
+
+
+async def _tell(
+    answer: _Answer, events: AsyncGenerator[StreamEvent, None], clock: Clock, hold_s: float
+) -> None:
+    async with aclosing(events):
+        async for event in events:
+            if event.name == "completed" and hold_s and not answer.begun:
+                problem = _refusal(event, clock)
+                if problem is not None:
+                    raise problem
+            await answer.take(event)
 
 
 class _Answer:
@@ -101,15 +123,28 @@ class _Answer:
             await self._send()
 
     async def keep_awake(self, hold_s: float) -> None:
-        """Begin when the wait is over, and let no silence last too long."""
+        """Begin when the wait is over, and let no silence last too long.
+
+        Returns when the reader has gone, or may read no longer.
+        """
         try:
             await asyncio.sleep(hold_s)
             await self._send()
             while True:
                 await asyncio.sleep(KEEP_ALIVE_S)
+                if not await self._allowed():
+                    return
                 await self.response.write(KEEP_ALIVE)
         except ConnectionResetError:
             return
+
+    async def _allowed(self) -> bool:
+        """Whether the session or token that asked goes on. A silent database is no answer."""
+        alive = self._request.get(ALIVE)
+        try:
+            return alive is None or await alive.ask()
+        except StorageFailure:
+            return True
 
     async def _send(self) -> None:
         self.begun = True
