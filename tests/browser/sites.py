@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import AsyncGenerator, Mapping
 from contextlib import asynccontextmanager
+from http import HTTPStatus
 
 from aiohttp import web
 
@@ -14,6 +15,8 @@ async def served(documents: Mapping[str, str], **headers: str) -> AsyncGenerator
 
     async def answer(request: web.Request) -> web.Response:
         text = documents.get(request.path)
+        if request.path == "/favicon.ico":
+            return web.Response(status=HTTPStatus.NO_CONTENT)
         if text is None:
             raise web.HTTPNotFound
         kind = "text/javascript" if request.path.endswith(".js") else "text/html"
