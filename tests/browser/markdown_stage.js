@@ -13,7 +13,7 @@ async (base) => {
     ("DIV P UL OL LI BLOCKQUOTE HR FIGURE FIGCAPTION PRE CODE SPAN BUTTON svg path TABLE THEAD TBODY TR TH TD"
       + " EM STRONG DEL BR A H3 H4 H5 H6").split(" "));
   const CLASSES = new Set(
-    ("markdown plain-text code-block language code-text scrolling diff-line file added removed place more-code"
+    ("markdown long plain-text code-block language code-text scrolling diff-line file added removed place more-code"
       + " hidden-character no-link address task box done to-start to-center to-end size-1 size-2 size-3 size-4"
       + " button plain small round icon").split(" "));
   const ATTRIBUTES = new Set("class dir start scope href target rel title role aria-label tabindex".split(" "));

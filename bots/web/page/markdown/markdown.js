@@ -9,6 +9,9 @@ import { chunks } from "./limits.js";
 import { Answer } from "./stream.js";
 import { makeParser } from "./tree.js";
 
+// With so many blocks, those out of sight are left out of the layout.
+const LONG = 60;
+
 /** null while it loads; false where it could not be loaded; then the parser. */
 const parser = createStore(null);
 let loading = null;
@@ -35,7 +38,7 @@ export function Markdown({ text, streaming = false }) {
   }
   answer.current ??= new Answer(ready);
   const blocks = answer.current.blocks(text, streaming);
-  return html`<div class="markdown">
+  return html`<div class=${blocks.length > LONG ? "markdown long" : "markdown"}>
     ${blocks.map(({ start, tree, plain }) => html`<${Block} key=${start} tree=${tree} plain=${plain} />`)}</div>`;
 }
 
