@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import asyncio
 import json
+from typing import Final
 from urllib.parse import urlsplit
 
 import pytest
@@ -13,7 +15,7 @@ from tests.browser.sites import served
 from tests.browser.visitors import Visitors
 from tests.browser.watch import Watch
 
-UNAUTHORIZED = r"status of 401"
+UNAUTHORIZED: Final = r"status of 401"
 
 
 async def asked_for_a_link(page: Page) -> None:
@@ -135,6 +137,48 @@ async def test_another_browser_can_be_signed_out(
     await asked_for_a_link(there)
     await here.reload()
     await expect(here.get_by_role("button", name="Sign out here")).to_be_visible()
+
+
+_ASK: Final = """() => Promise.all(Array.from({ length: 6 }, () =>
+  fetch("/api/v1/session").then((answer) => answer.json()).then((me) => me.user?.email ?? "")))"""
+HOUR_MS: Final = 3_600_000
+
+
+async def test_the_cookie_changes_under_two_busy_tabs(
+    home: House, visitors: Visitors, watch: Watch, page: Page
+) -> None:
+    """After an hour both tabs go on with a new cookie; whoever then shows the old one ends it."""
+    watch.allow(UNAUTHORIZED)
+    other = await page.context.new_page()
+    await other.goto(home.url)
+    copied = await page.context.storage_state()
+    before = await session_cookie(page.context)
+    await home.write("UPDATE web_sessions SET rotated_at = rotated_at - :age", age=2 * HOUR_MS)
+    for _ in range(3):
+        answers = [*await asyncio.gather(page.evaluate(_ASK), other.evaluate(_ASK))]
+        assert answers == [[home.admin.email] * 6] * 2
+    after = await session_cookie(page.context)
+    assert after["value"] != before["value"]
+
+    await home.write("UPDATE web_sessions SET rotated_at = rotated_at - :age", age=HOUR_MS // 2)
+    thief = await (await visitors.browser(storage_state=copied)).new_page()
+    await thief.goto(home.url)
+    await asked_for_a_link(thief)
+    await page.goto(home.url)
+    await asked_for_a_link(page)
+
+
+async def test_who_leaves_the_team_is_out_at_once(
+    home: House, visitors: Visitors, watch: Watch
+) -> None:
+    """A person who is removed is at the door with the next thing they do."""
+    watch.allow(UNAUTHORIZED)
+    bob = await home.member("bob")
+    page = await visitors.signed_in(bob)
+    await inside(page)
+    await home.call("DELETE", f"/users/{bob.id}")
+    await page.goto(f"{home.url}/settings")
+    await asked_for_a_link(page)
 
 
 _DEEDS = """
