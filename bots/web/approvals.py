@@ -22,8 +22,6 @@ from core.refusals import Rejected
 from core.tenants import Role
 from core.words import Words
 
-WHERE = "api"
-"""For the record of decisions."""
 MAX_LISTED = 100
 MAX_COMMENT = 1_000
 _REFUSED = {
@@ -144,7 +142,7 @@ class ApprovalRoutes:
         body = DecisionBody.model_validate_json(await read_body(request))
         decision = Decision(
             approve=body.decision == "approve",
-            where=WHERE,
+            where="api" if caller.session_id is None else "web",
             comment=clean_text(body.comment).strip(),
         )
         decided = await self._desk.decide(caller.user, request.match_info["approval_id"], decision)

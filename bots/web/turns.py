@@ -11,7 +11,8 @@ from typing import Final
 
 from aiohttp import web
 
-from bots.web.auth import Authenticator
+from bots.web.auth import Authenticator, Caller
+from bots.web.languages import preferred
 from bots.web.models import AttachmentBody, Completed, TurnBody
 from bots.web.openapi import IDEMPOTENCY_KEY, LAST_EVENT_ID, Reads, operation
 from bots.web.problems import Problem
@@ -31,7 +32,6 @@ from core.messages import (
 )
 from core.refusals import Rejected
 from core.streams import START, EventId, StreamEvent, Streams
-from core.tenants import User
 
 _STATUSES: Final = {
     "empty_message": HTTPStatus.UNPROCESSABLE_ENTITY,
@@ -85,7 +85,8 @@ class TurnRoutes:
                 "Send the message as application/json.",
             )
         body = TurnBody.model_validate_json(await read_body(request))
-        message = await _message(body, caller.user, idempotency_key(request))
+        language = preferred(request.headers.get("Accept-Language", ""))
+        message = await _message(body, caller, idempotency_key(request), language)
         accepted = await self._inbox.accept(message)
         match accepted:
             case Rejected(code=code, sentence=sentence):
@@ -112,7 +113,10 @@ class TurnRoutes:
         return await stream(request, events, self._clock)
 
 
-async def _message(body: TurnBody, user: User, key: str | None) -> InboundMessage:
+async def _message(
+    body: TurnBody, caller: Caller, key: str | None, language: str
+) -> InboundMessage:
+    user, platform = caller.user, "api" if caller.session_id is None else "web"
     attachments = _decode(body.attachments)
     if attachments:
         attachments = await check_in_background(attachments)
@@ -120,8 +124,8 @@ async def _message(body: TurnBody, user: User, key: str | None) -> InboundMessag
     place = body.conversation_id or new_id("place")
     return InboundMessage(
         event_id=f"api:{user.id}:{key or new_id('req')}",
-        address=ConversationAddress(platform="api", workspace="", channel=user.id, thread=place),
-        actor=Actor(platform="it0", workspace="", external_id=user.id),
+        address=ConversationAddress(platform=platform, workspace="", channel=user.id, thread=place),
+        actor=Actor(platform="it0", workspace="", external_id=user.id, language=language),
         text=body.text,
         attachments=attachments,
         conversation_id=body.conversation_id,
