@@ -33,12 +33,8 @@ async def menu(chat: Chat, title: str, item: str) -> None:
     """Choose something for a conversation of the list."""
     line = chat.conversations.get_by_role("listitem").filter(has=row(chat, title))
     await line.hover()
-    await line.get_by_role("button").last.click()
-    await (
-        chat.page.get_by_role("menuitem", name=item)
-        .or_(chat.page.get_by_role("button", name=item, exact=True))
-        .first.click()
-    )
+    await line.get_by_role("button", name="More for").click()
+    await chat.page.get_by_role("menuitem", name=item).click()
 
 
 async def test_conversations_are_grouped_by_day(
@@ -82,7 +78,7 @@ async def test_a_conversation_is_renamed(home: House, page: Page) -> None:
     chat = Chat(page)
     await told(chat, "How full are the disks?")
     await menu(chat, "disks", "Rename")
-    field = page.get_by_role("textbox", name="Title")
+    field = page.get_by_role("textbox", name="Title of the conversation")
     await field.fill(HOSTILE)
     await field.press("Enter")
     await expect(row(chat, HOSTILE)).to_be_visible()
@@ -100,7 +96,7 @@ async def test_a_conversation_is_deleted_after_a_question(home: House, page: Pag
     await dialog.get_by_role("button", name="Cancel").click()
     await expect(row(chat, "disks")).to_be_visible()
     await menu(chat, "disks", "Delete")
-    await dialog.get_by_role("button", name="Delete").click()
+    await dialog.get_by_role("button", name="Delete for good").click()
     await expect(row(chat, "disks")).to_have_count(0)
     await page.reload()
     await expect(chat.conversations.get_by_role("link")).to_have_count(1)
