@@ -1,0 +1,48 @@
+// The rows of the audit log; each opens to its details.
+import { Fragment, html, useState } from "../lib/dom.js";
+import { number, t, tag } from "../lib/i18n.js";
+import { Button } from "../lib/parts.js";
+import { visible } from "../markdown/code.js";
+
+const exactly = (iso) =>
+  new Intl.DateTimeFormat(tag(), { dateStyle: "short", timeStyle: "medium" }).format(new Date(iso));
+
+/** `narrow({actor|action|turn})` shows only rows like one. */
+export function AuditRows({ entries, users, narrow }) {
+  const names = new Map(users.map((user) => [user.id, user.name || user.email]));
+  names.set("system", t("IT0 itself"));
+  const columns = [t("Time"), t("Who"), t("What"), t("Where and how"), t("Row")];
+  return html`<table class="list cards audit" role="table"><caption class="unseen">${t("Audit log")}</caption>
+    <thead role="rowgroup"><tr role="row">${columns.map((name) => html`<th key=${name} role="columnheader" scope="col">${name}</th>`)}</tr></thead>
+    <tbody role="rowgroup">${entries.map((entry) => html`<${Row} key=${entry.seq} entry=${entry} who=${names.get(entry.actor) ?? entry.actor} narrow=${narrow} columns=${columns} />`)}</tbody></table>`;
+}
+
+/** What most want to know of a row, in one line. */
+function brief(detail) {
+  const named = ["level", "server", "servers", "tool", "name", "email", "command", "action", "outcome", "reason"];
+  const found = named.filter((name) => detail[name] !== undefined && detail[name] !== "").slice(0, 3);
+  return found.map((name) => String(detail[name])).join(" · ");
+}
+
+function Row({ entry, who, narrow, columns }) {
+  const [open, setOpen] = useState(false);
+  const id = `audit-${entry.seq}`;
+  const [time, person, what, where] = columns;
+  return html`<${Fragment}><tr role="row" class=${open ? "opened" : ""}>
+      <td role="cell" data-label=${time}><time datetime=${entry.at}>${exactly(entry.at)}</time></td>
+      <td role="cell" data-label=${person}>${who}</td>
+      <th role="rowheader" scope="row" data-label=${what}><code>${entry.action}</code></th>
+      <td role="cell" data-label=${where} class="brief">${visible(brief(entry.detail))}</td>
+      <td role="cell" class="opener"><${Button} kind="small plain" icon="down" aria-expanded=${open ? "true" : "false"} aria-controls=${open ? id : undefined} run=${() => setOpen(!open)}>
+        <span class="unseen">${t("Details of row")} </span>${number(entry.seq)}<//></td></tr>
+    ${open && html`<tr role="row" id=${id} class="details"><td role="cell" colspan="5"><${Details} entry=${entry} who=${who} narrow=${narrow} /></td></tr>`}<//>`;
+}
+
+const Details = ({ entry, who, narrow }) => html`<dl class="facts">
+    ${Object.entries(entry.detail).map(([name, value]) => html`<dt key=${name}>${name}</dt><dd class="exact-text" dir="ltr">${visible(String(value))}</dd>`)}
+    <dt>${t("Actor")}</dt><dd><code>${entry.actor}</code></dd>
+    ${entry.turn_id && html`<dt>${t("Turn")}</dt><dd><code>${entry.turn_id}</code></dd>`}
+    <dt>${t("Seal")}</dt><dd><code class="seal">${entry.mac}</code></dd></dl>
+  <p class="row-actions"><${Button} kind="small" run=${() => narrow({ action: entry.action })}>${t("Only {what}", { what: entry.action })}<//>
+    <${Button} kind="small" run=${() => narrow({ actor: entry.actor })}>${t("Only {what}", { what: who })}<//>
+    ${entry.turn_id && html`<${Button} kind="small" run=${() => narrow({ turn: entry.turn_id })}>${t("Only this turn")}<//>`}</p>`;

@@ -1,0 +1,29 @@
+// A form of the settings: it sends once, and says beside its button what came of it.
+import { html, useState } from "../lib/dom.js";
+import { t } from "../lib/i18n.js";
+import { useAlive } from "../lib/parts.js";
+import { note } from "../lib/say.js";
+
+/** `send()` resolves when it is stored; `done` is said then. Children are the fields. */
+export function Form({ send, done = t("Saved."), button = t("Save"), children, more }) {
+  const [problem, setProblem] = useState(null);
+  const [sending, setSending] = useState(false);
+  const alive = useAlive();
+  const submit = async (event) => {
+    event.preventDefault();
+    if (sending) return;
+    setSending(true);
+    setProblem(null);
+    try {
+      await send();
+      note(done);
+    } catch (refused) {
+      if (alive.current) setProblem(refused);
+    } finally {
+      if (alive.current) setSending(false);
+    }
+  };
+  return html`<form class="form" onSubmit=${submit}>${children}
+    ${problem && html`<p class="notice bad" role="alert">${problem.detail}</p>`}
+    <footer><button type="submit" class="button main" aria-busy=${sending ? "true" : undefined}>${button}</button>${more}</footer></form>`;
+}
