@@ -44,6 +44,15 @@ async def address() -> AsyncGenerator[str]:
     await runner.cleanup()
 
 
+async def _prepared(page: Page, address: str) -> Page:
+    """The page with ``window.stage``, which waits until an answer can be drawn."""
+    await page.goto(address)
+    await page.locator(".card").wait_for()
+    base = await page.evaluate("document.querySelector('script[src]').src.replace(/theme.js$/, '')")
+    await page.evaluate(_STAGE, base)
+    return page
+
+
 async def _until(page: Page, condition: str) -> None:
     """Wait for a condition of the page; the driver's own way needs eval, which the policy forbids."""
     async with asyncio.timeout(PATIENCE_S):
@@ -64,11 +73,7 @@ async def stage(
     """An empty page under the real policy, with ``window.stage``; nothing may go wrong in it."""
     context = await browser.new_context(locale="en-US", reduced_motion="reduce")
     watch.follow(context)
-    page = await context.new_page()
-    await page.goto(address)
-    await page.locator(".card").wait_for()
-    base = await page.evaluate("document.querySelector('script[src]').src.replace(/theme.js$/, '')")
-    await page.evaluate(_STAGE, base)
+    page = await _prepared(await context.new_page(), address)
     context.on("request", lambda request: asked.append(request.url))
     yield page
     await page.close()
@@ -190,6 +195,22 @@ async def test_links_show_where_they_lead(stage: Page) -> None:
     await expect(stage.locator(".address")).to_have_text(
         ["(evil.example)", "(docs/x.md)", "(p.example)"]
     )
+
+
+async def test_without_its_parser_an_answer_is_plain_text(
+    browser: Browser, address: str, watch: Watch
+) -> None:
+    """Where a file cannot be loaded, nothing of the answer is missing."""
+    context = await browser.new_context(locale="en-US")
+    watch.follow(context)
+    watch.allow("markdown-it")
+    page = await context.new_page()
+    await page.route("**/markdown-it.js", lambda route: route.abort())
+    await _prepared(page, address)
+    await page.evaluate(_DRAW, "# A **title**\n\ntext")
+    await expect(page.locator(".plain-text")).to_have_text("# A **title** text")
+    await context.close()
+    assert watch.unexpected() == []
 
 
 @pytest.mark.parametrize("scheme", ["light", "dark"])
