@@ -108,7 +108,7 @@ export function Notes() {
 }
 
 /** Put a text into the clipboard; also where the page came over plain HTTP, without the API. */
-async function copyText(text) {
+export async function copyText(text) {
   if (navigator.clipboard) return navigator.clipboard.writeText(text);
   const field = document.createElement("textarea");
   field.value = text;

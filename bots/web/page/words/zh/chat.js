@@ -1,1 +1,30 @@
-export default {};
+// 对话、消息与附件。
+export default {
+  // 对话列表
+  "Conversations": "对话",
+  "Copy link": "复制链接",
+  "Delete ...": "删除……",
+  "Delete for good": "永久删除",
+  "Delete this conversation?": "删除此对话？",
+  "More": "更多",
+  "More for {title}": "“{title}”的更多操作",
+  "Nothing is found for “{query}”.": "没有找到“{query}”。",
+  "Rename": "重命名",
+  "Search": "搜索",
+  "Search the conversations": "搜索对话",
+  "Show older ones": "显示更早的对话",
+  "Terminal": "终端",
+  "The conversation is called “{title}” now.": "对话现在名为“{title}”。",
+  "The conversation is deleted.": "对话已删除。",
+  "The link is copied. It opens for you alone.": "链接已复制，只有您能打开。",
+  "Title of the conversation": "对话标题",
+  "What you ask is kept here.": "您的提问会保存在这里。",
+  "Without a title": "无标题",
+  "being answered": "正在回答",
+  "new": "有新内容",
+  "waiting for an approval": "等待审批",
+  "waiting for its turn": "排队中",
+  "{n} conversation found": "找到 {n} 个对话",
+  "{n} conversations found": "找到 {n} 个对话",
+  "“{title}” is deleted for good, with its messages and files. Nobody can bring it back.": "“{title}”连同其消息和文件将被永久删除，任何人都无法恢复。",
+};
