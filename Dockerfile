@@ -6,13 +6,13 @@ RUN python -m venv /app/.venv
 # The dependencies first: this layer is rebuilt only when the lock file changes.
 COPY requirements.lock ./
 RUN /app/.venv/bin/pip install --no-deps --require-hashes -r requirements.lock
-COPY pyproject.toml README.md app.py assembly.py assembly_billing.py assembly_fleet.py audit_cli.py billing_cli.py checks.py cli.py environment.py fleet_cli.py operate.py platforms.py reach.py settings.py settings_parts.py stores.py variables.py ./
+COPY pyproject.toml README.md app.py assembly.py assembly_billing.py assembly_fleet.py assembly_page.py audit_cli.py billing_cli.py checks.py cli.py environment.py fleet_cli.py operate.py platforms.py reach.py settings.py settings_parts.py stores.py variables.py ./
 COPY core core
 COPY billing billing
 COPY bots bots
 COPY storage storage
 RUN /app/.venv/bin/pip install --no-deps --no-build-isolation --editable . \
-    && /app/.venv/bin/python -m compileall -q app.py assembly.py assembly_billing.py assembly_fleet.py audit_cli.py billing_cli.py checks.py cli.py environment.py fleet_cli.py operate.py platforms.py reach.py settings.py settings_parts.py stores.py variables.py core billing bots storage
+    && /app/.venv/bin/python -m compileall -q app.py assembly.py assembly_billing.py assembly_fleet.py assembly_page.py audit_cli.py billing_cli.py checks.py cli.py environment.py fleet_cli.py operate.py platforms.py reach.py settings.py settings_parts.py stores.py variables.py core billing bots storage
 
 FROM python:3.11.13-slim-bookworm
 RUN groupadd --system --gid 10001 it0 \

@@ -112,12 +112,15 @@ def _add_people(commands: argparse._SubParsersAction[argparse.ArgumentParser]) -
     role.add_argument("email", metavar="EMAIL")
     role.add_argument("role", choices=["viewer", "operator", "admin"])
     role.set_defaults(handler=_user_role)
-    disable = user.add_parser("disable", help="shut a person out; their tokens stop at once")
+    disable = user.add_parser("disable", help="shut a person out, with their tokens and sessions")
     disable.add_argument("email", metavar="EMAIL")
     disable.set_defaults(handler=_user_disable)
     link = commands.add_parser("link", help="make a code that links a Slack or Telegram account")
     link.add_argument("--as", metavar="EMAIL", dest="email", help="whose; default the first admin")
     link.set_defaults(handler=_link)
+    login = commands.add_parser("login", help="make a link that opens IT0 in a browser, once")
+    login.add_argument("email", metavar="EMAIL", nargs="?", help="as whom; default the first admin")
+    login.set_defaults(handler=_login)
     token = commands.add_parser("token", help="make an API token, list them, or revoke one")
     token.add_argument("email", metavar="EMAIL", nargs="?", help="whose; default the first admin")
     token.add_argument("--days", type=int, default=90, help="how long it lives; default 90")
@@ -235,6 +238,12 @@ def _link(arguments: argparse.Namespace) -> int:
     from operate import link  # noqa: PLC0415  # only this command needs it
 
     return _run(link(_settings(quiet=True), arguments))
+
+
+def _login(arguments: argparse.Namespace) -> int:
+    from operate import login  # noqa: PLC0415  # only this command needs it
+
+    return _run(login(_settings(quiet=True), arguments))
 
 
 def _user_list(_arguments: argparse.Namespace) -> int:

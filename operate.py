@@ -8,6 +8,7 @@ import sys
 from collections.abc import Awaitable
 from pathlib import Path
 from typing import TYPE_CHECKING, Final, TypeVar
+from urllib.parse import urlsplit
 
 import app
 from bots import codes, skills_command
@@ -15,9 +16,11 @@ from bots.console_terminal import safe_text
 from bots.operator import RequestRefused
 from checks import engine_line, missing_lines
 from core.errors import It0Error
+from core.sign_in import Maker, sign_in_url
 from reach import connected
 from settings import Settings
 from storage.access import SqlGate
+from storage.web_sessions import SqlSessions
 
 if TYPE_CHECKING:
     from storage.archive import Manifest
@@ -73,6 +76,34 @@ async def link(settings: Settings, arguments: argparse.Namespace) -> int:
         code = await _sentences(server.operator(arguments.email).link_code())
     print(safe_text(codes.linking(code, arguments.email or "the first admin")))
     return 0
+
+
+async def login(settings: Settings, arguments: argparse.Namespace) -> int:
+    """``it0 login``: a link alone on the first line, for whoever copies it."""
+    async with connected(settings) as server:
+        link = await _sentences(server.operator(arguments.email).sign_in_link())
+        embedded = server.embedded
+    url = link["url"]
+    if embedded:  # whoever made it has gone; the link is for `it0 up`
+        url = sign_in_url(settings.http.url(), url.rpartition("#")[2])
+    print(safe_text(url))
+    print(safe_text(f"It opens IT0 as {link['email']}, once, within 30 minutes."))
+    if embedded:
+        print("IT0 does not run now. Start it first: `it0 up`.")
+    return 0
+
+
+async def page_line(process: app.Running) -> str:
+    """The link of a start, for the first admin."""
+    storage, settings = process.core.storage, process.core.settings
+    sessions = SqlSessions(storage.db, storage.keys.derive("audit"))
+    code = await sessions.new_link(process.admin, Maker(user_id=process.admin.id))
+    port = None if process.url is None else urlsplit(process.url).port
+    base = settings.http.url(port)
+    if code is None:
+        return f"  Page      {base}   (`it0 login` makes a link that opens it)"
+    link = sign_in_url(base, code)
+    return f"  Page      {link}   (opens once, for 30 minutes; `it0 login` makes another)"
 
 
 async def invite(settings: Settings, arguments: argparse.Namespace) -> int:
@@ -133,7 +164,7 @@ async def disable_user(settings: Settings, arguments: argparse.Namespace) -> int
     """``it0 user disable``."""
     async with connected(settings) as server:
         await _sentences(server.operator().disable_user(arguments.email))
-    print(safe_text(f"{arguments.email} is disabled; all their tokens have stopped."))
+    print(safe_text(f"{arguments.email} is disabled; their tokens and sessions have ended."))
     return 0
 
 
@@ -211,6 +242,8 @@ async def ready_banner(process: app.Running, role: app.Role) -> str:
     engine = process.core.team.engines.default
     place = settings.database_path or "PostgreSQL"
     lines = [f"IT0 is ready (process {os.getpid()}).", ""]
+    if role is app.Role.UP:
+        lines.append(await page_line(process))
     if process.url is not None:
         lines += [
             f"  API       {process.url}/api/v1   (`it0 token` makes a token)",

@@ -66,6 +66,11 @@ class Connection:
         """End the embedded process, if there is one."""
         await self._stack.__aexit__(kind, error, trace)
 
+    @property
+    def embedded(self) -> bool:
+        """Whether the server ends with this command."""
+        return bool(self._embedded)
+
     def token(self, email: str | None = None) -> str:
         """A token for one request, acting as ``email``."""
         return operator_token(installation_keys(self._settings).derive("tokens"), email)

@@ -42,6 +42,13 @@ class SkillRow(TypedDict):
     enabled: bool
 
 
+class SignInLink(TypedDict):
+    """A link that opens the page once."""
+
+    url: str
+    email: str
+
+
 class RequestRefused(Exception):
     """The server refused, or could not be reached; the text is a sentence."""
 
@@ -74,6 +81,10 @@ class OperatorClient:
     async def token(self, *, days: int) -> str:
         """A bearer token for the user this client acts as."""
         return str((await self.call("POST", "tokens", {"days": days}))["token"])
+
+    async def sign_in_link(self) -> SignInLink:
+        """A link that signs its bearer in as the user this client acts as."""
+        return cast("SignInLink", await self.call("POST", "sign-in-links", {}))
 
     async def link_code(self) -> str:
         """A code that makes its sender the user this client acts as."""
