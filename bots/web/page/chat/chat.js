@@ -1,5 +1,61 @@
-import { html } from "../lib/dom.js";
+// The chat: one conversation, or a new one, and where the next message is written.
+import { html, useEffect, useLayoutEffect } from "../lib/dom.js";
 import { t } from "../lib/i18n.js";
+import { announce } from "../lib/say.js";
+import { useStore } from "../lib/store.js";
 import { ViewHead } from "../shell/sidebar.js";
+import { conversations } from "./changes.js";
+import { Composer } from "./composer.js";
+import { connection } from "./stream.js";
+import { losesFiles, talkOf } from "./talk.js";
+import { Thread } from "./thread.js";
+import { Welcome } from "./welcome.js";
 
-export const Chat = () => html`<div class="view"><${ViewHead} title=${t("New chat")} /></div>`;
+export function Chat({ conversation }) {
+  const talk = talkOf(conversation);
+  return html`<${Open} key=${talk.key} talk=${talk} />`;
+}
+
+/** A conversation as long as it is before the reader. */
+function Open({ talk }) {
+  const page = useStore(talk.page);
+  const empty = useStore(talk.turns, (list) => list.length === 0);
+  useEffect(() => {
+    talk.show();
+    return () => talk.hide();
+  }, [talk]);
+  useEffect(guardFiles, []);
+  const escape = (event) => {
+    if (event.key !== "Escape" || event.defaultPrevented || !talk.busy.get()) return;
+    event.preventDefault();
+    talk.stop();
+  };
+  return html`<div class="chat" onKeyDown=${escape}>
+    <${Head} talk=${talk} />
+    ${empty && !page.loading && !page.problem && !talk.id ? html`<${Welcome} talk=${talk} />` : html`<${Thread} talk=${talk} />`}
+    <div class="chat-foot"><${ConnectionLine} />
+      ${!page.problem?.gone && html`<${Composer} talk=${talk} />`}</div></div>`;
+}
+
+/** The title; that of the window also tells that an answer is on its way. */
+function Head({ talk }) {
+  const title = useStore(conversations, (list) => list.find((one) => one.id === talk.id)?.title) || t("New chat");
+  const busy = useStore(talk.busy);
+  useLayoutEffect(() => {
+    document.title = busy ? t("Answering: {title} - IT0", { title }) : `${title} - IT0`;
+  }, [title, busy]);
+  return html`<${ViewHead} title=${title} />`;
+}
+
+function ConnectionLine() {
+  const lost = useStore(connection) === "lost";
+  useEffect(() => { if (lost) announce(t("The connection is lost")); }, [lost]);
+  return lost && html`<p class="connection">${t("The connection is lost. IT0 goes on working; this page tries again by itself.")}</p>`;
+}
+
+/** Ask before a reload that would lose files on their way. */
+function guardFiles() {
+  const ask = (event) => losesFiles() && event.preventDefault();
+  addEventListener("beforeunload", ask);
+  return () => removeEventListener("beforeunload", ask);
+}
