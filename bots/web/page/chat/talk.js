@@ -229,7 +229,8 @@ class Talk {
     const store = this.turns.get().find((one) => isOpen(one.get()));
     if (!store) return;
     const turn = store.get();
-    const source = this.sources.get(store) ?? { turn: turn.id, last: null, accepted: true };
+    const source = this.sources.get(store) ?? { turn: turn.id, last: null, accepted: turn.id !== null };
+    if (!source.accepted) return; // it is being delivered
     this.sources.set(store, source);
     source.turn ??= turn.id;
     // Read from its beginning, everything is told again.
