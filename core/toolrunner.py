@@ -58,6 +58,13 @@ class StepLog(Protocol):
         """Append a step, with its audit row, fenced. Raises ``Fenced``."""
 
 
+def one_line(call: ToolCall) -> str:
+    """``name key=value ...``, bounded, on one line, without secrets."""
+    pairs = " ".join(f"{key}={value}" for key, value in call.arguments.items())
+    text = redact_now(" ".join(f"{call.name} {pairs[:_SUMMED_CHARS]}".split()))
+    return text if len(text) <= 200 else text[:199] + "…"  # noqa: PLR2004  # one line
+
+
 @dataclass(slots=True)
 class ToolRunner:
     """Holds the tools and hands each turn its own door."""
@@ -135,10 +142,8 @@ class TurnTools(ToolDoor):
         return self.runner.untrusted(tool)
 
     def summary(self, call: ToolCall) -> str:
-        """``name key=value ...``, bounded, on one line."""
-        pairs = " ".join(f"{key}={value}" for key, value in call.arguments.items())
-        text = redact_now(" ".join(f"{call.name} {pairs[:_SUMMED_CHARS]}".split()))
-        return text if len(text) <= 200 else text[:199] + "…"  # noqa: PLR2004  # one line
+        """See ``one_line``."""
+        return one_line(call)
 
     async def call(self, call: ToolCall) -> ToolResult:
         """Run the call, or return its committed result, or say why it was not run."""

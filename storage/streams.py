@@ -27,10 +27,11 @@ class SqlStreamLog:
 
     async def check_reader(self, tenant_id: str, user_id: str, turn_id: str) -> None:
         """See the port."""
-        await self._db.read(_check_reader, tenant_id, user_id, turn_id)
+        await self._db.read(check_reader, tenant_id, user_id, turn_id)
 
 
-def _check_reader(conn: sa.Connection, tenant_id: str, user_id: str, turn_id: str) -> None:
+def check_reader(conn: sa.Connection, tenant_id: str, user_id: str, turn_id: str) -> None:
+    """Raise ``NotFound`` unless the turn, or its conversation, is the user's own."""
     row = execute(
         conn,
         "SELECT 1 FROM turns t JOIN conversations c ON c.id = t.conversation_id"

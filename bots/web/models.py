@@ -81,22 +81,6 @@ class CodeBody(Body):
         return self
 
 
-class Conversation(BaseModel):
-    """One of the caller's conversations."""
-
-    id: str
-    title: str
-    platform: str
-    updated_at: datetime
-    turns: int
-
-
-class Conversations(BaseModel):
-    """The most recently used first."""
-
-    conversations: list[Conversation]
-
-
 class Message(BaseModel):
     """What was asked, or what was answered."""
 

@@ -1,4 +1,4 @@
-"""A person's conversations over HTTP."""
+"""The messages of a person's conversations over HTTP, and their end."""
 
 from __future__ import annotations
 
@@ -13,18 +13,12 @@ from bots.web import models
 from bots.web.auth import Authenticator
 from bots.web.openapi import operation
 from bots.web.problems import Problem
-from core.commands import ConversationInfo
 
 _LISTED = 200
 
 
 class ConversationDesk(Protocol):
     """A user's own conversations. Raises ``NotFound`` for anybody else's."""
-
-    async def list_conversations(
-        self, tenant_id: str, user_id: str, *, limit: int
-    ) -> tuple[ConversationInfo, ...]:
-        """The most recently used first."""
 
     async def messages(
         self, tenant_id: str, user_id: str, conversation_id: str, *, limit: int
@@ -46,7 +40,6 @@ class TeamRoutes:
     def routes(self) -> list[web.RouteDef]:
         """What the server mounts."""
         return [
-            web.get("/api/v1/conversations", self.list_conversations, allow_head=False),
             web.get(
                 "/api/v1/conversations/{conversation_id}/messages",
                 self.list_messages,
@@ -54,23 +47,6 @@ class TeamRoutes:
             ),
             web.delete("/api/v1/conversations/{conversation_id}", self.delete_conversation),
         ]
-
-    @operation(answer=models.Conversations)
-    async def list_conversations(self, request: web.Request) -> web.Response:
-        """The caller's own conversations."""
-        user = (await self._auth.caller(request)).user
-        listed = await self._desk.list_conversations(user.tenant_id, user.id, limit=_LISTED)
-        shown = [
-            models.Conversation(
-                id=info.id,
-                title=info.title,
-                platform=info.platform,
-                updated_at=_time(info.updated_at_ms),
-                turns=info.turns,
-            )
-            for info in listed
-        ]
-        return _json(models.Conversations(conversations=shown))
 
     @operation(answer=models.Messages, errors=(404,))
     async def list_messages(self, request: web.Request) -> web.Response:
