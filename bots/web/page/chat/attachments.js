@@ -6,24 +6,24 @@ import { Icon } from "../lib/icons.js";
 import { Button } from "../lib/parts.js";
 import { note } from "../lib/say.js";
 import { useStore } from "../lib/store.js";
-import { createTray, limits } from "./tray.js";
+import { Tray, limits } from "./tray.js";
 
 /** A pasted text of more than this is offered as a file. */
 const LONG_CHARS = 8_000;
 
 /**
- * The files of one composer: {items, problem, problems, busy, add(files), remove(id), clear(), take()}.
- * `take()` resolves to what POST /agent/turns takes and leaves the files where they are; `clear()`
- * forgets them and their previews. See tray.js for what an item is.
+ * The files of one composer: {items, problem, problems, busy, add(files), remove(id), clear(), take(),
+ * restore(taken)}. `take()` resolves to what POST /agent/turns takes and leaves the files where they
+ * are; `clear()` forgets them and their previews; `restore` brings taken ones back. See tray.js.
  */
 export function useAttachments() {
   const tray = useRef(null);
-  tray.current ??= createTray();
+  tray.current ??= new Tray();
   const now = useStore(tray.current.store);
   useEffect(() => tray.current.clear, []);
   return useMemo(() => {
-    const { store, ...deeds } = tray.current;
-    return { ...now, problem: now.problems[0] ?? null, offered: now.offer, ...deeds };
+    const { add, remove, clear, take, restore, offer, dismiss } = tray.current;
+    return { ...now, problem: now.problems[0] ?? null, offered: now.offer, add, remove, clear, take, restore, offer, dismiss };
   }, [now]);
 }
 
@@ -55,7 +55,7 @@ function Chip({ one, remove }) {
   return html`<li class=${classes("attachment", one.state)}>
     ${one.preview ? html`<img src=${one.preview} alt="" draggable=${false} />` : html`<span class="attachment-icon"><${Icon} name="file" /></span>`}
     <div><span class="attachment-name" dir="auto" title=${one.name}>${one.name}</span>
-      <span class="attachment-facts">${one.state === "reading" ? t("Reading ...") : html`<span>${KINDS()[one.type]}</span><span>${size(one.size)}</span>${one.smaller && html`<span>${t("made smaller")}</span>`}`}</span></div>
+      <span class="attachment-facts">${one.state === "reading" ? t("Reading ...") : html`${!one.smaller && html`<span>${KINDS()[one.type]}</span>`}<span>${size(one.size)}</span>${one.smaller && html`<span>${t("made smaller")}</span>`}`}</span></div>
     <${Button} kind="plain round small" icon="close" label=${t("Remove {name}", { name: one.name })} run=${() => remove(one)} /></li>`;
 }
 
@@ -73,8 +73,8 @@ function Offer({ of, attachments }) {
     await attachments.add([textFile(of.text)]);
   };
   return html`<div class="attachment-offer" role="status"><p>${t("You pasted a long text ({n} characters).", { n: number(of.text.length) })}</p>
-    <${Button} kind="small" icon="file" run=${take}>${t("Attach it as a file instead")}<//>
-    <${Button} kind="plain round small" icon="close" label=${t("Leave it in the message")} run=${() => attachments.offer(null)} /></div>`;
+    <span><${Button} kind="small" icon="file" run=${take}>${t("Attach it as a file instead")}<//>
+      <${Button} kind="plain round small" icon="close" label=${t("Leave it in the message")} run=${() => attachments.offer(null)} /></span></div>`;
 }
 
 const textFile = (text) => new File([text], "pasted.txt", { type: "text/plain" });

@@ -7,41 +7,15 @@ import { drawn } from "./images.js";
 
 /** The dialog; `use` gets the photo as a file. The camera is on only while its picture is shown. */
 export function Camera({ use, close }) {
-  const [step, setStep] = useState({ name: "asking" });
-  const [wanted, setWanted] = useState({ facingMode: { ideal: "environment" } });
-  const [round, setRound] = useState(0);
-  const video = useRef(null);
+  const { step, video, take, again, turn } = useCamera();
   const box = useRef(null);
   useEffect(() => {
-    const running = start(wanted, setStep);
-    return () => running.stop();
-  }, [wanted, round]);
-  useEffect(() => {
-    if (step.name === "live") video.current.srcObject = step.stream;
     // The button that was pressed has gone; the next one takes the focus.
     if (step.name !== "asking") box.current.querySelector(".main")?.focus();
   }, [step]);
-  useEffect(() => (step.url ? () => URL.revokeObjectURL(step.url) : undefined), [step.url]);
-  const again = () => {
-    setStep({ name: "asking" });
-    setRound((n) => n + 1);
-  };
-  const take = async () => {
-    const { videoWidth, videoHeight } = video.current;
-    if (!videoWidth) return; // it has not shown anything yet
-    const blob = await drawn(video.current, videoWidth, videoHeight);
-    for (const track of step.stream.getTracks()) track.stop();
-    setStep({ name: "taken", blob, url: URL.createObjectURL(blob) });
-    announce(t("The photo is taken. Use it, or take it again."));
-  };
   const keep = () => {
     use(new File([step.blob], `${t("photo")}-${stamp(new Date())}.jpg`, { type: "image/jpeg" }));
     close();
-  };
-  const turn = () => {
-    const at = step.cameras.findIndex((one) => one.deviceId === step.current);
-    setWanted({ deviceId: { exact: step.cameras[(at + 1) % step.cameras.length].deviceId } });
-    setStep({ name: "asking" });
   };
   return html`<${Dialog} title=${t("Take a photo")} kind="camera" close=${close}>
     <div ref=${box} class="camera-stage">
@@ -55,6 +29,36 @@ export function Camera({ use, close }) {
         ${step.name === "taken" && html`<${Button} run=${again}>${t("Take it again")}<//><${Button} kind="main" icon="check" run=${keep}>${t("Use this photo")}<//>`}
         ${step.name === "failed" && html`${navigator.mediaDevices && html`<${Button} run=${again}>${t("Try again")}<//>`}<${Button} kind="main" run=${close}>${t("Close")}<//>`}
       </footer></div><//>`;
+}
+
+/** The camera's steps: {name: "asking" | "live" | "taken" | "failed"} with what belongs to each. */
+function useCamera() {
+  const [step, setStep] = useState({ name: "asking" });
+  const [wanted, setWanted] = useState({ facingMode: { ideal: "environment" } });
+  const video = useRef(null);
+  useEffect(() => {
+    const running = start(wanted, setStep);
+    return () => running.stop();
+  }, [wanted]);
+  useEffect(() => { if (step.name === "live") video.current.srcObject = step.stream; }, [step]);
+  useEffect(() => (step.url ? () => URL.revokeObjectURL(step.url) : undefined), [step.url]);
+  const ask = (constraint) => {
+    setStep({ name: "asking" });
+    setWanted({ ...constraint });
+  };
+  const take = async () => {
+    const { videoWidth, videoHeight } = video.current;
+    if (!videoWidth) return; // it has not shown anything yet
+    const blob = await drawn(video.current, videoWidth, videoHeight);
+    for (const track of step.stream.getTracks()) track.stop();
+    setStep({ name: "taken", blob, url: URL.createObjectURL(blob) });
+    announce(t("The photo is taken. Use it, or take it again."));
+  };
+  const turn = () => {
+    const at = step.cameras.findIndex((one) => one.deviceId === step.current);
+    ask({ deviceId: { exact: step.cameras[(at + 1) % step.cameras.length].deviceId } });
+  };
+  return { step, video, take, again: () => ask(wanted), turn };
 }
 
 /** Turn a camera on and say what became of it; `stop` turns it off, also when it comes on later. */

@@ -22,81 +22,105 @@ class Refused extends Error {}
  * Files of one composer. Its store has {items, problems, busy, offer}; an item has
  * {id, name, type, size, blob, preview, smaller, state: "reading" | "ready"}.
  */
-export function createTray() {
-  const store = createStore(NONE);
-  const change = (part) => store.set((now) => ({ ...now, ...part }));
-  let last = 0;
-  let under = 0;
-  let cleared = 0; // files that were being read when the tray was cleared do not come back
-  let work = Promise.resolve();
-
-  const refuse = (sentence) => store.set((now) => ({ ...now, problems: [...now.problems.filter((one) => one !== sentence), sentence] }));
-  const without = (id) => store.get().items.filter((one) => one.id !== id);
-  const replace = (id, part) => change({ items: store.get().items.map((one) => (one.id === id ? { ...one, ...part } : one)) });
-
-  async function addOne(file, begun) {
-    last += 1;
-    const id = last;
-    const name = unlike(cleanName(file.name, id), store.get().items);
-    change({ items: [...store.get().items, { id, name, type: "", size: file.size, blob: null, preview: null, smaller: false, state: "reading" }] });
-    try {
-      const used = without(id).reduce((sum, one) => sum + one.size, 0);
-      const ready = await prepared(file, name, limits().bytes - used);
-      if (begun !== cleared || !store.get().items.some((one) => one.id === id)) return;
-      const preview = ready.type.startsWith("image/") ? URL.createObjectURL(ready.blob) : null;
-      replace(id, { ...ready, size: ready.blob.size, preview, state: "ready" });
-      announce(t("{name} is attached", { name: ready.name }));
-    } catch (refused) {
-      if (begun !== cleared) return;
-      change({ items: without(id) });
-      refuse(refused instanceof Refused ? refused.message : t("{name} cannot be read. Choose it again.", { name }));
-    }
-  }
-
-  async function addAll(files, begun) {
-    let left = 0;
-    for (const file of files) {
-      if (begun !== cleared) return;
-      if (store.get().items.length < limits().files) await addOne(file, begun);
-      else left += 1;
-    }
-    const most = limits().files;
-    if (left) refuse(tn("At most {most} files go with a message; {n} file was left out.", "At most {most} files go with a message; {n} files were left out.", left, { most }));
-  }
+export class Tray {
+  store = createStore(NONE);
+  #last = 0;
+  #under = 0;
+  #cleared = 0; // files that were being read when the tray was cleared do not come back
+  #work = Promise.resolve();
 
   /** Take files, one after the other; `folders` are names of what cannot be taken. */
-  function add(files, folders = []) {
-    change({ problems: folders.map((name) => t("{name} is a folder. Attach the files in it.", { name: cleanName(name, 1) })), busy: true });
-    const begun = cleared;
+  add = (files, folders = []) => {
+    this.#change({ problems: folders.map((name) => t("{name} is a folder. Attach the files in it.", { name: cleanName(name, 1) })), busy: true });
+    const begun = this.#cleared;
     const given = [...files]; // a picker's list is emptied after the event
-    under += 1;
-    work = work.then(() => addAll(given, begun)).finally(() => {
-      under -= 1;
-      change({ busy: under > 0 });
+    this.#under += 1;
+    this.#work = this.#work.then(() => this.#addAll(given, begun)).finally(() => {
+      this.#under -= 1;
+      this.#change({ busy: this.#under > 0 });
     });
-    return work;
-  }
+    return this.#work;
+  };
 
-  function remove(id) {
-    const one = store.get().items.find((item) => item.id === id);
+  remove = (id) => {
+    const one = this.#items.find((item) => item.id === id);
     if (one?.preview) URL.revokeObjectURL(one.preview);
-    change({ items: without(id), problems: [] });
-  }
+    this.#change({ items: this.#without(id), problems: [] });
+  };
 
-  function clear() {
-    cleared += 1;
-    for (const one of store.get().items) if (one.preview) URL.revokeObjectURL(one.preview);
-    change({ items: [], problems: [], offer: null });
-  }
+  clear = () => {
+    this.#cleared += 1;
+    for (const one of this.#items) if (one.preview) URL.revokeObjectURL(one.preview);
+    this.#change({ items: [], problems: [], offer: null });
+  };
 
   /** What the API takes, once all is read: [{name, media_type, data}], `data` in Base64. Nothing is
    * cleared: who sent it well calls `clear`. */
-  async function take() {
-    await work;
-    return Promise.all(store.get().items.map(async (one) => ({ name: one.name, media_type: one.type, data: await base64(one.blob) })));
+  take = async () => {
+    await this.#work;
+    return Promise.all(this.#items.map(async (one) => ({ name: one.name, media_type: one.type, data: await base64(one.blob) })));
+  };
+
+  /** Put what `take` gave back into the tray: a message that was not sent after all. */
+  restore = (taken) => this.add(taken.map(({ name, media_type: type, data }) => new File([bytesOf(data)], name, { type })));
+
+  /** Offer to attach a pasted text, {text, takeOut}; null: no more. */
+  offer = (offer) => this.#change({ offer });
+
+  /** Forget what was refused. */
+  dismiss = () => this.#change({ problems: [] });
+
+  get #items() {
+    return this.store.get().items;
   }
 
-  return { store, add, remove, clear, take, offer: (offer) => change({ offer }), dismiss: () => change({ problems: [] }) };
+  #change(part) {
+    this.store.set((now) => ({ ...now, ...part }));
+  }
+
+  #without(id) {
+    return this.#items.filter((one) => one.id !== id);
+  }
+
+  #refuse(sentence) {
+    this.store.set((now) => ({ ...now, problems: [...now.problems.filter((one) => one !== sentence), sentence] }));
+  }
+
+  async #addAll(files, begun) {
+    let left = 0;
+    for (const file of files) {
+      if (begun !== this.#cleared) return;
+      if (this.#items.length < limits().files) await this.#addOne(file, begun);
+      else left += 1;
+    }
+    const most = limits().files;
+    if (left) this.#refuse(tn("At most {most} files go with a message; {n} file was left out.", "At most {most} files go with a message; {n} files were left out.", left, { most }));
+  }
+
+  async #addOne(file, begun) {
+    this.#last += 1;
+    const id = this.#last;
+    const name = unlike(cleanName(file.name, id), this.#items);
+    this.#change({ items: [...this.#items, { id, name, type: "", size: file.size, blob: null, preview: null, smaller: false, state: "reading" }] });
+    try {
+      const used = this.#without(id).reduce((sum, one) => sum + one.size, 0);
+      const ready = await prepared(file, name, limits().bytes - used);
+      if (begun !== this.#cleared || !this.#items.some((one) => one.id === id)) return;
+      this.#keep(id, ready);
+    } catch (refused) {
+      if (begun !== this.#cleared) return;
+      this.#change({ items: this.#without(id) });
+      this.#refuse(refused instanceof Refused ? refused.message : t("{name} cannot be read. Choose it again.", { name }));
+    }
+  }
+
+  #keep(id, { blob, name, type, smaller }) {
+    const preview = type.startsWith("image/") ? URL.createObjectURL(blob) : null;
+    const free = unlike(name, this.#without(id));
+    const item = { id, name: free, type, size: blob.size, blob, preview, smaller, state: "ready" };
+    this.#change({ items: this.#items.map((one) => (one.id === id ? item : one)) });
+    announce(t("{name} is attached", { name: free }));
+  }
 }
 
 /** A file as it is sent: {blob, name, type, smaller}, in memory, so that what changes or vanishes on
@@ -165,3 +189,5 @@ const base64 = (blob) =>
     reader.onerror = () => reject(reader.error);
     reader.readAsDataURL(blob);
   });
+
+const bytesOf = (data) => Uint8Array.from(atob(data), (char) => char.charCodeAt(0));
