@@ -188,7 +188,7 @@ function Decide({ approval, settle }) {
   };
   return html`<div class="decide">
     ${problem && html`<p class="notice bad" role="alert">${problem}</p>`}
-    <label><span>${t("Comment (of a denial, the agent is told)")}</span>
+    <label><span>${t("Comment; the agent reads it when you deny")}</span>
       <input type="text" maxlength=${MOST_COMMENT} value=${comment} autocomplete="off" onInput=${(event) => setComment(event.currentTarget.value)} /></label>
     <div class="answers"><${Button} kind="main" icon="check" disabled=${sending === "deny"} run=${() => decide("approve")}>${t("Approve")}<//>
       <${Button} kind="deny" icon="close" disabled=${sending === "approve"} run=${() => decide("deny")}>${t("Deny")}<//></div></div>`;

@@ -5,7 +5,7 @@ import { t } from "../lib/i18n.js";
 import { Button, useLoaded } from "../lib/parts.js";
 import { ViewHead } from "../shell/sidebar.js";
 import { AuditRows } from "./audit-rows.js";
-import { Empty, More, Shown } from "./parts.js";
+import { Empty, More, Shown, coded } from "./parts.js";
 
 const NOTHING = { actor: "", action: "", since: "", until: "", server: "", level: "", turn: "" };
 const DAY_MS = 86_400_000;
@@ -53,10 +53,12 @@ export default function Audit() {
   const people = useLoaded((signal) => api.get("/users", { signal }).catch(() => ({ users: [] })), []);
   const users = people.value?.users ?? [];
   const query = queryOf(filter);
+  const first = useLoaded((signal) => api.get(`/audit?${query}`, { signal }), [query]);
+  if (first.problem?.status === 403) return html`<div class="view"><${ViewHead} title=${t("Audit log")} /><${Shown} of=${first} /></div>`;
   return html`<div class="view wide-view"><${ViewHead} title=${t("Audit log")}>
       <a class="button" href=${`/api/v1/audit/export?${query}`} download="it0-audit.jsonl">${t("Export")}<span class="unseen"> (${t("JSON lines")})</span></a><//>
     <${Filter} filter=${filter} set=${setFilter} users=${users} />
-    <${Log} query=${query} users=${users} narrow=${(wanted) => setFilter({ ...NOTHING, ...wanted })} />
+    <${Log} query=${query} first=${first} users=${users} narrow=${(wanted) => setFilter({ ...NOTHING, ...wanted })} />
     <${Head} /></div>`;
 }
 
@@ -79,9 +81,8 @@ function Filter({ filter, set, users }) {
     ${queryOf(filter) && html`<${Button} kind="plain" run=${() => set(NOTHING)}>${t("Show everything")}<//>`}</form>`;
 }
 
-function Log({ query, users, narrow }) {
+function Log({ query, first, users, narrow }) {
   const [further, setFurther] = useState({ of: null, entries: [], next: null });
-  const first = useLoaded((signal) => api.get(`/audit?${query}`, { signal }), [query]);
   // Pages that follow belong to the first one they were asked after.
   const mine = further.of === first.value ? further : null;
   const more = async (cursor) => {
@@ -103,7 +104,7 @@ function Head() {
   const [head, setHead] = useState(null);
   const show = async () => setHead(JSON.stringify(await api.get("/audit/head")));
   return html`<section class="panel"><h2>${t("Head of the chain")}</h2>
-    <p class="quiet">${t("Each row is sealed with the one before it. Keep the head where the operator of IT0 cannot change it: `it0 audit verify --head` then shows whether rows were cut off.")}</p>
+    <p class="quiet">${coded(t("Each row is sealed with the one before it. Keep the head where the operator of IT0 cannot change it: `it0 audit verify --head` then shows whether rows were cut off."))}</p>
     ${head && html`<${HeadText} text=${head} />`}
     <footer><${Button} run=${show}>${head ? t("Show the newest") : t("Show the head")}<//>
       <a class="button" href="/api/v1/audit/head" download="it0-audit-head.json">${t("Download it")}</a></footer></section>`;

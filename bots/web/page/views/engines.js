@@ -8,7 +8,7 @@ import { ViewHead } from "../shell/sidebar.js";
 import { ApprovalRules } from "./approval-rules.js";
 import { Choice } from "./engine-choice.js";
 import { Key } from "./engine-key.js";
-import { Shown, isAdmin } from "./parts.js";
+import { Shown, coded, isAdmin } from "./parts.js";
 
 export default function Engines() {
   const loaded = useLoaded((signal) => api.get("/engines", { signal }), []);
@@ -30,7 +30,7 @@ function Engine({ engine, answers, ofTeam }) {
   const [word, kind] = states()[engine.answers] ?? [engine.answers, ""];
   return html`<li><div class="engine-head"><h3>${engine.title}</h3><span class=${`tag ${kind}`}>${word}</span>
       ${answers && html`<span class="tag good">${ofTeam ? t("Your team's choice") : t("Answers by default")}</span>`}</div>
-    <p>${engine.sentence}</p>
+    <p>${coded(engine.sentence)}</p>
     <p class="quiet">${[
       t("Name: {name}", { name: engine.name }),
       engine.model && t("Model: {model}", { model: engine.model }),
@@ -52,7 +52,7 @@ function Configured({ changed, engines }) {
     }
   };
   return html`<${Shown} of=${loaded}>${(config) => html`
-    ${config.warnings.length > 0 && html`<div class="notice warn"><ul class="said">${config.warnings.map((warning) => html`<li key=${warning}>${warning}</li>`)}</ul></div>`}
+    ${config.warnings.length > 0 && html`<div class="notice warn"><ul class="said">${config.warnings.map((warning) => html`<li key=${warning}>${coded(warning)}</li>`)}</ul></div>`}
     <${Choice} key=${`choice${config.version}`} config=${config} engines=${engines} change=${change} />
     <${Key} key=${`key${config.version}`} config=${config} change=${change} />
     <${ApprovalRules} key=${`rules${config.version}`} config=${config} change=${change} />`}<//>`;

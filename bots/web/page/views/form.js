@@ -3,6 +3,7 @@ import { html, useState } from "../lib/dom.js";
 import { t } from "../lib/i18n.js";
 import { useAlive } from "../lib/parts.js";
 import { note } from "../lib/say.js";
+import { coded } from "./parts.js";
 
 /** `send()` resolves when it is stored; `done` is said then. Children are the fields. */
 export function Form({ send, done = t("Saved."), button = t("Save"), children, more }) {
@@ -24,6 +25,6 @@ export function Form({ send, done = t("Saved."), button = t("Save"), children, m
     }
   };
   return html`<form class="form" onSubmit=${submit}>${children}
-    ${problem && html`<p class="notice bad" role="alert">${problem.detail}</p>`}
+    ${problem && html`<p class="notice bad" role="alert">${coded(problem.detail)}</p>`}
     <footer><button type="submit" class="button main" aria-busy=${sending ? "true" : undefined}>${button}</button>${more}</footer></form>`;
 }

@@ -5,7 +5,7 @@ import { moment } from "../lib/format.js";
 import { language, t } from "../lib/i18n.js";
 import { Button, CopyButton, useAlive, useLoaded } from "../lib/parts.js";
 import { money } from "./money.js";
-import { Empty, Shown, newKey } from "./parts.js";
+import { Empty, Shown, coded, newKey } from "./parts.js";
 
 export function Pay({ invoice }) {
   const methods = useLoaded((signal) => api.get("/billing/payment-methods", { signal }), []);
@@ -32,7 +32,7 @@ function Methods({ invoice, methods, begun }) {
     }
   };
   return html`<div class="pay"><h3>${t("Pay {amount}", { amount: money(invoice.due) })}</h3>
-    ${problem && html`<p class="notice bad" role="alert">${problem.detail}</p>`}
+    ${problem && html`<p class="notice bad" role="alert">${coded(problem.detail)}</p>`}
     <ul class="rows">${methods.map((method) => html`<li key=${method.name}><div>${method.description}</div>
       <${Button} kind="main" run=${() => pay(method)} label=${t("Pay this way: {way}", { way: method.description })}>${t("Pay this way")}<//></li>`)}</ul></div>`;
 }
@@ -47,6 +47,16 @@ const paymentNames = () => ({
 });
 
 export const paymentName = (status) => paymentNames()[status] ?? status;
+
+const methodNames = () => ({
+  manual: t("by transfer"),
+  stripe: "Stripe",
+  alipay: t("Alipay"),
+  wechat: t("WeChat Pay"),
+  crypto: t("cryptocurrency"),
+});
+
+export const methodName = (name) => methodNames()[name] ?? name;
 
 /** An address that a payer may follow: to a web page, and to nothing else. */
 const followed = (url) => (/^https?:\/\//i.test(url) ? url : "");

@@ -6,7 +6,7 @@ import { number, t } from "../lib/i18n.js";
 import { Button, Dialog, useLoaded } from "../lib/parts.js";
 import { failed } from "../lib/say.js";
 import { Lines } from "./invoice-lines.js";
-import { Pay, paymentName, pdfOf } from "./invoice-pay.js";
+import { Pay, methodName, paymentName, pdfOf } from "./invoice-pay.js";
 import { dayUtc, money, span } from "./money.js";
 import { Empty, More, Shown, Table } from "./parts.js";
 
@@ -70,7 +70,7 @@ function Details({ invoice }) {
     ${line && html`<${Explanation} key=${line.number} invoice=${invoice} line=${line} close=${() => setLine(null)} />`}
     <${Sums} invoice=${invoice} />
     ${invoice.credit_notes.map((made) => html`<p key=${made.id}>${t("Credit note {number}: {amount}. {reason}", { number: made.number, amount: money(made.total), reason: made.reason })}</p>`)}
-    ${invoice.payments.length > 0 && html`<ul class="said">${invoice.payments.map((made) => html`<li key=${made.id}>${t("{when}: {amount} by {way}, {state}", { when: moment(made.created_at), amount: money(made.amount), way: made.method, state: paymentName(made.status) })}</li>`)}</ul>`}
+    ${invoice.payments.length > 0 && html`<ul class="said">${invoice.payments.map((made) => html`<li key=${made.id}>${t("{when}: {amount}, {way}", { when: moment(made.created_at), amount: money(made.amount), way: methodName(made.method) })} <span class="tag">${paymentName(made.status)}</span></li>`)}</ul>`}
     ${unpaid && html`<${Pay} invoice=${invoice} />`}`;
 }
 

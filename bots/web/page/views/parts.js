@@ -17,10 +17,14 @@ export const roleSentences = () => ({
 
 /** What was loaded, drawn by `children(value)`; or that it loads, failed, or is not for the reader. */
 export function Shown({ of, children }) {
-  if (of.problem?.status === 403) return html`<div class="notice" role="status"><p>${of.problem.detail}</p></div>`;
+  if (of.problem?.status === 403) return html`<div class="notice" role="status"><p>${coded(of.problem.detail)}</p></div>`;
   if (of.value === null) return html`<${Loading} of=${of} />`;
   return html`${of.problem && html`<${Loading} of=${of} />`}${children(of.value)}`;
 }
+
+/** A sentence in which `backquotes` mark what is typed. */
+export const coded = (text) =>
+  text.split("`").map((part, n) => (n % 2 === 1 ? html`<code key=${n}>${part}</code>` : part));
 
 export const Empty = ({ children }) => html`<p class="empty">${children}</p>`;
 
@@ -43,7 +47,7 @@ export function useEvery(milliseconds, run) {
  * A table whose rows become cards on a narrow screen. `columns`: {label, cell(row), end, head}.
  * The roles are said outright, because browsers drop them when a table is laid out otherwise.
  */
-export const Table = ({ caption, columns, rows, id }) => html`<table class="list cards" role="table">
+export const Table = ({ caption, columns, rows, id, kind = "" }) => html`<table class=${`list cards ${kind}`} role="table">
   <caption class="unseen">${caption}</caption>
   <thead role="rowgroup"><tr role="row">${columns.map((column) =>
     html`<th key=${column.label} role="columnheader" scope="col" class=${classes(column.end && "end")}>${column.quiet ? html`<span class="unseen">${column.label}</span>` : column.label}</th>`)}</tr></thead>
@@ -62,10 +66,10 @@ function Cell({ column, row }) {
 export const Bar = ({ part, tone = "" }) => html`<svg class=${classes("bar", tone)} viewBox="0 0 100 4" preserveAspectRatio="none" aria-hidden="true" focusable="false">
   <rect width=${Math.max(0, Math.min(100, part * 100))} height="4" /></svg>`;
 
-/** How much of a limit is used; the text says it in words. */
-export function Meter({ label, value, most, text }) {
+/** How much of a limit is used; the text says it in words. `hard`: at its end something stops. */
+export function Meter({ label, value, most, text, hard = false }) {
   const part = most > 0 ? value / most : 0;
-  const tone = part >= 1 ? "full" : part >= 0.8 ? "high" : "";
+  const tone = part > 1 || (hard && part >= 1) ? "full" : part >= 0.8 ? "high" : "";
   return html`<div class="meter"><div class="meter-head"><span>${label}</span><span class="quiet">${text}</span></div>
     <div role="meter" aria-label=${label} aria-valuemin="0" aria-valuemax=${most} aria-valuenow=${Math.min(value, most)} aria-valuetext=${text}>
       <${Bar} part=${part} tone=${tone} /></div></div>`;

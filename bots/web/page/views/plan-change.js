@@ -8,7 +8,7 @@ import { note } from "../lib/say.js";
 import { Pay } from "./invoice-pay.js";
 import { Lines } from "./invoice-lines.js";
 import { dayUtc, money, planName } from "./money.js";
-import { newKey } from "./parts.js";
+import { coded, newKey } from "./parts.js";
 
 /** `kind`: "upgrade" or "downgrade". */
 export function ChangePlan({ plan, kind, close, changed }) {
@@ -58,7 +58,7 @@ function Quote({ quote, problem, again, close, run }) {
         ${quote.from_balance.amount !== 0 && html`<dt>${t("From your credit")}</dt><dd>${money(quote.from_balance)}</dd>`}
         <dt class="total">${t("Total")}</dt><dd class="total">${money(quote.total)}</dd></dl>`}
     <p class="quiet">${t("This quote holds until {when}.", { when: moment(quote.expires_at) })}</p>
-    ${problem && html`<div class="notice bad" role="alert"><p>${problem.detail}</p><${Button} run=${again}>${t("New quote")}<//></div>`}
+    ${problem && html`<div class="notice bad" role="alert"><p>${coded(problem.detail)}</p><${Button} run=${again}>${t("New quote")}<//></div>`}
     <footer><${Button} run=${close}>${t("Leave it as it is")}<//>
       <${Button} kind="main" run=${run}>${later ? t("Change the plan") : t("Upgrade for {total}", { total: money(quote.total) })}<//></footer>`;
 }
@@ -90,6 +90,6 @@ export function CancelPlan({ subscription, close, changed }) {
       <label><input type="radio" name="when" checked=${!now} onChange=${() => choose(false)} /><span>${t("At the end of the period, {day}", { day: dayUtc(subscription.period_end) })}</span></label>
       <label><input type="radio" name="when" checked=${now} onChange=${() => choose(true)} /><span>${t("Now; what was used beyond the allowance is invoiced")}</span></label></fieldset>
     <p class="quiet">${t("Nothing is paid back. Conversations, servers and the audit log stay.")}</p>
-    ${problem && html`<p class="notice bad" role="alert">${problem.detail}</p>`}
+    ${problem && html`<p class="notice bad" role="alert">${coded(problem.detail)}</p>`}
     <footer><${Button} run=${close}>${t("Keep the plan")}<//><${Button} kind="bad" run=${run}>${t("Cancel the plan")}<//></footer><//>`;
 }

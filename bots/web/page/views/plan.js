@@ -98,7 +98,7 @@ function Limits({ subscription, usage, counts }) {
     : html`<${Meter} label=${label} value=${used} most=${most} text=${of(used, most)} />`);
   return html`<section class="panel"><h2>${t("Used of each limit")}</h2>
     <div class="meters">
-      <${Meter} label=${t("Tokens this month")} value=${usage.used_tokens} most=${usage.included_tokens} text=${t("{used} of {most} included ({percent} %)", { used: number(usage.used_tokens), most: number(usage.included_tokens), percent: number(usage.percent) })} />
+      <${Meter} hard label=${t("Tokens this month")} value=${usage.used_tokens} most=${usage.included_tokens} text=${t("{used} of {most} included ({percent} %)", { used: number(usage.used_tokens), most: number(usage.included_tokens), percent: number(usage.percent) })} />
       ${limit(t("Servers"), counts.servers, plan.max_servers)}
       ${limit(t("People"), counts.people, plan.max_users)}
       ${limit(t("Standing orders"), counts.orders, plan.max_standing_orders)}</div>

@@ -6,7 +6,7 @@ import { number, t } from "../lib/i18n.js";
 import { useLoaded } from "../lib/parts.js";
 import { ViewHead } from "../shell/sidebar.js";
 import { duration } from "./approval-card.js";
-import { Shown, useEvery } from "./parts.js";
+import { Shown, coded, useEvery } from "./parts.js";
 
 const LOOK_MS = 10_000;
 const LONG_S = 60;
@@ -22,7 +22,7 @@ export default function Status() {
 const Notices = ({ status }) => (status.ready && status.notices.length === 0
   ? html`<div class="notice"><p>${t("All is well.")}</p><span class="tag good">${t("Ready")}</span></div>`
   : html`<div class="notice warn"><ul class="said">${!status.ready && html`<li>${t("IT0 is not ready: it takes no new messages now.")}</li>`}
-      ${status.notices.map((notice) => html`<li key=${notice}>${notice}</li>`)}</ul></div>`);
+      ${status.notices.map((notice) => html`<li key=${notice}>${coded(notice)}</li>`)}</ul></div>`);
 
 function Queue({ queue }) {
   const figures = [
@@ -51,7 +51,7 @@ const Platforms = ({ platforms }) => html`<section class="panel"><h2>${t("Platfo
   <ul class="rows">${platforms.map((platform) => {
     const on = platform.connected ?? platform.configured;
     return html`<li key=${platform.name}><div><strong>${titles()[platform.name] ?? platform.name}</strong>
-      ${!on && howTo()[platform.name] && html`<p class="quiet">${howTo()[platform.name]}</p>`}</div>
+      ${!on && howTo()[platform.name] && html`<p class="quiet">${coded(howTo()[platform.name])}</p>`}</div>
       <span class=${on ? "tag good" : "tag"}>${on ? t("Connected") : t("Not connected")}</span></li>`;
   })}</ul></section>`;
 

@@ -1,9 +1,9 @@
 // Inviting somebody: a user with a sign-in link for the browser, or a code for a chat.
 import { html, useState } from "../lib/dom.js";
-import { api } from "../lib/api.js";
+import { api, session } from "../lib/api.js";
 import { t } from "../lib/i18n.js";
 import { Button, Dialog, useAlive } from "../lib/parts.js";
-import { roleNames, roleSentences } from "./parts.js";
+import { coded, roleNames, roleSentences } from "./parts.js";
 import { LinkOnce, Secret, life } from "./secret.js";
 
 export function Invite({ close }) {
@@ -33,7 +33,8 @@ function Form({ made, close }) {
     }
   };
   return html`<form onSubmit=${send} class="form">
-    ${problem && html`<p class="notice bad" role="alert">${problem.detail}</p>`}
+    ${problem && html`<div class="notice bad" role="alert"><p>${coded(problem.detail)}</p>
+      ${problem.code === "limit_reached" && session.get().features.billing && html`<a href="/plan">${t("Plan and usage")}</a>`}</div>`}
     <label class="field"><span>${t("Address")}</span><input type="email" required maxlength="255" autocomplete="off" value=${asked.email} onInput=${typed("email")} /></label>
     ${asked.way === "browser" && html`<label class="field"><span>${t("Name (optional)")}</span><input type="text" maxlength="100" autocomplete="off" value=${asked.name} onInput=${typed("name")} /></label>`}
     <label class="field"><span>${t("Role")}</span><select onChange=${typed("role")}>

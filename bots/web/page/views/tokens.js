@@ -5,7 +5,7 @@ import { day } from "../lib/format.js";
 import { t } from "../lib/i18n.js";
 import { Button, Dialog, confirmed, useAlive, useLoaded } from "../lib/parts.js";
 import { note } from "../lib/say.js";
-import { Empty, Shown, Table, isAdmin } from "./parts.js";
+import { Empty, Shown, Table, coded, isAdmin } from "./parts.js";
 import { Secret } from "./secret.js";
 
 const MOST_DAYS = 3_650;
@@ -25,9 +25,9 @@ export function Tokens({ users }) {
     loaded.again();
   };
   const columns = [
-    { label: t("Of"), head: true, cell: (token) => token.email },
+    { label: t("Person"), head: true, cell: (token) => token.email },
     { label: t("Id"), cell: (token) => html`<code>${token.id}</code>` },
-    { label: t("Made"), cell: (token) => day(token.created_at) },
+    { label: t("Created"), cell: (token) => day(token.created_at) },
     { label: t("Ends"), cell: (token) => day(token.expires_at) },
     { label: t("Actions"), quiet: true, end: true, cell: (token) => html`<${Button} kind="small deny" run=${() => revoke(token)}>${t("Revoke")}<span class="unseen"> ${token.id}</span><//>` },
   ];
@@ -66,8 +66,8 @@ function Making({ users, close }) {
       <footer><${Button} kind="main" run=${close}>${t("Close")}<//></footer><//>`;
   }
   return html`<${Dialog} title=${t("New API token")} close=${close}><form class="form" onSubmit=${send}>
-    ${problem && html`<p class="notice bad" role="alert">${problem.detail}</p>`}
-    ${isAdmin() && users.length > 1 && html`<label class="field"><span>${t("For")}</span><select onChange=${(event) => setAsked({ ...asked, email: event.currentTarget.value })}>
+    ${problem && html`<p class="notice bad" role="alert">${coded(problem.detail)}</p>`}
+    ${isAdmin() && users.length > 1 && html`<label class="field"><span>${t("Person")}</span><select onChange=${(event) => setAsked({ ...asked, email: event.currentTarget.value })}>
       ${users.map((user) => html`<option value=${user.email} selected=${user.email === asked.email}>${user.email}</option>`)}</select></label>`}
     <label class="field"><span>${t("Good for so many days")}</span>
       <input type="number" min="1" max=${MOST_DAYS} required value=${asked.days} onInput=${(event) => setAsked({ ...asked, days: Number(event.currentTarget.value) })} /></label>

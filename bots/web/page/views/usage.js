@@ -1,10 +1,10 @@
 // What was used, by day or by month, as a table with small bars.
 import { html, useState } from "../lib/dom.js";
 import { api } from "../lib/api.js";
-import { number, t, tag } from "../lib/i18n.js";
+import { number, t, tag, tn } from "../lib/i18n.js";
 import { useLoaded } from "../lib/parts.js";
 import { dayUtc, tokensOf } from "./money.js";
-import { Bar, Empty, Shown, Table } from "./parts.js";
+import { Bar, Empty, More, Shown, Table } from "./parts.js";
 
 const DAY_MS = 86_400_000;
 const isoDay = (at) => new Date(at).toISOString().slice(0, 10);
@@ -50,17 +50,27 @@ export function History() {
   return html`<section class="panel"><div class="section-head"><h2>${t("History")}</h2>
       <label class="inline"><span>${t("Show")}</span><select value=${chosen} onChange=${(event) => setChosen(event.currentTarget.value)}>
         ${Object.entries(spans()).map(([value, name]) => html`<option value=${value} selected=${value === chosen}>${name}</option>`)}</select></label></div>
-    <${Shown} of=${loaded}>${(value) => html`<${Sums} rows=${added(value.days, value.chosen === "months")} monthly=${value.chosen === "months"} />`}<//></section>`;
+    <${Shown} of=${loaded}>${(value) => html`<${Sums} key=${value.chosen} rows=${added(value.days, value.chosen === "months")} monthly=${value.chosen === "months"} />`}<//></section>`;
 }
 
+/** How many rows are shown before somebody asks for more. */
+const ROWS = 14;
+
 function Sums({ rows, monthly }) {
+  const [shown, setShown] = useState(ROWS);
   if (rows.length === 0) return html`<${Empty}>${t("Nothing was used in this time.")}<//>`;
   const most = Math.max(...rows.map((row) => row.tokens));
-  return html`<${Table} caption=${monthly ? t("Usage by month") : t("Usage by day")} rows=${rows} id=${(row) => row.name} columns=${[
+  return html`<${Table} kind="usage" caption=${monthly ? t("Usage by month") : t("Usage by day")} rows=${rows.slice(0, shown)} id=${(row) => row.name} columns=${[
     { label: monthly ? t("Month") : t("Day (UTC)"), head: true, cell: (row) => (monthly ? monthOf(row.name) : dayUtc(row.name)) },
     { label: t("Tokens"), cell: (row) => html`<span class="with-bar"><span>${number(row.tokens)}</span><${Bar} part=${most > 0 ? row.tokens / most : 0} /></span>` },
-    { label: t("On the own key"), end: true, cell: (row) => (row.own > 0 ? number(row.own) : "–") },
-    { label: t("Calls"), end: true, cell: (row) => (row.estimated > 0 ? t("{n}, {estimated} of them estimated", { n: number(row.calls), estimated: number(row.estimated) }) : number(row.calls)) },
+    { label: t("Calls"), end: true, cell: (row) => number(row.calls) },
+    { label: t("Remarks"), cell: (row) => remarks(row) },
     { label: t("Models"), cell: (row) => [...row.models].join(", ") },
-  ]} />`;
+  ]} />${rows.length > shown && html`<${More} run=${() => setShown(shown + 31)} />`}`;
 }
+
+const remarks = (row) =>
+  [
+    row.own > 0 && t("{tokens} on the own key", { tokens: number(row.own) }),
+    row.estimated > 0 && tn("1 call estimated", "{n} calls estimated", row.estimated),
+  ].filter(Boolean).join("; ");
