@@ -3,8 +3,8 @@
 Three processes and a Chromium on one machine: IT0 with its page, a fake provider that also
 serves a bare page (an ``EventSource`` that appends to ``textContent``), and this one. Rounds of
 20 deltas a second alternate between the two pages. A delta's time runs from the moment the
-server hands it to its response until the frame that shows it was drawn: a mutation is seen, the
-next animation frame begins, and the first task after it runs. Both clocks are this machine's;
+server hands it to its response until the frame that shows it was drawn: a mutation is seen, its
+animation frame runs, and the first task after that frame begins. Both clocks are this machine's;
 how far they differ is measured before each round and taken off.
 """
 
@@ -33,8 +33,7 @@ PAUSE_S: Final = 0.05
 _CLOCK_TRIES: Final = 20
 
 _WATCH: Final = """(prefix) => {
-  window.watcher?.disconnect();
-  const marker = new RegExp(`\\\\b${prefix}(\\\\d+)\\\\b`, "g");
+  const marker = new RegExp(`\\b${prefix}(\\d+)\\b`, "g");
   const painted = {};
   let next = 0, due = false;
   const drawn = new MessageChannel();
@@ -42,18 +41,35 @@ _WATCH: Final = """(prefix) => {
     const at = performance.timeOrigin + performance.now();
     for (; next <= last; next += 1) painted[`${prefix}${next}`] = at;
   };
-  const frame = () => {
+  const look = () => {
     due = false;
     const said = [...document.querySelector("main").textContent.matchAll(marker)];
     drawn.port2.postMessage(Math.max(-1, ...said.map((one) => Number(one[1]))));
   };
+  window.watcher?.disconnect();
   window.watcher = new MutationObserver(() => {
-    if (!due) requestAnimationFrame(frame);
-    due = true;
+    if (window.frame.runs) look();
+    else if (!due) {
+      due = true;
+      requestAnimationFrame(look);
+    }
   });
   window.watcher.observe(document.body, { subtree: true, childList: true, characterData: true });
   window.painted = painted;
 }"""
+_FRAMES: Final = """() => {
+  const ask = window.requestAnimationFrame.bind(window);
+  const over = new MessageChannel();
+  window.frame = { runs: false };
+  over.port1.onmessage = () => { window.frame.runs = false; };
+  window.requestAnimationFrame = (run) => ask((at) => {
+    if (!window.frame.runs) over.port2.postMessage(0);
+    window.frame.runs = true;
+    run(at);
+  });
+}"""
+"""Lets the watch know whether the frame that is drawn next is being prepared already: what is
+changed in an animation frame is on the screen with that frame, not with the one after it."""
 
 
 @dataclass(slots=True)
@@ -214,6 +230,8 @@ async def measure(given: argparse.Namespace) -> list[Report]:
                 chat = await (await browser.new_context(locale="en-US")).new_page()
                 await chat.goto(ours["link"])
                 await _box(chat).wait_for()
+                for page in (bare, chat):
+                    await page.evaluate(_FRAMES)
                 stage = Stage(other, house, bare, chat, given.deltas)
                 reports = [await _rounds(stage, kind, given.rounds) for kind in (PLAIN, MARKDOWN)]
                 reports.append(await first_paint(browser, chat, ours["url"]))

@@ -13,7 +13,7 @@ from tests.browser.watch import Watch
 from tests.browser.wire import Wire
 
 WORDS = [f"word{number}" for number in range(60)]
-OFFLINE = r"ERR_INTERNET_DISCONNECTED|ERR_CONNECTION|ERR_EMPTY_RESPONSE|ERR_NETWORK|ERR_INCOMPLETE"
+OFFLINE = r"ERR_INTERNET_DISCONNECTED|ERR_CONNECTION|ERR_SOCKET|ERR_EMPTY_RESPONSE|ERR_NETWORK|ERR_INCOMPLETE"
 
 
 def slow_answer(home: House, key: str = "disks", *, hold_at: int | None = 30) -> Script:
