@@ -12,9 +12,10 @@ import app
 from cli import as_invoked, main
 from core.messages import Actor, ConversationAddress, InboundMessage
 from core.refusals import Rejected
-from operate import first_link_code
+from operate import first_link_code, ready_banner
 from settings import Settings
 from storage.access import SqlGate
+from storage.web_sessions import SqlSessions
 
 
 def test_hints_show_the_command_that_exists(
@@ -82,6 +83,45 @@ def test_codes_from_the_terminal_let_people_in(
     assert main(["user", "invite", "not an address"]) == 1
     assert main(["link", "--as", "nobody@example.com"]) == 1
     assert "nobody@example.com" in capsys.readouterr().err
+
+
+def test_login_prints_a_link_for_the_next_start(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """The link alone on its line, at the address of `it0 up`; who it is for; nobody: a sentence."""
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.setenv("IT0_DATA_DIR", str(tmp_path / "data"))
+    assert main(["login"]) == 0
+    link, whose, running = capsys.readouterr().out.splitlines()
+    settings = _settings(tmp_path / "data")
+    base, _, code = link.partition("/sign-in#")
+    assert base == settings.http.url()
+    assert "admin@localhost" in whose
+    assert "it0 up" in running
+
+    async def use() -> list[bool]:
+        async with app.open_storage(settings) as storage:
+            sessions = SqlSessions(storage.db, storage.keys.derive("audit"))
+            return [await sessions.open(code, "") is not None for _ in range(2)]
+
+    assert asyncio.run(use()) == [True, False]
+    assert main(["login", "nobody@example.com"]) == 1
+    assert "nobody@example.com" in capsys.readouterr().err
+
+
+async def test_a_start_prints_a_link_first(tmp_path: Path) -> None:
+    """`it0 up` says how to open the page, at the address that it really listens on."""
+    async with app.running(_settings(tmp_path), app.Role.UP, port=0) as process:
+        lines = (await ready_banner(process, app.Role.UP)).splitlines()
+        assert lines[2].startswith(f"  Page      {process.url}/sign-in#")
+        assert lines[2].endswith("(opens once, for 30 minutes; `it0 login` makes another)")
+        code = lines[2].partition("#")[2].split()[0]
+        storage = process.core.storage
+        sessions = SqlSessions(storage.db, storage.keys.derive("audit"))
+        session = await sessions.open(code, "")
+        assert session is not None
+        assert session.signed_in.user == process.admin
+        assert "sign-in" not in await ready_banner(process, app.Role.SERVE)
 
 
 async def test_the_first_start_shows_a_code_until_somebody_is_linked(tmp_path: Path) -> None:

@@ -40,7 +40,7 @@ from storage.streams import SqlStreamLog
 from storage.tables import metadata
 from storage.team import SqlTeam
 from storage.turnlog import SqlTurnLog
-from tests.e2e import tenant_walk_billing, tenant_walk_fleet
+from tests.e2e import tenant_walk_billing, tenant_walk_fleet, tenant_walk_page
 from tests.fakes.scripted_engine import Say, ScriptedEngine
 from tests.support.core_kit import House, Probe, Site
 
@@ -75,6 +75,7 @@ OF_THE_INSTALLATION = {
     "SqlPeople.user_by_email": "the operator's own commands, behind the installation's key",
     **tenant_walk_billing.OF_THE_INSTALLATION,
     **tenant_walk_fleet.OF_THE_INSTALLATION,
+    **tenant_walk_page.OF_THE_INSTALLATION,
 }
 
 
@@ -293,6 +294,7 @@ async def test_no_method_reaches_another_tenants_rows(site: Site) -> None:
         fleet = await tenant_walk_fleet.furnish(
             house.core.storage, victim, final.turn_id, final.conversation_id, CANARY
         )
+        page = await tenant_walk_page.furnish(house.core.storage, victim)
         await house.until("SELECT COUNT(*) FROM outbox WHERE sent_at IS NULL", 0)
         await house.settled()
         rows = await house.rows(
@@ -311,6 +313,7 @@ async def test_no_method_reaches_another_tenants_rows(site: Site) -> None:
         )
         message = house.message("/approve", intruder, conversation=final.conversation_id)
         calls |= tenant_walk_fleet.calls(house.core.storage.db, intruder, turn, fleet, message)
+        calls |= tenant_walk_page.calls(house.core.storage.db, intruder, victim, page)
         named = {name.partition(" ")[0] for name in calls}
         assert named | set(OF_THE_INSTALLATION) == _methods()
         before = await _tenant_rows(house, victim.tenant_id)
@@ -322,7 +325,7 @@ async def test_no_method_reaches_another_tenants_rows(site: Site) -> None:
                 result = None
             assert not [
                 secret
-                for secret in (CANARY, *bill.secrets, *fleet.secrets)
+                for secret in (CANARY, *bill.secrets, *fleet.secrets, *page.secrets)
                 if secret in repr(result)
             ], name
             assert victim.email not in repr(result), name

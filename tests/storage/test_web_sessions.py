@@ -3,19 +3,30 @@
 from __future__ import annotations
 
 import asyncio
+from collections.abc import AsyncIterator
 
 import pytest
 
+import app
 from core.errors import NotFound
+from core.keys import KEY_FILE
 from core.rotation import GRACE_MS, OFFER_AGAIN_MS, ROTATE_MS
 from core.sign_in import IDLE_MS, LOGIN_TTL_MS, MOST_LINKS, WHOLE_MS, Cookie, Maker, Opened
 from core.tenants import Role, User
+from storage.backup import backup
 from storage.database import Database, execute
 from storage.operations import SqlOperations
 from storage.people import SqlPeople
 from storage.profiles import SqlProfiles
+from storage.restore import restore
 from storage.team import SqlTeam
 from storage.web_sessions import SqlSessions
+from tests.storage.kit import install
+from tests.storage.places import KINDS, Places, opened
+from tests.support.core_fixtures import migrated_postgres, postgres_place, site, sqlite_template
+from tests.support.core_kit import Site
+
+__all__ = ["migrated_postgres", "postgres_place", "site", "sqlite_template"]
 
 KEY = b"k" * 32
 _TIMES = ("rotated_at", "offered_at", "created_at", "seen_at", "expires_at", "ends_at")
@@ -70,15 +81,16 @@ class Desk:
 
 
 @pytest.fixture
-async def desk(db: Database) -> Desk:
+async def desk(site: Site) -> AsyncIterator[Desk]:
     """An installation with an admin and a member."""
-    people = SqlPeople(db)
-    admin = await people.install(tenant_name="My team", admin_email="admin@example.com")
-    member = await people.add_user(
-        admin.tenant_id, email="ann@example.com", name="Ann", role=Role.OPERATOR
-    )
-    assert isinstance(member, User)
-    return Desk(db, admin, member)
+    async with app.open_storage(site.settings()) as storage:
+        people = storage.people
+        admin = await people.install(tenant_name="My team", admin_email="admin@localhost")
+        member = await people.add_user(
+            admin.tenant_id, email="ann@example.com", name="Ann", role=Role.OPERATOR
+        )
+        assert isinstance(member, User)
+        yield Desk(storage.db, admin, member)
 
 
 async def test_of_two_at_once_one_gets_in(desk: Desk) -> None:
@@ -333,3 +345,23 @@ async def test_the_page_knows_its_reader(desk: Desk) -> None:
     assert isinstance(foreign, User)
     profile = await profiles.profile(foreign)
     assert (profile.team, profile.operator_team) == ("Other", False)
+
+
+@pytest.mark.parametrize("kind", KINDS)
+async def test_nobody_is_signed_in_after_a_restore(places: Places, kind: str) -> None:
+    """Who signed out since the backup was written stays out, and its links open nothing."""
+    source = places.new("sqlite", "source")
+    async with opened(source) as db:
+        admin = await install(db, source.data_dir)
+        sessions = SqlSessions(db, KEY)
+        codes = [await sessions.new_link(admin, Maker(user_id=admin.id)) for _ in range(2)]
+        session = await sessions.open(str(codes[0]), "")
+        assert session is not None
+    await backup(source, places.root / "file")
+    key = (source.data_dir / KEY_FILE).read_text().strip()
+    copy = places.new(kind, "copy", secret=key)
+    await restore(copy, places.root / "file")
+    async with opened(copy) as db:
+        sessions = SqlSessions(db, KEY)
+        assert await sessions.see(session.cookie) is None
+        assert await sessions.open(str(codes[1]), "") is None
