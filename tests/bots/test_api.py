@@ -334,7 +334,10 @@ async def test_roles_are_read_at_each_request(api: Api) -> None:
         assert (await api.call(method, path))[0] == 404
     body = {"text": "x", "conversation_id": conversation}
     assert (await api.call("POST", "/api/v1/agent/turns", body))[0] == 404
-    assert (await api.call("GET", "/api/v1/conversations"))[1] == {"conversations": []}
+    assert (await api.call("GET", "/api/v1/conversations"))[1] == {
+        "conversations": [],
+        "next": None,
+    }
 
 
 async def test_deleting_a_conversation_erases_it(api: Api) -> None:
@@ -343,7 +346,10 @@ async def test_deleting_a_conversation_erases_it(api: Api) -> None:
     conversation = final["conversation_id"]
     assert (await api.call("DELETE", f"/api/v1/conversations/{conversation}"))[0] == 204
     assert (await api.call("GET", f"/api/v1/conversations/{conversation}/messages"))[0] == 404
-    assert (await api.call("GET", "/api/v1/conversations"))[1] == {"conversations": []}
+    assert (await api.call("GET", "/api/v1/conversations"))[1] == {
+        "conversations": [],
+        "next": None,
+    }
 
 
 async def test_a_redelivery_after_deletion_is_still_a_duplicate(

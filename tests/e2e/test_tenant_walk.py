@@ -40,7 +40,12 @@ from storage.streams import SqlStreamLog
 from storage.tables import metadata
 from storage.team import SqlTeam
 from storage.turnlog import SqlTurnLog
-from tests.e2e import tenant_walk_billing, tenant_walk_fleet, tenant_walk_page
+from tests.e2e import (
+    tenant_walk_billing,
+    tenant_walk_fleet,
+    tenant_walk_page,
+    tenant_walk_reading,
+)
 from tests.fakes.scripted_engine import Say, ScriptedEngine
 from tests.support.core_kit import House, Probe, Site
 
@@ -294,7 +299,7 @@ async def test_no_method_reaches_another_tenants_rows(site: Site) -> None:
         fleet = await tenant_walk_fleet.furnish(
             house.core.storage, victim, final.turn_id, final.conversation_id, CANARY
         )
-        page = await tenant_walk_page.furnish(house.core.storage, victim)
+        page = await tenant_walk_page.furnish(house.core.storage, victim, final.turn_id)
         await house.until("SELECT COUNT(*) FROM outbox WHERE sent_at IS NULL", 0)
         await house.settled()
         rows = await house.rows(
@@ -313,7 +318,8 @@ async def test_no_method_reaches_another_tenants_rows(site: Site) -> None:
         )
         message = house.message("/approve", intruder, conversation=final.conversation_id)
         calls |= tenant_walk_fleet.calls(house.core.storage.db, intruder, turn, fleet, message)
-        calls |= tenant_walk_page.calls(house.core.storage.db, intruder, victim, page)
+        calls |= tenant_walk_page.calls(house.core.storage.db, intruder, victim, page, turn)
+        calls |= tenant_walk_reading.calls(house.core.storage.db, intruder, victim, turn)
         named = {name.partition(" ")[0] for name in calls}
         assert named | set(OF_THE_INSTALLATION) == _methods()
         before = await _tenant_rows(house, victim.tenant_id)
