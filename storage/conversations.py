@@ -16,6 +16,7 @@ from core.metering import Settlement
 from core.names import plain_name
 from core.steps import Exchange
 from core.turns import Ending, Outcome, Turn
+from storage.conversation_rows import UNTITLED
 from storage.database import Database, execute
 from storage.erasure import delete_chosen, erase, owned
 from storage.holding import HELD
@@ -77,9 +78,6 @@ class SqlConversations:
         """
         return await self._db.read(_messages, tenant_id, user_id, conversation_id, limit)
 
-
-UNTITLED = "New conversation"
-"""Until its first question."""
 
 MessageRow = tuple[str, str, str, str, int, str, str]
 """Turn id, text, reply, notice, creation time, status, outcome."""

@@ -59,6 +59,21 @@ conversations = Table(
     ),
     Index("conversations_user", "tenant_id", "user_id", "updated_at"),
     Index(
+        "conversations_busy",
+        "tenant_id",
+        "user_id",
+        sqlite_where=text("done_seq < last_seq"),
+        postgresql_where=text("done_seq < last_seq"),
+    ),
+    Index(
+        "conversations_gone",
+        "tenant_id",
+        "user_id",
+        "deleted_at",
+        sqlite_where=text("deleted_at IS NOT NULL"),
+        postgresql_where=text("deleted_at IS NOT NULL"),
+    ),
+    Index(
         "conversations_deleted",
         "deleted_at",
         sqlite_where=text("deleted_at IS NOT NULL"),

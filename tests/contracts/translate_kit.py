@@ -21,6 +21,7 @@ from bots.telegram import events as telegram
 from bots.telegram.events_text import Me
 from bots.telegram.ingest import Ingest
 from bots.telegram.reception import Reception
+from bots.web.auth import Caller
 from bots.web.models import TurnBody
 from bots.web.problems import Problem
 from bots.web.turns import _message
@@ -343,14 +344,18 @@ SLACK: Mapping[str, Reading | None] = {
 
 # -- the API, which the terminal and the browser use, too ---------------------------------------
 
-CALLER = User(id="user_1", tenant_id="ten_1", email="a@example.org", name="Ann", role=Role.VIEWER)
+CALLER = Caller(
+    user=User(id="user_1", tenant_id="ten_1", email="a@example.org", name="Ann", role=Role.VIEWER),
+    operator=False,
+    token_id="tok_1",
+)
 
 
 def read_api(body: Payload) -> Reading | None:
     """As the route does, for a caller whose token was checked."""
     try:
         read = TurnBody.model_validate_json(json.dumps(body))
-        message = asyncio.run(_message(read, CALLER, "key-1"))
+        message = asyncio.run(_message(read, CALLER, "key-1", ""))
     except (ValidationError, Problem, BadAttachment):
         return Reading(kind="refused")
     return _of("message", message)

@@ -19,6 +19,8 @@ BODIES: dict[str, dict[str, Any]] = {
     "POST /api/v1/billing/subscription/cancel": {},
     "POST /api/v1/billing/subscription/reactivate": {},
     "POST /api/v1/agent/turns": {"text": "hello"},
+    "POST /api/v1/sign-in-links": {},
+    "PATCH /api/v1/session": {"language": "zh"},
     "POST /api/v1/users": {"email": "ada@example.com"},
     "POST /api/v1/skills": {"skills": [{"name": "disk", **SKILL}]},
     "PUT /api/v1/skills/{name}": SKILL,
@@ -29,6 +31,9 @@ NEEDS_MORE = {
     "POST /api/v1/billing/invoices/{invoice_id}/pay",  # an invoice that is still open
     "POST /api/v1/billing/subscription/reactivate",  # a cancellation that still waits
     "POST /api/v1/billing/webhooks/{provider}",  # a provider's signature
+    "POST /api/v1/session",  # the code of a link, and our own page
+    "DELETE /api/v1/session",  # a cookie
+    "DELETE /api/v1/sessions/{session_id}",  # a browser that is signed in
     "POST /api/v1/servers",  # an address and a key that fit together
     "GET /api/v1/servers/{server}",
     "PATCH /api/v1/servers/{server}",

@@ -1,4 +1,4 @@
-"""The browser page: sessions, sign-in links, why an engine answered.
+"""The browser page: sessions, sign-in links, why an engine answered, news of conversations.
 
 Revision: 0006, after 0005. Expands only: a process of the version before goes on working.
 """
@@ -21,6 +21,17 @@ def _int(name: str, *, null: bool = False) -> sa.Column[int]:
 def _text(name: str, *, null: bool = False, default: str | None = None) -> sa.Column[str]:
     server_default = None if default is None else sa.text(f"'{default}'")
     return sa.Column(name, sa.Text(), nullable=null, server_default=server_default)
+
+
+def _create_partial(name: str, columns: list[str], where: str) -> None:
+    """What the page asks for every few seconds, without the rows that it never is about."""
+    op.create_index(
+        name,
+        "conversations",
+        columns,
+        sqlite_where=sa.text(where),
+        postgresql_where=sa.text(where),
+    )
 
 
 def upgrade() -> None:
@@ -66,10 +77,16 @@ def upgrade() -> None:
     op.create_index("sign_in_codes_user", "sign_in_codes", ["tenant_id", "user_id"])
     op.create_index("sign_in_codes_age", "sign_in_codes", ["expires_at"])
     op.create_index("sign_in_codes_parent", "sign_in_codes", ["parent"])
+    _create_partial("conversations_busy", ["tenant_id", "user_id"], "done_seq < last_seq")
+    _create_partial(
+        "conversations_gone", ["tenant_id", "user_id", "deleted_at"], "deleted_at IS NOT NULL"
+    )
 
 
 def downgrade() -> None:
     """Contract."""
+    op.drop_index("conversations_gone", "conversations")
+    op.drop_index("conversations_busy", "conversations")
     op.drop_table("sign_in_codes")
     op.drop_table("web_sessions")
     with op.batch_alter_table("turns") as altered:
