@@ -11,6 +11,8 @@ const LONGEST_MS = 60_000;
 /** Changes that were told at about the same time are fetched together. */
 const TOGETHER_MS = 200;
 const UNREAD_KEPT = 200;
+/** What of a conversation is shown; a difference in these is a change. */
+const SHOWN = ["title", "platform", "updated_at", "turns", "state"];
 
 /** How many approvals wait for somebody like the reader. */
 export const waiting = createStore(0);
@@ -113,8 +115,9 @@ async function ask() {
 /** 3 s, 6 s, 12 s ... a minute; spread, so that many pages do not come back at the same moment. */
 const backoff = (times) => Math.min(LONGEST_MS, OFTEN_MS * 2 ** (times - 1)) * (0.75 + Math.random() / 2);
 
+/** The server tells busy conversations each time, and late changes twice: what is known is no news. */
 function take(news) {
-  const changed = news.conversations ?? [];
+  const changed = (news.conversations ?? []).filter((one) => (one.deleted ? !deleted.get().has(one.id) : differs(one, known(one.id))));
   if (changed.length || news.approvals !== waiting.get()) lastNews = Date.now();
   waiting.set(news.approvals);
   for (const one of changed) if (!one.deleted && isNews(one)) mark(one.id);
@@ -124,10 +127,14 @@ function take(news) {
   for (const one of changed) call(one.id, one);
 }
 
+const known = (id) => conversations.get().find((one) => one.id === id);
+
+const differs = (one, before) => !before || SHOWN.some((name) => one[name] !== before[name]);
+
 /** Whether something was said in a conversation that nobody has before them. */
 function isNews(one) {
   if (one.id === openOne() || one.state === "running" || one.state === "queued") return false;
-  const before = conversations.get().find((each) => each.id === one.id);
+  const before = known(one.id);
   return !before || before.turns !== one.turns || before.state !== one.state;
 }
 
@@ -138,21 +145,25 @@ const openOne = () =>
 /** Keep conversations, by their id. Pages of the list add what is unknown alone (`over` false):
  * what is known here is kept up to date by the news, and a page may be older than they are. */
 export function merge(told, { over = true } = {}) {
-  if (!told.length) return;
   conversations.set((now) => {
-    const known = new Map(now.map((one) => [one.id, one]));
-    for (const one of told) {
-      if (!deleted.get().has(one.id) && (over || !known.has(one.id))) known.set(one.id, one);
-    }
-    return [...known.values()].sort(newestFirst);
+    const all = new Map(now.map((one) => [one.id, one]));
+    const fresh = told.filter((one) => !deleted.get().has(one.id) && (over ? differs(one, all.get(one.id)) : !all.has(one.id)));
+    if (!fresh.length) return now;
+    for (const one of fresh) all.set(one.id, one);
+    return newestFirst([...all.values()]);
   });
 }
 
-const newestFirst = (a, b) => (a.updated_at === b.updated_at ? order(b.id, a.id) : order(b.updated_at, a.updated_at));
-const order = (a, b) => (a < b ? -1 : Number(a > b));
+/** By their last use, as the server orders them; times are compared as numbers, since a whole second
+ * has no fraction in its text. */
+function newestFirst(all) {
+  const at = new Map(all.map((one) => [one, Date.parse(one.updated_at)]));
+  return all.sort((a, b) => at.get(b) - at.get(a) || (a.id < b.id ? 1 : -1));
+}
 
 /** Take a conversation out of everything that is shown here. */
 export function forget(id) {
+  if (deleted.get().has(id)) return;
   deleted.set((now) => new Set(now).add(id));
   conversations.set((now) => now.filter((one) => one.id !== id));
   seen(id);
@@ -193,6 +204,7 @@ function hear(message) {
   if (message.seen) return forgetUnread(message.seen);
   const { told } = message;
   if (told.deleted) forget(told.id);
+  else if (told.title && known(told.id)) merge([{ ...known(told.id), title: told.title }]);
   refresh();
   return call(told.id, told);
 }

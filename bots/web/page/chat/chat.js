@@ -1,13 +1,14 @@
 // The chat: one conversation, or a new one, and where the next message is written.
 import { html, useEffect, useLayoutEffect } from "../lib/dom.js";
 import { t } from "../lib/i18n.js";
-import { announce } from "../lib/say.js";
+import { announce, failed } from "../lib/say.js";
 import { useStore } from "../lib/store.js";
 import { ViewHead } from "../shell/sidebar.js";
+import { DropZone, useAttachments } from "./attachments.js";
 import { conversations } from "./changes.js";
 import { Composer } from "./composer.js";
 import { connection } from "./stream.js";
-import { losesFiles, talkOf } from "./talk.js";
+import { losesFiles, talkOf } from "./talks.js";
 import { Thread } from "./thread.js";
 import { Welcome } from "./welcome.js";
 
@@ -25,16 +26,18 @@ function Open({ talk }) {
     return () => talk.hide();
   }, [talk]);
   useEffect(guardFiles, []);
+  const attachments = useAttachments();
   const escape = (event) => {
-    if (event.key !== "Escape" || event.defaultPrevented || !talk.busy.get()) return;
+    // A dialog over the chat is closed by it, nothing else.
+    if (event.key !== "Escape" || event.defaultPrevented || !talk.busy.get() || event.target.closest("dialog, [popover]")) return;
     event.preventDefault();
-    talk.stop();
+    talk.stop().catch(failed);
   };
-  return html`<div class="chat" onKeyDown=${escape}>
+  return html`<${DropZone} attachments=${attachments}><div class="chat" onKeyDown=${escape}>
     <${Head} talk=${talk} />
     ${empty && !page.loading && !page.problem && !talk.id ? html`<${Welcome} talk=${talk} />` : html`<${Thread} talk=${talk} />`}
     <div class="chat-foot"><${ConnectionLine} />
-      ${!page.problem?.gone && html`<${Composer} talk=${talk} />`}</div></div>`;
+      ${!page.problem?.gone && html`<${Composer} talk=${talk} attachments=${attachments} />`}</div></div><//>`;
 }
 
 /** The title; that of the window also tells that an answer is on its way. */

@@ -77,9 +77,9 @@ export async function renamed(one, title) {
   merge([{ ...one, title }]);
   try {
     const saved = await api.patch(`/conversations/${one.id}`, { title });
-    merge([{ ...one, ...saved }]);
-    announce(t("The conversation is called “{title}” now.", { title: saved?.title ?? title }));
-    tell(one.id);
+    merge([saved]);
+    announce(t("The conversation is called “{title}” now.", { title: saved.title }));
+    tell(one.id, { title: saved.title });
   } catch (problem) {
     const now = conversations.get().find((each) => each.id === one.id) ?? one;
     merge([{ ...now, title: one.title }]);

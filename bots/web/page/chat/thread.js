@@ -24,7 +24,7 @@ export function Thread({ talk }) {
       <div class="thread-inner" ref=${inner}>
         ${page.next !== null && html`<${Older} talk=${talk} scroller=${scroller} />`}
         ${page.loading && turns.length === 0 && html`<${Loading} of=${page} />`}
-        ${turns.map((store) => html`<${Turn} key=${store.get().key} talk=${talk} store=${store} />`)}
+        ${turns.map((store, n) => html`<${Turn} key=${store.get().key} talk=${talk} store=${store} last=${n === turns.length - 1} />`)}
       </div>
     </div>
     ${!follows && html`<${Button} kind="round to-end" icon="down" label=${t("To the newest")} run=${() => { toEnd(); scroller.current.focus({ preventScroll: true }); }} />`}

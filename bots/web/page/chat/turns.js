@@ -28,6 +28,7 @@ const EMPTY = {
   engine: "",
   engineReason: "",
   retryAt: null,
+  orderId: "",
   offer: null,
   mergedInto: null,
   /** Ids of approvals that wait, or were settled before the reader's eyes. */
@@ -62,7 +63,7 @@ export const stored = (info) => ({
   failure: info.failure ?? "",
   engine: info.engine,
   engineReason: info.engine_reason,
-  retryAt: info.retry_at,
+  orderId: info.order_id,
   offer: info.offer,
   mergedInto: info.merged_into,
   approvals: info.approvals,
@@ -125,7 +126,7 @@ const CHANGES = {
     approvals: turn.approvals.includes(data.id) ? turn.approvals : [...turn.approvals, data.id],
     cards: { ...turn.cards, [data.id]: { status: "pending", ...data } },
   }),
-  approval_settled: (turn, data) => ({ ...turn, cards: { ...turn.cards, [data.id]: { ...turn.cards[data.id], ...data } } }),
+  approval_settled: (turn, data) => settled(turn, { ...turn.cards, [data.id]: { ...turn.cards[data.id], ...data } }),
   completed: (turn, data) => completed(turn, data),
 };
 
@@ -142,6 +143,11 @@ function finished(turn, { call_id, tool, ok, output }) {
   if (isOver(known)) return withTool(turn, { call_id, output });
   const seconds = known?.startedAt ? (Date.now() - known.startedAt) / 1000 : null;
   return withTool(turn, { call_id, tool, output, seconds, state: ok ? "ok" : "failed" });
+}
+
+function settled(turn, cards) {
+  const waits = turn.approvals.some((id) => (cards[id]?.status ?? "pending") === "pending");
+  return { ...turn, cards, status: waits ? "waiting" : "running" };
 }
 
 const completed = (turn, data) => ({
@@ -177,3 +183,14 @@ export const refused = (turn, problem, now = Date.now()) => ({
   finishedAt: new Date(now).toISOString(),
   retryAt: problem.retryAfter ? new Date(now + problem.retryAfter * 1000).toISOString() : null,
 });
+
+/** Stores of turns by the server's order; what has no place in it yet stays behind what it was written after. */
+export function ordered(list) {
+  let place = -1;
+  const placed = list.map((store, n) => {
+    const { seq } = store.get();
+    place = seq ?? place;
+    return { store, place: seq ?? place + 0.5, n };
+  });
+  return placed.sort((a, b) => a.place - b.place || a.n - b.n).map((one) => one.store);
+}

@@ -55,8 +55,11 @@ export function outcomeOf(approval) {
   }
 }
 
-/** `approval` is an answer of GET /approvals/{id}; `onDecided` is told what became of it. */
-export function ApprovalCard({ approval, onDecided }) {
+/**
+ * `approval` is an answer of GET /approvals/{id}; `onDecided` is told what became of it.
+ * Who may not decide (`may` false) sees the same card without the answers to it.
+ */
+export function ApprovalCard({ approval, onDecided, may = true }) {
   const [own, setOwn] = useState(null);
   const shown = approval.status === "pending" && own ? own : approval;
   const here = useRef(false);
@@ -75,12 +78,14 @@ export function ApprovalCard({ approval, onDecided }) {
   return html`<article class=${classes("approval", shown.status)} aria-labelledby=${heading}>
     <header><h3 id=${heading}>${whatOf(shown)}</h3>
       <span class="tag" title=${levelText(shown.level)}>${shown.level}<span class="unseen">: ${levelText(shown.level)}</span></span>
-      ${waits ? html`<${Deadline} approval=${shown} over=${settle} />` : html`<${StatusTag} status=${shown.status} />`}</header>
+      ${waits ? html`<${Deadline} approval=${shown} over=${may ? settle : null} />` : html`<${StatusTag} status=${shown.status} />`}</header>
     <${Exact} text=${shown.action} label=${t("Exactly this will run")} />
     ${shown.steps.length > 0 && html`<${Steps} steps=${shown.steps} />`}
     <${Facts} approval=${shown} />
     ${shown.change && html`<${Change} text=${shown.change} />`}
-    ${waits ? html`<${Decide} approval=${shown} settle=${settle} />` : html`<${Outcome} approval=${shown} place=${outcome} />`}
+    ${waits && !may && html`<p class="outcome">${t("An operator or admin of your team decides.")}</p>`}
+    ${waits && may && html`<${Decide} approval=${shown} settle=${settle} />`}
+    ${!waits && html`<${Outcome} approval=${shown} place=${outcome} />`}
   </article>`;
 }
 
@@ -142,7 +147,7 @@ function Deadline({ approval, over }) {
     }
     return undefined;
   };
-  useEffect(() => { if (left === 0) ask(); }, [left === 0]);
+  useEffect(() => { if (left === 0 && over) ask(); }, [left === 0]);
   const then = approval.on_timeout === "approve" ? t("then it counts as approved") : t("then it is not run");
   return html`<span class=${classes("deadline", left < 30 && "short")} role="timer">
     <time datetime=${approval.expires_at} title=${moment(approval.expires_at)}>${left > 0 ? t("{time} left", { time: duration(left) }) : t("Time is over")}</time>, ${then}</span>`;
