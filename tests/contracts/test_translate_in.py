@@ -139,7 +139,7 @@ def acting(payload: Payload) -> set[str]:
         ("user", "id"),
         ("user_id",),
     )
-    return {CALLER.id, *(str(found) for found in map(partial(part_at, payload), places))}
+    return {CALLER.user.id, *(str(found) for found in map(partial(part_at, payload), places))}
 
 
 def part_at(payload: object, path: Path) -> object:
