@@ -11,15 +11,25 @@ from typing import Final
 from aiohttp import web
 
 DEFAULTS: Final[Mapping[str, str]] = {
-    "Content-Security-Policy": "default-src 'none'; frame-ancestors 'none'; sandbox",
     "Cross-Origin-Resource-Policy": "same-origin",
-    "Referrer-Policy": "no-referrer",
     "X-Content-Type-Options": "nosniff",
+}
+OF_DOCUMENTS: Final[Mapping[str, str]] = {
+    "Content-Security-Policy": "default-src 'none'; frame-ancestors 'none'; sandbox",
+    "Referrer-Policy": "no-referrer",
     "X-Frame-Options": "DENY",
 }
+"""For all that a browser would show by itself."""
+NO_DOCUMENTS: Final = frozenset({"text/javascript", "text/css"})
+"""A page has dozens of these: what means nothing to them is not sent."""
 
 
 async def protect(_request: web.Request, response: web.StreamResponse) -> None:
     """Add what is missing, before the first byte is sent (``on_response_prepare``)."""
+    response.headers["Server"] = "IT0"  # and not which version of which library
     for name, value in DEFAULTS.items():
+        response.headers.setdefault(name, value)
+    if response.content_type in NO_DOCUMENTS:
+        return
+    for name, value in OF_DOCUMENTS.items():
         response.headers.setdefault(name, value)

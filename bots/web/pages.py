@@ -46,10 +46,14 @@ _IMPORTS: Final = {
     "markdown-it": "vendor/markdown-it/markdown-it.js",
 }
 """Bare names that the modules import, as an import map (HTML standard)."""
+_STYLES: Final = ("base", "shell", "list", "attachments", "chat", "markdown", "views")
+"""Style sheets in the order in which they hold; they are sent as one."""
 _SERVED: Final = frozenset({".js", ".css", ".svg", ".webmanifest"})
 _STATIC_IMPORT: Final = re.compile(
     r'^\s*(?:import|export)\s(?:[^"\';]*?\sfrom\s)?\s*["\']([^"\']+)["\']', re.MULTILINE
 )
+_COMMENT: Final = re.compile(r"^[ ]*(?://[^\n]*|/\*(?:[^*]|\*(?!/))*\*/[ ]*)$", re.MULTILINE)
+"""A comment that has its lines to itself. No line of a template's text looks like one."""
 _TYPES: Final = {".js": "text/javascript", ".webmanifest": "application/manifest+json"}
 _TEXT: Final = frozenset({"text/javascript", "text/css"})
 _FOREVER: Final = "public, max-age=31536000, immutable"
@@ -111,6 +115,7 @@ def load(folder: Path = FOLDER) -> Page:
         for path in sorted(folder.rglob("*"))
         if path.is_file() and path.suffix in _SERVED
     }
+    sources["style.css"] = b"\n".join(sources.pop(f"style/{name}.css") for name in _STYLES)
     shell = (folder / "index.html").read_text()
     whole = hashlib.sha256(shell.encode())
     for name, body in sources.items():
@@ -128,7 +133,7 @@ def load(folder: Path = FOLDER) -> Page:
     )
     return Page(
         digest=digest,
-        files={name: _static(name, body) for name, body in sources.items()},
+        files={name: _static(name, _lean(name, body)) for name, body in sources.items()},
         shell=_static("index.html", filled.encode()),
         policy=policy(imports),
     )
@@ -159,6 +164,13 @@ def _beside(name: str, wanted: str) -> str:
         elif part != ".":
             parts.append(part)
     return "/".join(parts)
+
+
+def _lean(name: str, body: bytes) -> bytes:
+    """Our own modules without their comments; each line keeps its number, for stack traces."""
+    if name.startswith("vendor/") or not name.endswith(".js"):
+        return body
+    return _COMMENT.sub(lambda found: "\n" * found[0].count("\n"), body.decode()).encode()
 
 
 def _static(name: str, body: bytes) -> StaticFile:

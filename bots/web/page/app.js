@@ -1,7 +1,7 @@
 // The page begins here: language, who is signed in, and the view that belongs to the path.
 import { html, render, useEffect, useLayoutEffect, useRef, useState } from "./lib/dom.js";
 import { session, whoIsIn } from "./lib/api.js";
-import { firstLanguage, language, speak, t } from "./lib/i18n.js";
+import { also, firstLanguage, language, speak, t } from "./lib/i18n.js";
 import { Loading, Notes, Questions } from "./lib/parts.js";
 import { place, startRouter } from "./lib/router.js";
 import { announce } from "./lib/say.js";
@@ -28,7 +28,7 @@ function Later({ path }) {
   const [problem, setProblem] = useState(null);
   const load = () => {
     setProblem(null);
-    VIEWS[path]().then((module) => setView(() => module.default), () => setProblem({
+    Promise.all([VIEWS[path](), also("views")]).then(([module]) => setView(() => module.default), () => setProblem({
       detail: t("This part of the page could not be loaded. Check the connection."),
     }));
   };
@@ -99,7 +99,7 @@ function Start() {
   return html`<div class="alone"><${Loading} of=${{ problem, again: ask }} /></div>`;
 }
 
-await speak(firstLanguage());
+await speak(firstLanguage(), { chosen: false });
 spoken.set(language());
 startRouter();
 render(html`<${App} />`, document.getElementById("app"));

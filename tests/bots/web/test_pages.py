@@ -21,6 +21,7 @@ Client = TestClient[Request, Application]
 MODULES = sorted(
     path for path in FOLDER.rglob("*.js") if "vendor" not in path.relative_to(FOLDER).parts
 )
+FIRST_WORDS = ("chat", "markdown", "shell")
 CALL = re.compile(r"""\bt\(\s*"((?:[^"\\]|\\.)*)\"""")
 CALL_N = re.compile(r"""\btn\(\s*"(?:[^"\\]|\\.)*",\s*"((?:[^"\\]|\\.)*)\"""")
 WORD = re.compile(r'^  "((?:[^"\\]|\\.)*)":\s*\n?\s*"((?:[^"\\]|\\.)*)"', re.MULTILINE)
@@ -142,35 +143,63 @@ def test_no_module_makes_markup_from_strings(module: Path) -> None:
     assert len(text.splitlines()) <= 400
 
 
-def test_every_message_of_the_page_is_translated() -> None:
-    """What `t` and `tn` say has its Chinese, with the same placeholders; and nothing is stale."""
-    wanted: set[str] = set()
-    for module in MODULES:
-        if "words" in module.parts:
-            continue
+def messages(*modules: Path) -> set[str]:
+    """The English texts that modules say."""
+    found: set[str] = set()
+    for module in modules:
         text = module.read_text()
         if module.name != "i18n.js":
             assert re.search(r"\btn?\((?![\s\"])", text) is None, f"{module.name}: not a literal"
-        wanted |= {
-            json.loads(f'"{found}"') for found in (*CALL.findall(text), *CALL_N.findall(text))
-        }
-    words: dict[str, str] = {}
-    for module in sorted((FOLDER / "words" / "zh").glob("*.js")):
-        for english, chinese in WORD.findall(module.read_text()):
-            words[json.loads(f'"{english}"')] = json.loads(f'"{chinese}"')
-    assert sorted(wanted - words.keys()) == []
-    assert sorted(words.keys() - wanted) == []
-    for english, chinese in words.items():
+        found |= {json.loads(f'"{said}"') for said in (*CALL.findall(text), *CALL_N.findall(text))}
+    return found
+
+
+def words(*parts: str) -> dict[str, str]:
+    """The Chinese of these parts."""
+    found: dict[str, str] = {}
+    for part in parts:
+        for english, chinese in WORD.findall((FOLDER / f"words/zh/{part}.js").read_text()):
+            found[json.loads(f'"{english}"')] = json.loads(f'"{chinese}"')
+    return found
+
+
+def test_every_message_of_the_page_is_translated() -> None:
+    """What `t` and `tn` say has its Chinese, with the same placeholders; and nothing is stale."""
+    wanted = messages(*(module for module in MODULES if "words" not in module.parts))
+    known = words(*FIRST_WORDS, "views")
+    assert sorted(wanted - known.keys()) == []
+    assert sorted(known.keys() - wanted) == []
+    for english, chinese in known.items():
         assert sorted(set(PLACEHOLDER.findall(english)) - {"{n}"}) == sorted(
             set(PLACEHOLDER.findall(chinese)) - {"{n}"}
         )
+
+
+def test_words_of_the_views_are_not_needed_before_them() -> None:
+    """What is said outside the views has its Chinese among the words that are loaded at once."""
+    outside = [m for m in MODULES if not {"words", "views"} & set(m.relative_to(FOLDER).parts)]
+    assert sorted(messages(*outside) - words(*FIRST_WORDS).keys()) == []
 
 
 def test_the_first_view_weighs_less_than_it_may() -> None:
     """All that a first visit loads, compressed, is under 100 KB; a browser measures it too."""
     page = load()
     shell = page.shell.body.decode()
-    named = set(re.findall(rf'"/static/{page.digest}/([^"]+)"', shell))
-    named |= {"words/zh.js", *(f for f in page.files if f.startswith("words/zh/"))}
+    named = set(re.findall(rf'(?:href|src)="/static/{page.digest}/([^"]+)"', shell))
+    named |= {"words/zh.js", *(f"words/zh/{part}.js" for part in FIRST_WORDS)}
     sent = [page.shell, *(page.files[name] for name in named)]
-    assert sum(len(file.compressed or file.body) for file in sent) < 100_000
+    heads = 350 * len(sent)
+    assert heads + sum(len(file.compressed or file.body) for file in sent) < 100_000
+
+
+def test_modules_are_sent_without_comments_and_with_their_lines() -> None:
+    """What runs is what stands in the files, each line with its number; vendored files are whole."""
+    files = load().files
+    for module in MODULES:
+        written = module.read_text().splitlines()
+        sent = files[module.relative_to(FOLDER).as_posix()].body.decode().splitlines()
+        pairs = list(zip(written, sent, strict=True))
+        assert {now for was, now in pairs if now != was} <= {""}
+        assert [now for _, now in pairs if now.lstrip().startswith(("//", "/*"))] == []
+    for name in ("preact/preact.js", "markdown-it/markdown-it.js"):
+        assert files[f"vendor/{name}"].body == (FOLDER / "vendor" / name).read_bytes()

@@ -1,7 +1,7 @@
 // Approvals that a turn waits for, or waited for before the reader's eyes: their cards in the thread.
 import { html, memo, useEffect, useState } from "../lib/dom.js";
 import { api, session } from "../lib/api.js";
-import { t } from "../lib/i18n.js";
+import { also, t } from "../lib/i18n.js";
 import { Loading, useLoaded } from "../lib/parts.js";
 import { createStore, useStore } from "../lib/store.js";
 import { tell } from "./changes.js";
@@ -10,7 +10,7 @@ import { tell } from "./changes.js";
 const card = createStore(null);
 
 function loadCard() {
-  return import("../views/approval-card.js").then((module) => card.set(() => module.ApprovalCard));
+  return Promise.all([import("../views/approval-card.js"), also("views")]).then(([module]) => card.set(() => module.ApprovalCard));
 }
 
 export const Approvals = ({ turn, talk }) => html`<div class="approvals">${turn.approvals.map((id) =>

@@ -42,11 +42,17 @@ export function firstLanguage() {
   return "en";
 }
 
-/** Load a language and speak it from now on. Who calls this draws the page again. */
-export async function speak(wanted) {
+/** Load a language and speak it from now on. Who calls this draws the page again.
+ * `chosen`: somebody wants it, also when they come again. */
+export async function speak(wanted, { chosen: keep = true } = {}) {
   const chosen = wanted in LANGUAGES ? wanted : "en";
-  words = chosen === "en" ? {} : (await import(`../words/${chosen}.js`)).default;
+  words = chosen === "en" ? {} : { ...(await import(`../words/${chosen}.js`)).default };
   current = chosen;
   document.documentElement.lang = tag();
-  remembered.set("language", chosen);
+  if (keep) remembered.set("language", chosen);
+}
+
+/** Load the words of a part of the page that is opened later. */
+export async function also(part) {
+  if (current !== "en") Object.assign(words, (await import(`../words/${current}/${part}.js`)).default);
 }
