@@ -179,7 +179,7 @@ def _tools(
 
 
 def _lines(steps: Sequence[Step], *, done: bool) -> tuple[ToolLine, ...]:
-    """Every call that a model asked for and that began, in the order in which it was asked."""
+    """Every call that began, in the order in which it was asked for."""
     return tuple(
         ToolLine(call_id=call.id, tool=call.name, summary=one_line(call), state=state)
         for call in _asked(steps)
@@ -188,7 +188,19 @@ def _lines(steps: Sequence[Step], *, done: bool) -> tuple[ToolLine, ...]:
 
 
 def _asked(steps: Sequence[Step]) -> list[ToolCall]:
-    return [call for step in steps if isinstance(step, ModelStep) for call in step.tool_calls]
+    """Calls of the models, and those that an engine made without a model."""
+    calls: dict[str, ToolCall] = {}
+    for step in steps:
+        match step:
+            case ModelStep():
+                calls |= {call.id: call for call in step.tool_calls}
+            case ToolStep() | ToolStartedStep() if step.tool_call_id not in calls:
+                calls[step.tool_call_id] = ToolCall(
+                    id=step.tool_call_id, name=step.name, arguments={}
+                )
+            case _:
+                pass
+    return list(calls.values())
 
 
 def _state(steps: Sequence[Step], call_id: str, *, done: bool) -> ToolState | None:

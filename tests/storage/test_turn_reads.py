@@ -113,6 +113,24 @@ async def test_tools_show_what_became_of_each_call(db: Database, admin: User) ->
             await reads.output(admin.tenant_id, admin.id, turn.id, call)
 
 
+async def test_calls_without_a_model_are_told_as_well(db: Database, admin: User) -> None:
+    """The offline engine asks no model; what it looked at stays with its answer."""
+    turn = await begun(db, admin, 1)
+    log = SqlTurnLog(db, b"k" * 32, WORKER)
+    await log.record(turn, ToolStartedStep(tool_call_id="a", name="service_control"))
+    await log.record(turn, ToolStep(tool_call_id="b", name="disk_usage", output="12 %"))
+    await log.record(turn, ToolStep(tool_call_id="a", name="service_control", output="restarted"))
+    reads = SqlTurnReads(db)
+    page = await reads.turns(admin.tenant_id, admin.id, turn.conversation_id, before=None, limit=5)
+    told = [(line.call_id, line.summary, line.state) for line in page.turns[0].tools]
+    assert told == [
+        ("a", "service_control", ToolState.OK),
+        ("b", "disk_usage", ToolState.OK),
+    ]
+    output = await reads.output(admin.tenant_id, admin.id, turn.id, "b")
+    assert output.output == "12 %"
+
+
 async def test_nothing_is_read_by_others(db: Database, admin: User) -> None:
     """Not by a colleague, not by another team; not others' commands in one's own conversation."""
     colleague = await SqlPeople(db).add_user(
