@@ -1,5 +1,6 @@
 from __future__ import annotations
 
+import re
 from contextlib import aclosing
 from pathlib import Path
 
@@ -7,6 +8,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+import bots.web
 from core.engines.runbook import RunbookEngine
 from core.engines.runbook_plan import Plan, WouldChange, make_plan
 from core.engines.runbook_words import WhyOffline
@@ -429,3 +431,15 @@ def test_it_has_no_model() -> None:
     """Histories are not compacted for it."""
     assert engine().name == "runbook"
     assert not engine().has_model
+
+
+def test_what_the_page_suggests_can_be_answered_without_a_model() -> None:
+    """Each question that an empty chat offers finds a routine, in both of the page's languages."""
+    page = Path(bots.web.__file__).parent / "page"
+    questions = re.findall(r'text: t\("([^"]+)"\)', (page / "chat/welcome.js").read_text())
+    chinese = dict(
+        re.findall(r'^  "([^"]+)": "([^"]+)",$', (page / "words/zh/chat.js").read_text(), re.M)
+    )
+    assert len(questions) >= 4
+    for question in (*questions, *(chinese[question] for question in questions)):
+        assert isinstance(plan(question), Plan), question
