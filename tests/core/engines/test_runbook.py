@@ -438,7 +438,9 @@ def test_what_the_page_suggests_can_be_answered_without_a_model() -> None:
     page = Path(bots.web.__file__).parent / "page"
     questions = re.findall(r'text: t\("([^"]+)"\)', (page / "chat/welcome.js").read_text())
     chinese = dict(
-        re.findall(r'^  "([^"]+)": "([^"]+)",$', (page / "words/zh/chat.js").read_text(), re.M)
+        re.findall(
+            r'^  "([^"]+)": "([^"]+)",$', (page / "words/zh/chat.js").read_text(), re.MULTILINE
+        )
     )
     assert len(questions) >= 4
     for question in (*questions, *(chinese[question] for question in questions)):
