@@ -39,7 +39,8 @@ class House:
     ) -> Any:
         """Ask the API as a person; the JSON of its answer. Fails on any refusal."""
         key = self.running.core.storage.keys.derive("tokens")
-        headers = {"Authorization": f"Bearer {operator_token(key, (user or self.admin).email)}"}
+        token = operator_token(key, (user or self.admin).email)
+        headers = {"Authorization": f"Bearer {token}", "Accept": "application/json"}
         async with (
             aiohttp.ClientSession(self.url, headers=headers) as http,
             http.request(method, f"/api/v1{path}", json=body) as answer,

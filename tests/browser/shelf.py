@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import time
 from typing import Final
 
 import sqlalchemy as sa
@@ -26,6 +27,7 @@ def _put(
     conn: sa.Connection, home: House, titles: tuple[str, ...], age_ms: int, platform: str
 ) -> list[str]:
     ids: list[str] = []
+    newest_ms = int(time.time() * 1000) - age_ms
     for number, title in enumerate(titles):
         conversation_id = f"{platform}-{age_ms}-{number:05}"
         address = ConversationAddress(
@@ -34,8 +36,8 @@ def _put(
         insert_conversation(conn, home.admin, conversation_id, address, title)
         execute(
             conn,
-            "UPDATE conversations SET updated_at = updated_at - :age WHERE id = :id",
-            age=age_ms + number,
+            "UPDATE conversations SET updated_at = :at WHERE id = :id",
+            at=newest_ms - number,
             id=conversation_id,
         )
         ids.append(conversation_id)

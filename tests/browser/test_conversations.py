@@ -31,7 +31,8 @@ def row(chat: Chat, title: str) -> Locator:
 
 async def menu(chat: Chat, title: str, item: str) -> None:
     """Choose something for a conversation of the list."""
-    line = chat.conversations.get_by_role("listitem").filter(has=row(chat, title))
+    link = chat.page.get_by_role("link", name=re.compile(re.escape(title)))
+    line = chat.conversations.get_by_role("listitem").filter(has=link)
     await line.hover()
     await line.get_by_role("button", name="More for").click()
     await chat.page.get_by_role("menuitem", name=item).click()

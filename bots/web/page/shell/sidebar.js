@@ -46,7 +46,7 @@ export function Sidebar({ path }) {
   }, [open]);
   const here = (to) => (path === to ? "page" : undefined);
   return html`${open && html`<div class="veil" onClick=${() => drawer.set(false)}></div>`}
-    <div ref=${column} id="sidebar" class=${classes("sidebar", open && "open")} inert=${narrow && !open}>
+    <aside ref=${column} id="sidebar" aria-label=${t("Menu")} class=${classes("sidebar", open && "open")} inert=${narrow && !open}>
       <header>
         <a class="brand" href="/" aria-label=${t("IT0, new chat")}><img src=${new URL("../icon.svg", import.meta.url).pathname} alt="" width="28" height="28" /><span>IT0</span></a>
         <span class="team-name" title=${me.team.name}>${me.team.name}</span>
@@ -59,7 +59,7 @@ export function Sidebar({ path }) {
           <${Icon} name=${way.icon} /><span>${way.label}</span>
           ${way.count && pending > 0 && html`<span class="badge">${pending}<span class="unseen"> ${t("waiting")}</span></span>`}</a>`)}
       </nav>
-    </div>`;
+    </aside>`;
 }
 
 /** Whether the page is so narrow that the column lies over the content. */

@@ -16,9 +16,9 @@ export function ApprovalRules({ config, change }) {
   return html`<section class="panel"><h2>${t("Approvals")}</h2><${Form} send=${() => change(rules)}>
       <label class="check"><input type="checkbox" checked=${rules.four_eyes} onChange=${(event) => set("four_eyes", event.currentTarget.checked)} />
         <span>${t("Four eyes: who asked may not approve")}<span class="quiet">${t("On critical servers that is always so.")}</span></span></label>
-      <label class="field"><span>${t("Seconds until nobody decided in time")}</span>
+      <label class="field"><span>${t("Seconds to wait for a decision")}</span>
         <input type="number" required min=${LEAST_S} max=${MOST_S} value=${rules.approval_timeout_s} onInput=${(event) => set("approval_timeout_s", Number(event.currentTarget.value))} /></label>
-      <label class="field"><span>${t("What then happens")}</span><select onChange=${(event) => set("on_timeout", event.currentTarget.value)}>
+      <label class="field"><span>${t("If nobody decides in time")}</span><select onChange=${(event) => set("on_timeout", event.currentTarget.value)}>
         <option value="deny" selected=${rules.on_timeout === "deny"}>${t("It is not run")}</option>
         <option value="approve" selected=${rules.on_timeout === "approve"}>${t("It counts as approved")}</option></select>
         <span class="quiet">${t("Critical servers, unattended runs and turns that read foreign text always wait for a person.")}</span></label><//></section>

@@ -1,13 +1,14 @@
 // What waits for a human, the oldest first, and what became of earlier requests.
 import { html, useEffect, useState } from "../lib/dom.js";
 import { api } from "../lib/api.js";
-import { moment } from "../lib/format.js";
-import { t } from "../lib/i18n.js";
+import { t, tn } from "../lib/i18n.js";
+import { Icon } from "../lib/icons.js";
 import { useLoaded } from "../lib/parts.js";
 import { useStore } from "../lib/store.js";
 import { waiting } from "../chat/changes.js";
+import { visible } from "../markdown/code.js";
 import { ViewHead } from "../shell/sidebar.js";
-import { ApprovalCard, StatusTag, outcomeOf, statusNames, whatOf } from "./approval-card.js";
+import { ApprovalCard, outcomeOf, statusNames } from "./approval-card.js";
 import { Empty, More, Shown, useEvery } from "./parts.js";
 
 const LOOK_MS = 5_000;
@@ -78,11 +79,14 @@ function Earlier({ round }) {
     }}<//></section>`;
 }
 
-/** One line; the whole card is drawn when it is opened. */
+/** The servers, where there are any, before what became of it. */
+const whereOf = ({ servers }) => servers.length > 0 && html`<span>${servers.length === 1 ? servers[0] : tn("1 server", "{n} servers", servers.length)}</span>`;
+
+/** Two lines; the whole card is drawn when it is opened. */
 function Settled({ approval }) {
   const [open, setOpen] = useState(false);
-  return html`<li><details onToggle=${(event) => setOpen(event.currentTarget.open)}>
-    <summary><span class="what">${whatOf(approval)}</span><${StatusTag} status=${approval.status} />
-      <span class="quiet">${outcomeOf(approval)}</span><time class="quiet asked-at" datetime=${approval.created_at}>${t("Asked {when}", { when: moment(approval.created_at) })}</time></summary>
+  return html`<li class=${approval.status}><details onToggle=${(event) => setOpen(event.currentTarget.open)}>
+    <summary><code class="what">${visible(approval.action.split("\n", 1)[0])}</code>
+      <span class="quiet outcome-line">${whereOf(approval)}${outcomeOf(approval)}</span><${Icon} name="down" size=${16} /></summary>
     ${open && html`<${ApprovalCard} approval=${approval} />`}</details></li>`;
 }

@@ -61,15 +61,15 @@ function Actions({ user, own, again, show }) {
   const link = async () => show(await api.post("/sign-in-links", { email: user.email }));
   const out = async () => {
     const sure = await confirmed({
-      title: t("Shut {who} out?", { who: user.email }),
-      text: t("Browsers, API tokens and linked chat accounts of this person stop at once. Conversations and the audit log stay."),
-      yes: t("Shut out"),
+      title: t("Remove {who} from the team?", { who: user.name || user.email }),
+      text: t("{email} is signed out everywhere at once; their API tokens and chat accounts stop working. Conversations and the audit log stay.", { email: user.email }),
+      yes: t("Remove"),
     });
     if (!sure) return;
     await api.delete(`/users/${user.id}`);
-    note(t("{who} is shut out.", { who: user.email }));
+    note(t("{who} is removed from the team.", { who: user.name || user.email }));
     again();
   };
   return html`<span class="row-actions"><${Button} kind="small" icon="key" run=${link}>${t("Sign-in link")}<span class="unseen"> ${t("for {who}", { who: user.email })}</span><//>
-    ${!own && html`<${Button} kind="small deny" run=${out}>${t("Shut out")}<span class="unseen"> ${user.email}</span><//>`}</span>`;
+    ${!own && html`<${Button} kind="small deny" run=${out}>${t("Remove")}<span class="unseen"> ${user.email}</span><//>`}</span>`;
 }

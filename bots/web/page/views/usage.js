@@ -60,12 +60,13 @@ function Sums({ rows, monthly }) {
   const [shown, setShown] = useState(ROWS);
   if (rows.length === 0) return html`<${Empty}>${t("Nothing was used in this time.")}<//>`;
   const most = Math.max(...rows.map((row) => row.tokens));
+  const remarked = rows.some(remarks);
   return html`<${Table} kind="usage" caption=${monthly ? t("Usage by month") : t("Usage by day")} rows=${rows.slice(0, shown)} id=${(row) => row.name} columns=${[
     { label: monthly ? t("Month") : t("Day (UTC)"), head: true, cell: (row) => (monthly ? monthOf(row.name) : dayUtc(row.name)) },
     { label: t("Tokens"), cell: (row) => html`<span class="with-bar"><span>${number(row.tokens)}</span><${Bar} part=${most > 0 ? row.tokens / most : 0} /></span>` },
     { label: t("Calls"), end: true, cell: (row) => number(row.calls) },
-    { label: t("Remarks"), cell: (row) => remarks(row) },
     { label: t("Models"), cell: (row) => [...row.models].join(", ") },
+    ...(remarked ? [{ label: t("Remarks"), cell: remarks }] : []),
   ]} />${rows.length > shown && html`<${More} run=${() => setShown(shown + 31)} />`}`;
 }
 

@@ -1,6 +1,5 @@
 // 页面框架、登录、设置以及各处共用的文字。
 export default {
-  "A link to sign in": "登录链接",
   "Address": "邮箱",
   "All other browsers are signed out.": "其他浏览器都已退出登录。",
   "Approvals": "审批",
