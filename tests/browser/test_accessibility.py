@@ -46,6 +46,12 @@ _STOPS: Final = """() => {
   };
 }"""
 
+_TO_THE_TOP: Final = """() => {
+  document.body.tabIndex = -1;
+  document.body.focus();
+  document.body.removeAttribute("tabindex");
+}"""
+
 
 @pytest.mark.timeout(240)
 @pytest.mark.parametrize("phone", [False, True], ids=["desktop", "phone"])
@@ -115,7 +121,7 @@ async def test_every_stop_of_the_keyboard_is_seen_and_has_a_name(home: House, pa
     await chat.rests()
     await page.reload()
     await chat.reads("df -h")
-    await page.evaluate("() => document.activeElement?.blur()")
+    await page.evaluate(_TO_THE_TOP)
     stops: list[dict[str, Any]] = []
     for _ in range(80):
         await page.keyboard.press("Tab")

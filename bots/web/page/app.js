@@ -22,8 +22,8 @@ const VIEWS = {
   "/settings": () => import("./shell/settings.js"),
 };
 
-/** A view that is loaded when it is opened. */
-function Later({ path }) {
+/** A view that is loaded when it is opened; `shown` is called when it is there. */
+function Later({ path, shown }) {
   const [view, setView] = useState(null);
   const [problem, setProblem] = useState(null);
   const load = () => {
@@ -33,12 +33,13 @@ function Later({ path }) {
     }));
   };
   useEffect(load, [path]);
+  useLayoutEffect(() => { if (view) shown(); }, [view]);
   return view ? html`<${view} />` : html`<${Loading} of=${{ problem, again: load }} />`;
 }
 
 /** What a path shows. */
-function View({ path }) {
-  if (path in VIEWS) return html`<${Later} key=${path} path=${path} />`;
+function View({ path, shown }) {
+  if (path in VIEWS) return html`<${Later} key=${path} path=${path} shown=${shown} />`;
   const conversation = /^\/c\/([\w-]+)$/.exec(path)?.[1] ?? null;
   if (conversation || path === "/" || path === "/sign-in") return html`<${Chat} conversation=${conversation} />`;
   return html`<div class="view"><h1>${t("There is nothing at this address")}</h1><p><a href="/">${t("Go to the chat")}</a></p></div>`;
@@ -48,22 +49,24 @@ function View({ path }) {
 function Inside() {
   const path = useStore(place);
   const main = useRef(null);
-  const first = useRef(true);
-  useLayoutEffect(() => {
-    if (first.current) {
-      first.current = false;
-      return;
-    }
-    // A new view begins at its heading, also for those who do not see it.
+  const begun = useRef(path);
+  // A new view begins at its heading, also for those who do not see it; the chat where one writes.
+  const shown = () => {
+    if (begun.current === path) return;
+    begun.current = null;
     const heading = main.current?.querySelector("h1");
     heading?.setAttribute("tabindex", "-1");
-    if (!path.startsWith("/c/") && path !== "/") heading?.focus({ preventScroll: true });
+    heading?.focus({ preventScroll: true });
     announce(document.title);
+  };
+  useLayoutEffect(() => {
+    if (begun.current !== path) begun.current = null;
+    if (begun.current === null && !(path in VIEWS)) announce(document.title);
   }, [path]);
   return html`<a class="skip" href="#main" onClick=${(event) => { event.preventDefault(); main.current?.focus(); }}>${t("Skip to the content")}</a>
     <div class="shell">
       <${Sidebar} path=${path} />
-      <main id="main" ref=${main} tabindex="-1"><${View} path=${path} /></main>
+      <main id="main" ref=${main} tabindex="-1"><${View} path=${path} shown=${shown} /></main>
     </div>`;
 }
 

@@ -134,7 +134,9 @@ export class Talk {
     const { conversation_id: id, turn_id: turnId } = told.data;
     if (turnId) this.drop((turn, other) => turn.id === turnId && other !== store);
     if (id) this.know(id, store);
-    if (told.name === "completed") outbox.take(store.get().key);
+    if (told.name !== "completed") return;
+    outbox.take(store.get().key);
+    if (this.id) tell(this.id);
   }
 
   /** The server told which conversation a new one is. The page stays as it is; its address changes. */
