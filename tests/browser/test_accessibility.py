@@ -35,7 +35,9 @@ df -h
 _STOPS: Final = """() => {
   const now = document.activeElement;
   const box = now.getBoundingClientRect();
-  const style = getComputedStyle(now);
+  // The composer draws the ring of the field that fills it.
+  const ringed = now.matches(".composer textarea") ? now.closest("form") : now;
+  const style = getComputedStyle(ringed);
   return {
     tag: now.tagName,
     name: now.getAttribute("aria-label") ?? now.labels?.[0]?.textContent ?? now.textContent.trim(),
