@@ -68,7 +68,7 @@ class Current(BaseModel):
 
 
 class Me(BaseModel):
-    """Who is signed in. ``user`` and ``team`` are null for nobody."""
+    """Who is signed in; for nobody there is null instead of anything about the installation."""
 
     user: User | None
     team: TeamName | None
@@ -76,9 +76,9 @@ class Me(BaseModel):
     """Whether it is the team of whoever runs this installation."""
     language: Literal["en", "zh", ""]
     """The user's own choice; empty when they made none."""
-    version: str
-    features: Features
-    limits: Limits
+    version: str | None
+    features: Features | None
+    limits: Limits | None
     session: Current | None
     """Null where a token was sent."""
 

@@ -31,6 +31,20 @@ INVALID: Final = sentence(
 )
 NO_SESSION: Final = sentence("There is no such session of yours; perhaps it has ended already.")
 _GONE: Final = sentence("What this link was to be made with has ended. Sign in again.")
+_LIMITS: Final = answers.Limits(
+    files=MAX_ATTACHMENTS, bytes=MAX_ATTACHMENT_BYTES, chars=MAX_TEXT_CHARS
+)
+_NOBODY: Final = answers.Me(
+    user=None,
+    team=None,
+    operator_team=False,
+    language="",
+    version=None,
+    features=None,
+    limits=None,
+    session=None,
+)
+"""A stranger needs no more than the sign-in page, and that one knows its own language."""
 
 
 class Doors(Protocol):
@@ -116,11 +130,14 @@ class SessionRoutes:
 
     @operation(answer=answers.Me, errors=(401, 403, 503), public=True)
     async def who_am_i(self, request: web.Request) -> web.Response:
-        """Who is signed in; ``user`` is null for nobody, so that a page can ask in peace."""
+        """Who is signed in; ``user`` is null for nobody, so that a page can ask in peace.
+
+        Where a token is sent, it has to be good: whoever has one expects to be somebody.
+        """
         if "Authorization" not in request.headers:
             found = await self._browser.signed_in(request)
             if found is None:
-                return _json(self._me(None, None, None))
+                return _json(_NOBODY)
             return await self._about(found.user, found.session)
         caller = await self._auth.caller(request)
         return await self._about(caller.user, None)
@@ -244,26 +261,19 @@ class SessionRoutes:
         profile = await self._profiles.profile(user)
         return _json(self._me(user, profile, session), status)
 
-    def _me(self, user: User | None, profile: Profile | None, session: Session | None) -> BaseModel:
-        limits = answers.Limits(
-            files=MAX_ATTACHMENTS, bytes=MAX_ATTACHMENT_BYTES, chars=MAX_TEXT_CHARS
-        )
-        known = None
-        if user is not None:
-            known = models.User(id=user.id, email=user.email, name=user.name, role=user.role)
+    def _me(self, user: User, profile: Profile, session: Session | None) -> answers.Me:
+        current = None
+        if session is not None:
+            current = answers.Current(id=session.id, expires_at=_time(session.expires_at_ms))
         return answers.Me(
-            user=known,
-            team=None
-            if user is None or profile is None
-            else answers.TeamName(id=user.tenant_id, name=profile.team),
-            operator_team=profile is not None and profile.operator_team,
-            language="" if profile is None else profile.language,
+            user=models.User(id=user.id, email=user.email, name=user.name, role=user.role),
+            team=answers.TeamName(id=user.tenant_id, name=profile.team),
+            operator_team=profile.operator_team,
+            language=profile.language,
             version=self._facts.version,
             features=answers.Features(billing=self._facts.billing),
-            limits=limits,
-            session=None
-            if session is None
-            else answers.Current(id=session.id, expires_at=_time(session.expires_at_ms)),
+            limits=_LIMITS,
+            session=current,
         )
 
 

@@ -90,6 +90,32 @@ async def browser(api: Api) -> AsyncIterator[Browser]:
         yield one
 
 
+NOBODY = {
+    "user": None,
+    "team": None,
+    "operator_team": False,
+    "language": "",
+    "version": None,
+    "features": None,
+    "limits": None,
+    "session": None,
+}
+
+
+async def test_nobody_is_no_error_and_learns_nothing(api: Api, browser: Browser) -> None:
+    """No cookie, an unknown one or a dead one: 200 and nulls; a wrong token stays a 401."""
+    assert await browser.call("GET", "/session") == (200, NOBODY)
+    assert browser.answered["Cache-Control"] == "no-store"
+    browser.cookie = "it0=nobody.nothing"
+    assert await browser.call("GET", "/session") == (200, NOBODY)
+    browser.cookie = ""
+    await browser.sign_in()
+    await browser.call("DELETE", "/sessions", Authorization=f"Bearer {api.token}")
+    assert await browser.call("GET", "/session") == (200, NOBODY)
+    status, problem = await browser.call("GET", "/session", Authorization="Bearer nothing")
+    assert (status, problem["code"]) == (401, "unauthorized")
+
+
 async def test_a_link_signs_in_and_tells_who_one_is(api: Api, browser: Browser) -> None:
     """The answer and ``GET /session`` tell the person, the team and what the page needs."""
     status, nobody = await browser.call("GET", "/session")
