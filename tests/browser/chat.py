@@ -12,7 +12,8 @@ from playwright.async_api import FilePayload, Locator, Page, expect
 
 from tests.browser.visitors import PATIENCE_MS
 
-_FITS: Final = "() => document.documentElement.scrollWidth <= innerWidth"
+_FITS: Final = """() => [document.documentElement, ...document.querySelectorAll("main, .thread")]
+  .every((one) => one.scrollWidth <= Math.min(one.clientWidth, innerWidth))"""
 
 
 class Chat:
