@@ -9,6 +9,7 @@ from typing import Final
 import sqlalchemy as sa
 
 from core.messages import ConversationAddress
+from core.tenants import User
 from storage.database import execute
 from storage.places import insert_conversation
 from tests.browser.house import House
@@ -53,13 +54,13 @@ async def write(home: House, sql: str, **params: str | int) -> None:
     await home.running.core.storage.db.transaction(work)
 
 
-async def asked(home: House, text: str) -> str:
+async def asked(home: House, text: str, user: User | None = None) -> str:
     """Ask through the API, and wait for the answer; the conversation's id."""
-    told = await home.call("POST", "/agent/turns", {"text": text})
+    told = await home.call("POST", "/agent/turns", {"text": text}, user=user)
     conversation_id: str = told["conversation_id"]
     return conversation_id
 
 
-def asking(home: House, text: str) -> asyncio.Task[str]:
+def asking(home: House, text: str, user: User | None = None) -> asyncio.Task[str]:
     """Ask through the API; the answer may take as long as the test wants."""
-    return asyncio.create_task(asked(home, text))
+    return asyncio.create_task(asked(home, text, user))

@@ -9,7 +9,7 @@ import { useStore } from "./lib/store.js";
 import { Chat } from "./chat/chat.js";
 import { Sidebar } from "./shell/sidebar.js";
 import { SignIn, SignedOut, linkCode } from "./shell/sign-in.js";
-import { spoken } from "./shell/language.js";
+import { speakWith, spoken } from "./shell/language.js";
 
 // Views that few need at first are loaded when somebody opens them.
 const VIEWS = {
@@ -89,10 +89,7 @@ function Start() {
     setProblem(null);
     try {
       const me = await whoIsIn();
-      if (me?.language && me.language !== language()) {
-        await speak(me.language);
-        spoken.set(me.language);
-      }
+      await speakWith(me);
       session.set(me);
     } catch (failure) {
       setProblem(failure);

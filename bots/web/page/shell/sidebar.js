@@ -1,5 +1,5 @@
 // The column at the side: new chat, the conversations, and the ways to the other views.
-import { classes, html, useEffect, useRef, useState } from "../lib/dom.js";
+import { classes, html, useEffect, useLayoutEffect, useRef, useState } from "../lib/dom.js";
 import { session } from "../lib/api.js";
 import { t } from "../lib/i18n.js";
 import { Icon } from "../lib/icons.js";
@@ -83,6 +83,6 @@ export const MenuButton = () => {
 
 /** The head of a view: its title, and what can be done in it. Every view has exactly one. */
 export function ViewHead({ title, children }) {
-  useEffect(() => { document.title = `${title} - IT0`; }, [title]);
+  useLayoutEffect(() => { document.title = `${title} - IT0`; }, [title]); // read when the view is announced
   return html`<header class="view-head"><${MenuButton} /><h1>${title}</h1>${children}</header>`;
 }

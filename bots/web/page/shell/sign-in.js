@@ -4,6 +4,7 @@ import { api, session, whoIsIn } from "../lib/api.js";
 import { t } from "../lib/i18n.js";
 import { Button, CopyButton } from "../lib/parts.js";
 import { navigate } from "../lib/router.js";
+import { speakWith } from "./language.js";
 
 /** The code of a sign-in link. It stands behind the #, so no server, log or preview sees it. */
 export const linkCode = () =>
@@ -15,7 +16,9 @@ export function SignIn({ code, done }) {
   const enter = async () => {
     setState({ step: "entering" });
     try {
-      session.set(await api.post("/session", { code }));
+      const me = await api.post("/session", { code });
+      await speakWith(me);
+      session.set(me);
       navigate("/", { replace: true });
       done();
     } catch (problem) {

@@ -14,24 +14,29 @@ export function AuditRows({ entries, users, narrow }) {
   const columns = [t("Time"), t("Who"), t("What"), t("Where and how"), t("Row")];
   return html`<table class="list cards audit" role="table"><caption class="unseen">${t("Audit log")}</caption>
     <thead role="rowgroup"><tr role="row">${columns.map((name) => html`<th key=${name} role="columnheader" scope="col" class=${name === columns.at(-1) ? "end" : ""}>${name}</th>`)}</tr></thead>
-    <tbody role="rowgroup">${entries.map((entry) => html`<${Row} key=${entry.seq} entry=${entry} who=${names.get(entry.actor) ?? entry.actor} narrow=${narrow} />`)}</tbody></table>`;
+    <tbody role="rowgroup">${entries.map((entry) => html`<${Row} key=${entry.seq} entry=${entry} names=${names} narrow=${narrow} />`)}</tbody></table>`;
 }
 
-/** What most want to know of a row, in one line. */
-function brief(detail) {
-  const named = ["level", "fields", "server", "servers", "tool", "name", "email", "command", "action", "outcome", "reason"];
-  const found = named.filter((name) => detail[name] !== undefined && detail[name] !== "").slice(0, 3);
-  return found.map((name) => String(detail[name])).join(" · ");
+const FIRST = ["level", "fields", "server", "servers", "tool", "name", "email", "command", "action", "outcome", "reason"];
+/** What only another row or a program can make something of. */
+const OPAQUE = /^(?:[a-z]+_)?[0-9a-f]{16,}$/;
+
+/** What most want to know of a row, in one line; people by their names. */
+function brief(detail, names) {
+  const wanted = [...new Set([...FIRST, ...Object.keys(detail)])];
+  const values = wanted.map((name) => String(names.get(detail[name]) ?? detail[name] ?? ""));
+  return values.filter((value) => value && !OPAQUE.test(value)).slice(0, 3).join(" · ");
 }
 
-function Row({ entry, who, narrow }) {
+function Row({ entry, names, narrow }) {
+  const who = names.get(entry.actor) ?? entry.actor;
   const [open, setOpen] = useState(false);
   const id = `audit-${entry.seq}`;
   return html`<${Fragment}><tr role="row" class=${open ? "opened" : ""}>
       <td role="cell" class="when"><time datetime=${entry.at}>${exactly(entry.at)}</time></td>
       <td role="cell" class="who">${who}</td>
       <th role="rowheader" scope="row" class="what"><code>${entry.action}</code></th>
-      <td role="cell" class="brief">${visible(brief(entry.detail))}</td>
+      <td role="cell" class="brief">${visible(brief(entry.detail, names))}</td>
       <td role="cell" class="opener"><${Button} kind="small plain" icon="down" aria-expanded=${open ? "true" : "false"} aria-controls=${open ? id : undefined} run=${() => setOpen(!open)}>
         <span class="unseen">${t("Details of row")} </span>${number(entry.seq)}<//></td></tr>
     ${open && html`<tr role="row" id=${id} class="details"><td role="cell" colspan="5"><${Details} entry=${entry} who=${who} narrow=${narrow} /></td></tr>`}<//>`;

@@ -122,13 +122,28 @@ function Plans({ subscription, plans, changed }) {
   const at = plans.findIndex((plan) => plan.plan === subscription.plan.plan);
   const ended = ["cancelled", "expired"].includes(subscription.status);
   return html`<section class="panel"><h2>${t("Plans")}</h2>
-    <ul class="plans">${plans.map((plan, n) => html`<li key=${plan.id} class=${n === at ? "current" : ""}>
-      <${Offered} plan=${plan} currency=${subscription.currency} />
-      ${n === at ? html`<span class="tag good">${t("Your plan")}</span>`
-        : html`<${Button} kind=${n > at ? "main" : ""} run=${() => setWanted({ plan, kind: n > at ? "upgrade" : "downgrade" })}>${n > at ? t("Upgrade to {plan}", { plan: planName(plan.plan) }) : t("Change to {plan}", { plan: planName(plan.plan) })}<//>`}</li>`)}</ul>
+    <ul class="plans">${plans.map((plan, n) => {
+      const kind = wayTo(plan, n - at, subscription.status);
+      return html`<li key=${plan.id} class=${n === at ? "current" : ""}><${Offered} plan=${plan} currency=${subscription.currency} />
+        ${n === at && html`<span class="tag good">${t("Your plan")}</span>`}
+        ${kind && html`<${Button} kind=${kind === "upgrade" ? "main" : ""} run=${() => setWanted({ plan, kind })}>${changeText(plan, kind, n === at)}<//>`}</li>`;
+    })}</ul>
     ${at > 0 && !ended && !subscription.cancel_at && html`<footer><${Button} kind="plain" run=${() => setEnding(true)}>${t("Cancel the plan ...")}<//></footer>`}
     ${wanted && html`<${ChangePlan} ...${wanted} close=${() => setWanted(null)} changed=${changed} />`}
     ${ending && html`<${CancelPlan} subscription=${subscription} close=${() => setEnding(false)} changed=${changed} />`}</section>`;
+}
+
+/** "upgrade", "downgrade" or "". In a trial every paid plan is an upgrade, also the one that is tried. */
+function wayTo(plan, above, status) {
+  if (status === "trialing") return plan.plan === "free" ? "" : "upgrade";
+  if (above === 0) return "";
+  return above > 0 ? "upgrade" : "downgrade";
+}
+
+function changeText(plan, kind, tried) {
+  const named = { plan: planName(plan.plan) };
+  if (tried) return t("Keep {plan} after the trial", named);
+  return kind === "upgrade" ? t("Upgrade to {plan}", named) : t("Change to {plan}", named);
 }
 
 function Offered({ plan, currency }) {

@@ -109,6 +109,7 @@ export default {
   "It works until {day}.": "有效期至 {day}。",
   "Its steps, each of which is checked again before it runs": "其步骤，每一步执行前都会再次检查",
   "JSON lines": "JSON 行格式",
+  "Keep {plan} after the trial": "试用后继续使用{plan}",
   "Keep the plan": "保留套餐",
   "Key of the model provider": "模型提供商的密钥",
   "Last 12 months": "最近 12 个月",
