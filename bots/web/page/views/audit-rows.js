@@ -17,15 +17,12 @@ export function AuditRows({ entries, users, narrow }) {
     <tbody role="rowgroup">${entries.map((entry) => html`<${Row} key=${entry.seq} entry=${entry} names=${names} narrow=${narrow} />`)}</tbody></table>`;
 }
 
-const FIRST = ["level", "fields", "server", "servers", "tool", "name", "email", "command", "action", "outcome", "reason"];
-/** What only another row or a program can make something of. */
-const OPAQUE = /^(?:[a-z]+_)?[0-9a-f]{16,}$/;
+const TOLD = ["level", "user", "role", "fields", "server", "servers", "tool", "name", "email", "command", "action", "plan", "outcome", "reason"];
 
 /** What most want to know of a row, in one line; people by their names. */
-function brief(detail, names) {
-  const wanted = [...new Set([...FIRST, ...Object.keys(detail)])];
-  const values = wanted.map((name) => String(names.get(detail[name]) ?? detail[name] ?? ""));
-  return values.filter((value) => value && !OPAQUE.test(value)).slice(0, 3).join(" · ");
+function brief({ actor, detail }, names) {
+  const values = TOLD.filter((name) => detail[name] !== actor).map((name) => String(names.get(detail[name]) ?? detail[name] ?? ""));
+  return values.filter(Boolean).slice(0, 3).join(" · ");
 }
 
 function Row({ entry, names, narrow }) {
@@ -36,14 +33,15 @@ function Row({ entry, names, narrow }) {
       <td role="cell" class="when"><time datetime=${entry.at}>${exactly(entry.at)}</time></td>
       <td role="cell" class="who">${who}</td>
       <th role="rowheader" scope="row" class="what"><code>${entry.action}</code></th>
-      <td role="cell" class="brief">${visible(brief(entry.detail, names))}</td>
+      <td role="cell" class="brief">${visible(brief(entry, names))}</td>
       <td role="cell" class="opener"><${Button} kind="small plain" icon="down" aria-expanded=${open ? "true" : "false"} aria-controls=${open ? id : undefined} run=${() => setOpen(!open)}>
         <span class="unseen">${t("Details of row")} </span>${number(entry.seq)}<//></td></tr>
-    ${open && html`<tr role="row" id=${id} class="details"><td role="cell" colspan="5"><${Details} entry=${entry} who=${who} narrow=${narrow} /></td></tr>`}<//>`;
+    ${open && html`<tr role="row" id=${id} class="details"><td role="cell" colspan="5"><${Details} entry=${entry} names=${names} who=${who} narrow=${narrow} /></td></tr>`}<//>`;
 }
 
-const Details = ({ entry, who, narrow }) => html`<dl class="facts">
-    ${Object.entries(entry.detail).map(([name, value]) => html`<dt key=${name}>${name}</dt><dd class="exact-text" dir="ltr">${visible(String(value))}</dd>`)}
+const Details = ({ entry, names, who, narrow }) => html`<dl class="facts">
+    ${Object.entries(entry.detail).map(([name, value]) => html`<dt key=${name}>${name}</dt>
+      <dd class="exact-text" dir="ltr">${visible(names.has(value) ? `${value} (${names.get(value)})` : String(value))}</dd>`)}
     <dt>${t("Actor")}</dt><dd><code>${entry.actor}</code></dd>
     ${entry.turn_id && html`<dt>${t("Turn")}</dt><dd><code>${entry.turn_id}</code></dd>`}
     <dt>${t("Seal")}</dt><dd><code class="seal">${entry.mac}</code></dd></dl>

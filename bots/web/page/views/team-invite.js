@@ -35,7 +35,7 @@ function Form({ made, close }) {
   return html`<form onSubmit=${send} class="form">
     ${problem && html`<div class="notice bad" role="alert"><p>${coded(problem.detail)}</p>
       ${problem.code === "limit_reached" && session.get().features.billing && html`<a href="/plan">${t("Plan and usage")}</a>`}</div>`}
-    <label class="field"><span>${t("Address")}</span><input type="email" required maxlength="255" autocomplete="off" value=${asked.email} onInput=${typed("email")} /></label>
+    <label class="field"><span>${t("Address")}</span><input type="email" autofocus required maxlength="255" autocomplete="off" value=${asked.email} onInput=${typed("email")} /></label>
     ${asked.way === "browser" && html`<label class="field"><span>${t("Name (optional)")}</span><input type="text" maxlength="100" autocomplete="off" value=${asked.name} onInput=${typed("name")} /></label>`}
     <label class="field"><span>${t("Role")}</span><select onChange=${typed("role")}>
       ${Object.entries(roleNames()).map(([role, name]) => html`<option value=${role} selected=${role === asked.role}>${name}</option>`)}</select>

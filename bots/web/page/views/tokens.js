@@ -70,6 +70,6 @@ function Making({ users, close }) {
     ${isAdmin() && users.length > 1 && html`<label class="field"><span>${t("Person")}</span><select onChange=${(event) => setAsked({ ...asked, email: event.currentTarget.value })}>
       ${users.map((user) => html`<option value=${user.email} selected=${user.email === asked.email}>${user.email}</option>`)}</select></label>`}
     <label class="field"><span>${t("Good for so many days")}</span>
-      <input type="number" min="1" max=${MOST_DAYS} required value=${asked.days} onInput=${(event) => setAsked({ ...asked, days: Number(event.currentTarget.value) })} /></label>
+      <input type="number" autofocus min="1" max=${MOST_DAYS} required value=${asked.days} onInput=${(event) => setAsked({ ...asked, days: Number(event.currentTarget.value) })} /></label>
     <footer><${Button} run=${close}>${t("Cancel")}<//><button type="submit" class="button main" aria-busy=${sending ? "true" : undefined}>${t("Make the token")}</button></footer></form><//>`;
 }
