@@ -3,6 +3,7 @@ import { html, useEffect, useLayoutEffect } from "../lib/dom.js";
 import { t } from "../lib/i18n.js";
 import { announce, failed } from "../lib/say.js";
 import { useStore } from "../lib/store.js";
+import { prepare } from "../markdown/markdown.js";
 import { ViewHead } from "../shell/sidebar.js";
 import { DropZone, useAttachments } from "./attachments.js";
 import { conversations } from "./changes.js";
@@ -22,6 +23,7 @@ function Open({ talk }) {
   const page = useStore(talk.page);
   const empty = useStore(talk.turns, (list) => list.length === 0);
   useEffect(() => {
+    if (talk.id) prepare(); // beside the request for its turns
     talk.show();
     return () => talk.hide();
   }, [talk]);
