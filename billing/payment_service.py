@@ -333,5 +333,5 @@ async def _within(answer: Awaitable[T]) -> T:
         async with asyncio.timeout(PROVIDER_S):
             return await answer
     except TimeoutError as error:
-        words = "The payment provider did not answer in time. Try again in a few minutes."
-        raise ProviderFault(sentence(words)) from error
+        late = sentence("The payment provider did not answer in time. Try again in a few minutes.")
+        raise ProviderFault(late) from error

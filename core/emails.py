@@ -4,8 +4,10 @@ from __future__ import annotations
 
 import re
 
+from core.words import sentence
+
 EMAIL = re.compile(r"[^\s@<>()\",;]{1,64}@[^\s@<>()\",;]{1,190}")
-SENTENCE = "An address looks like ada@example.com, without spaces and special characters."
+SENTENCE = sentence("An address looks like ada@example.com, without spaces and special characters.")
 
 
 def email_of(written: str) -> str | None:

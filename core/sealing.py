@@ -9,6 +9,7 @@ from cryptography.exceptions import InvalidTag
 from cryptography.hazmat.primitives.ciphers.aead import AESGCM
 
 from core.errors import It0Error
+from core.words import sentence
 
 VERSION = "1"
 """Of the key: a sealed text begins with it, so that keys can be changed one day."""
@@ -39,4 +40,6 @@ def unseal(key: bytes, sealed: str, owner: str) -> str:
             return AESGCM(key).decrypt(nonce, text, owner.encode()).decode()
     except (InvalidTag, ValueError):
         pass
-    raise CannotUnseal("A stored secret cannot be read: it was changed, or the key is another.")
+    raise CannotUnseal(
+        sentence("A stored secret cannot be read: it was changed, or the key is another.")
+    )

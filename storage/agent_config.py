@@ -175,7 +175,7 @@ def _stored(conn: sa.Connection, tenant_id: str, *, locked: bool = False) -> Sto
         tenant=tenant_id,
     ).first()
     if tenant is None:
-        raise NotFound("There is no such team.")
+        raise NotFound(sentence("There is no such team."))
     tenants = integer(execute(conn, f"SELECT {_OTHERS}").one()[0])
     stored = StoredConfig(engine=optional_text(tenant[0]), only_tenant=tenants == 1)
     row = execute(

@@ -12,6 +12,7 @@ import sqlalchemy as sa
 
 from core.errors import NotFound
 from core.reading import Entries, Entry, News
+from core.words import sentence
 from storage.changes import news
 from storage.conversation_rows import COLUMNS, OWN, entry_of
 from storage.conversation_search import AFTER, Place, place_after, search
@@ -79,7 +80,7 @@ def _entry(conn: sa.Connection, tenant_id: str, user_id: str, conversation_id: s
         user=user_id,
     ).first()
     if row is None:
-        raise NotFound("There is no such conversation.")
+        raise NotFound(sentence("There is no such conversation."))
     return entry_of(row)
 
 

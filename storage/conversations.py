@@ -16,6 +16,7 @@ from core.metering import Settlement
 from core.names import plain_name
 from core.steps import Exchange
 from core.turns import Ending, Outcome, Turn
+from core.words import sentence
 from storage.conversation_rows import UNTITLED
 from storage.database import Database, execute
 from storage.erasure import delete_chosen, erase, owned
@@ -317,7 +318,7 @@ def _messages(
     conn: sa.Connection, tenant_id: str, user_id: str, conversation_id: str, limit: int
 ) -> tuple[MessageRow, ...]:
     if not owned(conn, tenant_id, user_id, conversation_id):
-        raise NotFound("There is no such conversation.")
+        raise NotFound(sentence("There is no such conversation."))
     rows = execute(
         conn,
         "SELECT id, CASE WHEN event_id LIKE 'notice/%' THEN '' ELSE text END,"

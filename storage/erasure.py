@@ -101,7 +101,7 @@ def erase(
     """
     # Locked first: a message is accepted before this, and seen below, or finds nothing to join.
     if not owned(conn, tenant_id, user_id, conversation_id, lock="{row}"):
-        raise NotFound("There is no such conversation.")
+        raise NotFound(sentence("There is no such conversation."))
     busy = execute(
         conn,
         "SELECT 1 FROM turns WHERE conversation_id = :cid AND status <> 'done' AND id <> :own",

@@ -107,7 +107,9 @@ def _first_admin(conn: sa.Connection, tenant_id: str) -> User:
         tenant=tenant_id,
     ).first()
     if row is None:
-        raise NotFound("This installation has no admin. Add one: it0 user add EMAIL --role admin")
+        raise NotFound(
+            sentence("This installation has no admin. Add one: it0 user add EMAIL --role admin")
+        )
     return user_of_row(row)
 
 
@@ -196,7 +198,9 @@ def _user_by_email(conn: sa.Connection, email: str | None) -> User:
         tenant=tenant_id,
     ).first()
     if rows is None:
-        raise NotFound(f"There is no user {email}. `it0 user list` shows who there is.")
+        raise NotFound(
+            sentence("There is no user {email}. `it0 user list` shows who there is.", email=email)
+        )
     return user_of_row(rows)
 
 
@@ -204,7 +208,7 @@ def _save_token(
     conn: sa.Connection, user: User, token_id: str, expires_ms: int, parent: str | None
 ) -> None:
     if parent is not None and not live_parent(conn, user.tenant_id, parent):
-        raise NotFound("What this token was to be made with has been revoked.")
+        raise NotFound(sentence("What this token was to be made with has been revoked."))
     execute(
         conn,
         "INSERT INTO api_tokens (id, tenant_id, user_id, created_at, expires_at, parent)"

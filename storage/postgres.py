@@ -15,6 +15,7 @@ from sqlalchemy import exc
 from sqlalchemy.ext.asyncio import AsyncEngine, create_async_engine
 
 from core.errors import It0Error, StorageBusy, StorageFull, StorageUnreachable
+from core.words import sentence
 from storage.database import Fn, P, R, shielded
 
 _RETRIES = 3
@@ -158,13 +159,17 @@ def translated(error: Exception, *, commit_sent: bool = False) -> Exception:
     state = _sqlstate(error)
     if state.startswith("53"):
         return StorageFull(
-            "PostgreSQL is out of space or connections. Free some and try again; "
-            "nothing was stored."
+            sentence(
+                "PostgreSQL is out of space or connections. Free some and try again; "
+                "nothing was stored."
+            )
         )
     if state == "55P03":  # lock_timeout, in migrations
         return StorageBusy(
-            "PostgreSQL is busy: another session holds a lock that is needed here. Try again, "
-            "or end that session; nothing was changed."
+            sentence(
+                "PostgreSQL is busy: another session holds a lock that is needed here. Try again, "
+                "or end that session; nothing was changed."
+            )
         )
     gone = state.startswith(("08", "57P", "28", "3D")) or isinstance(error, OSError)
     gone = gone or getattr(error, "connection_invalidated", False)
@@ -172,17 +177,23 @@ def translated(error: Exception, *, commit_sent: bool = False) -> Exception:
     gone = gone or (isinstance(error, exc.OperationalError) and not state)
     if gone and commit_sent:
         return StorageUnreachable(
-            "PostgreSQL went away while it was storing; whether it did is unknown. Look before "
-            "you try again, and check IT0_DATABASE_URL and that the server runs."
+            sentence(
+                "PostgreSQL went away while it was storing; whether it did is unknown. Look before "
+                "you try again, and check IT0_DATABASE_URL and that the server runs."
+            )
         )
     if gone:
         return StorageUnreachable(
-            "PostgreSQL cannot be reached. Check IT0_DATABASE_URL and that the server runs; "
-            "nothing was stored."
+            sentence(
+                "PostgreSQL cannot be reached. Check IT0_DATABASE_URL and that the server runs; "
+                "nothing was stored."
+            )
         )
     if state in _PASSING and not commit_sent:
         return StorageUnreachable(
-            "PostgreSQL did not take it now (it restarts, fails over or is overloaded). Try "
-            "again; nothing was stored."
+            sentence(
+                "PostgreSQL did not take it now (it restarts, fails over or is overloaded). Try "
+                "again; nothing was stored."
+            )
         )
     return error  # a bug of ours: let it be seen

@@ -22,6 +22,7 @@ from sqlalchemy import event, pool
 
 from core.clock import Clock
 from core.errors import StorageBusy, StorageFailure, StorageFull
+from core.words import sentence
 from storage.database import CLOCK, DRIVER, Fn, P, R
 
 MINIMUM = (3, 35, 0)
@@ -68,7 +69,9 @@ class _Thread:
 
     async def run(self, work: Callable[[sa.Connection], _T]) -> _T:
         if self._closed:
-            raise StorageFailure("IT0 is shutting down; nothing was stored. Try again soon.")
+            raise StorageFailure(
+                sentence("IT0 is shutting down; nothing was stored. Try again soon.")
+            )
         future: asyncio.Future[_T] = self._loop.create_future()
         self._jobs.put(_Job(work, future))
         return await future
@@ -157,7 +160,9 @@ def _undone(error: Exception) -> Exception:
     failure = translated(error)
     if isinstance(failure, StorageFailure):
         return failure
-    return StorageFailure("The database undid a transaction; nothing was stored. Try again.")
+    return StorageFailure(
+        sentence("The database undid a transaction; nothing was stored. Try again.")
+    )
 
 
 def _resolve(done: list[_Done]) -> None:
@@ -236,13 +241,17 @@ def translated(error: Exception) -> Exception:
     code = getattr(original, "sqlite_errorcode", None)
     if code is not None and code & 0xFF in {sqlite3.SQLITE_BUSY, sqlite3.SQLITE_LOCKED}:
         return StorageBusy(
-            "The database is locked by another program. Close what has it open (a backup, "
-            "a database browser) and try again; nothing was stored."
+            sentence(
+                "The database is locked by another program. Close what has it open (a backup, "
+                "a database browser) and try again; nothing was stored."
+            )
         )
     if code is not None and code & 0xFF in {sqlite3.SQLITE_FULL, sqlite3.SQLITE_IOERR}:
         return StorageFull(
-            "The database could not be written: the disk is full or failing. Free some "
-            "space and try again; nothing was stored."
+            sentence(
+                "The database could not be written: the disk is full or failing. Free some "
+                "space and try again; nothing was stored."
+            )
         )
     if code is not None and code & 0xFF in {
         sqlite3.SQLITE_CORRUPT,
@@ -252,7 +261,10 @@ def translated(error: Exception) -> Exception:
         sqlite3.SQLITE_PERM,
     }:
         return StorageFailure(
-            f"The database file cannot be used ({original}). Check its permissions, or "
-            "restore a backup with `it0 restore FILE`."
+            sentence(
+                "The database file cannot be used ({problem}). Check its permissions, or "
+                "restore a backup with `it0 restore FILE`.",
+                problem=str(original),
+            )
         )
     return error

@@ -8,6 +8,7 @@ import sqlalchemy as sa
 
 from core.errors import NotFound
 from core.streams import EventId, StreamEvent, StreamState
+from core.words import sentence
 from storage.database import Database, execute
 from storage.endings import final_data
 from storage.rows import integer, text
@@ -42,7 +43,7 @@ def check_reader(conn: sa.Connection, tenant_id: str, user_id: str, turn_id: str
         user=user_id,
     ).first()
     if row is None:
-        raise NotFound("There is no such turn.")
+        raise NotFound(sentence("There is no such turn."))
 
 
 def _read(conn: sa.Connection, tenant_id: str, turn_id: str, after: EventId) -> StreamState:
@@ -53,7 +54,7 @@ def _read(conn: sa.Connection, tenant_id: str, turn_id: str, after: EventId) -> 
         tenant=tenant_id,
     ).first()
     if row is None:
-        raise NotFound("There is no such turn.")
+        raise NotFound(sentence("There is no such turn."))
     attempt, status = integer(row[0]), text(row[1])
     start = after.number if after.attempt == attempt else 0
     final = None

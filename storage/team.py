@@ -10,6 +10,7 @@ from core.audit import AuditEntry
 from core.names import plain_name
 from core.refusals import Rejected
 from core.tenants import Role, User
+from core.words import sentence
 from storage.accounts import accounts_of, forget
 from storage.approval_desk import void_of
 from storage.audit import append_audit
@@ -21,7 +22,7 @@ from storage.plan_limits import full
 from storage.rows import integer, optional_text, text
 from storage.web_sessions import end_all
 
-_LAST_ADMIN = "This is the team's last admin. Make somebody else an admin first."
+_LAST_ADMIN = sentence("This is the team's last admin. Make somebody else an admin first.")
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -22,15 +22,16 @@ from core.reading import (
 from core.redact import redact_now
 from core.steps import ModelStep, Step, ToolCall, ToolStartedStep, ToolStep, load_step
 from core.toolrunner import one_line
+from core.words import sentence
 from storage.database import Database, execute
 from storage.endings import load_offer
 from storage.erasure import owned
 from storage.rows import blob, integer, optional_text, text
 from storage.streams import check_reader
 
-_GONE = "There is no such conversation."
-_NO_CALL = "There is no such tool call in this turn."
-_NO_FILE = "There is no such file in this conversation."
+_GONE = sentence("There is no such conversation.")
+_NO_CALL = sentence("There is no such tool call in this turn.")
+_NO_FILE = sentence("There is no such file in this conversation.")
 
 # Others' commands in a shared conversation were answered for their eyes only.
 _TURNS = """

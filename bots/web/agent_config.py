@@ -47,6 +47,7 @@ from core.agent_config import (
 from core.agent_rules import AgentRules
 from core.messages import clean_text
 from core.risk import Level
+from core.words import sentence
 
 _T = TypeVar("_T")
 
@@ -57,7 +58,7 @@ _TOOL = re.compile(r"[A-Za-z0-9_-]{1,64}")
 
 def _key(written: SecretStr) -> SecretStr:
     if _API_KEY.fullmatch(written.get_secret_value()) is None:
-        message = (
+        message = sentence(
             "An API key has 16 to 500 characters, without spaces and special characters. Copy "
             "it from the provider's console again."
         )
@@ -67,14 +68,14 @@ def _key(written: SecretStr) -> SecretStr:
 
 def _model(written: str) -> str:
     if MODEL_NAME.fullmatch(written) is None:
-        message = "This is no name of a model. Names look like claude-sonnet-5-5."
+        message = sentence("This is no name of a model. Names look like claude-sonnet-5-5.")
         raise ValueError(message)
     return written
 
 
 def _tools(written: list[str]) -> list[str]:
     if not all(_TOOL.fullmatch(name) for name in written):
-        message = (
+        message = sentence(
             "The names of tools have letters, digits, _ and - alone, at most 64 of them. There "
             "are no wildcards: name each tool."
         )
@@ -85,9 +86,11 @@ def _tools(written: list[str]) -> list[str]:
 def _prompt(written: str) -> str:
     cleaned = clean_text(written).strip()
     if len(cleaned) > MAX_PROMPT_ADDITION_CHARS:
-        message = (
-            f"The addition to the prompt has {len(cleaned):,} characters; at most "
-            f"{MAX_PROMPT_ADDITION_CHARS:,} are accepted. It is sent with every model call."
+        message = sentence(
+            "The addition to the prompt has {chars:,} characters; at most {most:,} are accepted. "
+            "It is sent with every model call.",
+            chars=len(cleaned),
+            most=MAX_PROMPT_ADDITION_CHARS,
         )
         raise ValueError(message)
     return cleaned
@@ -98,7 +101,7 @@ _RAISED = re.compile(r"[A-Za-z0-9_.+-]{1,64}(?: [A-Za-z0-9_.+-]{1,64})?")
 
 def _raised(written: dict[str, Raised]) -> dict[str, Raised]:
     if not all(_RAISED.fullmatch(name) for name in written):
-        message = (
+        message = sentence(
             "A raised level belongs to a tool (service_control), a program (docker) or a program "
             "and its subcommand (systemctl restart)."
         )
@@ -116,7 +119,7 @@ class FreezeBody(Body):
     @model_validator(mode="after")
     def _ends_after_it_begins(self) -> Self:
         if self.until <= self.from_:
-            message = "A change freeze ends after it begins."
+            message = sentence("A change freeze ends after it begins.")
             raise ValueError(message)
         return self
 
@@ -322,8 +325,11 @@ def _conflict(version: int) -> Problem:
     return Problem(
         HTTPStatus.CONFLICT,
         "version_conflict",
-        f"The configuration was changed meanwhile; it has version {version} now. Read it again, "
-        "then send your change with that version.",
+        sentence(
+            "The configuration was changed meanwhile; it has version {version} now. Read it "
+            "again, then send your change with that version.",
+            version=version,
+        ),
     )
 
 

@@ -9,8 +9,9 @@ from typing import Annotated, Literal, Protocol
 from aiohttp import web
 from pydantic import BaseModel, Field
 
-from bots.web.auth import Authenticator, Caller
+from bots.web.auth import Authenticator, Caller, needs
 from bots.web.bodies import Body, Query
+from bots.web.languages import language_for
 from bots.web.openapi import Reads, operation
 from bots.web.problems import Problem
 from bots.web.requests import NO_NUL, read_body
@@ -20,7 +21,7 @@ from core.approvals import Approval, ApprovalDesk, Decided, Decision, Status
 from core.messages import clean_text
 from core.refusals import Rejected
 from core.tenants import Role
-from core.words import Words
+from core.words import Words, sentence
 
 MAX_LISTED = 100
 MAX_COMMENT = 1_000
@@ -126,9 +127,8 @@ class ApprovalRoutes:
         tenant = (await self._caller(request)).user.tenant_id
         found = await self._desk.get(tenant, request.match_info["approval_id"])
         if found is None:
-            raise Problem(
-                HTTPStatus.NOT_FOUND, "not_found", "There is no such request for approval."
-            )
+            detail = sentence("There is no such request for approval.")
+            raise Problem(HTTPStatus.NOT_FOUND, "not_found", detail)
         return _json(_info(found))
 
     @operation(
@@ -149,19 +149,15 @@ class ApprovalRoutes:
         if isinstance(decided, Rejected):
             raise Problem(_REFUSED[decided.code], decided.code, decided.sentence)
         if not decided.first and not _repeated(decided, caller, decision):
-            raise _late(decided)
+            raise _late(decided, Words(await language_for(request)))
         return _json(_info(decided.approval))
 
     async def _caller(self, request: web.Request) -> Caller:
         """Cards show what others wrote and what runs where: not for viewers."""
         caller = await self._auth.caller(request)
         if not caller.user.role.includes(Role.OPERATOR):
-            raise Problem(
-                HTTPStatus.FORBIDDEN,
-                "not_allowed",
-                f"This needs the role operator; you are {caller.user.role}. Ask an admin of "
-                "your team.",
-            )
+            detail = needs(Role.OPERATOR, caller.user)
+            raise Problem(HTTPStatus.FORBIDDEN, "not_allowed", detail)
         return caller
 
 
@@ -172,8 +168,9 @@ def _repeated(decided: Decided, caller: Caller, decision: Decision) -> bool:
     return approval.status is wanted and approval.decided_by == caller.user.id
 
 
-def _late(decided: Decided) -> Problem:
-    line = f"This was decided already. {settled_line(decided.approval, Words())}."
+def _late(decided: Decided, words: Words) -> Problem:
+    became = settled_line(decided.approval, words)
+    line = sentence("This was decided already. {line}.", line=became)
     match decided.approval.status:
         case Status.EXPIRED:
             return Problem(HTTPStatus.GONE, "approval_expired", line)

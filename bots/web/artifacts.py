@@ -7,10 +7,11 @@ from typing import Protocol
 
 from aiohttp import web
 
-from bots.web.auth import Authenticator
+from bots.web.auth import Authenticator, needs
 from bots.web.openapi import operation
 from bots.web.problems import Problem
 from core.tenants import Role
+from core.words import sentence
 
 _PLAIN = "text/plain"
 
@@ -39,18 +40,15 @@ class ArtifactRoutes:
         """The whole output of a command as a text file, for operators of its team."""
         user = (await self._auth.caller(request)).user
         if not user.role.includes(Role.OPERATOR):
-            raise Problem(
-                HTTPStatus.FORBIDDEN,
-                "not_allowed",
-                f"This needs the role operator; you are {user.role}. Ask an admin of your team.",
-            )
+            detail = needs(Role.OPERATOR, user)
+            raise Problem(HTTPStatus.FORBIDDEN, "not_allowed", detail)
         name = request.match_info["artifact_id"]
         data = await self._artifacts.read(user.tenant_id, name)
         if data is None:
             raise Problem(
                 HTTPStatus.NOT_FOUND,
                 "not_found",
-                "There is no such output. Whole outputs are kept for a limited time.",
+                sentence("There is no such output. Whole outputs are kept for a limited time."),
             )
         return web.Response(
             body=data,

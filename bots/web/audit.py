@@ -11,7 +11,7 @@ from typing import Final, Protocol
 from aiohttp import web
 
 from bots.web.audit_models import AuditEntryInfo, AuditPage, AuditQuery, AuditRows, HeadFile
-from bots.web.auth import Authenticator
+from bots.web.auth import Authenticator, needs
 from bots.web.openapi import Reads, operation
 from bots.web.problems import Problem
 from core.audit import AuditFilter, AuditRow, detail_of
@@ -90,11 +90,7 @@ class AuditRoutes:
     async def _team(self, request: web.Request) -> str:
         user = (await self._auth.caller(request)).user
         if not user.role.includes(Role.ADMIN):
-            raise Problem(
-                HTTPStatus.FORBIDDEN,
-                "forbidden",
-                f"This needs the role admin; you are {user.role}. Ask an admin of your team.",
-            )
+            raise Problem(HTTPStatus.FORBIDDEN, "forbidden", needs(Role.ADMIN, user))
         return user.tenant_id
 
 

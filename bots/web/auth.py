@@ -24,15 +24,21 @@ from typing import Final, Protocol
 import jwt
 from aiohttp import web
 
+from bots.web.languages import READER, Reader
 from bots.web.problems import Problem
 from bots.web.sign_in import ALIVE, Alive, BrowserSessions
 from core.errors import NotFound
 from core.ids import new_id
+from core.sign_in import Profile
 from core.tenants import Role, User
-from core.words import sentence
+from core.words import Sentence, sentence
 
 ALGORITHM = "HS256"
 NO_TOKEN: Final = sentence("Send a bearer token; `it0 token` makes one.")
+_EXPIRED: Final = sentence("The token has expired; `it0 token` makes a new one.")
+_INVALID: Final = sentence("The token is not valid; `it0 token` makes one.")
+_REVOKED: Final = sentence("The token was revoked; `it0 token` makes a new one.")
+_USED: Final = sentence("The operator's token was used before; each works once.")
 SIGNED_OUT: Final = sentence(
     "You are signed out: this session has ended. Sign in with a new link: `/login` in a chat with "
     "IT0, or `it0 login` on its server."
@@ -54,6 +60,13 @@ class TokenStore(Protocol):
         self, user: User, token_id: str, *, expires_ms: int, parent: str | None = None
     ) -> None:
         """Remember an issued token. Raises ``NotFound`` when its parent was revoked."""
+
+
+class Readers(Protocol):
+    """What people chose."""
+
+    async def profile(self, user: User) -> Profile:
+        """Among it the language they read."""
 
 
 def operator_token(key: bytes, email: str | None) -> str:
@@ -111,6 +124,8 @@ class Authenticator:
     store: TokenStore
     browser: BrowserSessions | None = None
     """Recognises cookies; None where no page is served."""
+    readers: Readers | None = None
+    """Tells in which language somebody is answered; None: as the request asks."""
     spent: dict[str, int] = field(default_factory=dict)
     """Operator tokens that were used here, by id, with their expiry (s)."""
 
@@ -138,7 +153,20 @@ class Authenticator:
     async def caller(self, request: web.Request) -> Caller:
         """Who sent the request. Raises ``Problem`` 401 or 403 with a sentence."""
         if "Authorization" not in request.headers and self.browser is not None:
-            return await self._of_browser(request, self.browser)
+            caller = await self._of_browser(request, self.browser)
+        else:
+            caller = await self._of_token(request)
+        readers, user = self.readers, caller.user
+        if readers is not None:
+
+            async def choice() -> str:
+                return (await readers.profile(user)).language
+
+            request[READER] = Reader(choice)
+        return caller
+
+    async def _of_token(self, request: web.Request) -> Caller:
+        """Whose token it is. Raises ``Problem`` 401."""
         scheme, _, token = request.headers.get("Authorization", "").partition(" ")
         if scheme.casefold() != "bearer" or not token:
             raise _unauthorized(NO_TOKEN)
@@ -151,16 +179,16 @@ class Authenticator:
                 options={"require": ["exp", "aud", "jti"]},
             )
         except jwt.ExpiredSignatureError:
-            raise _unauthorized("The token has expired; `it0 token` makes a new one.") from None
+            raise _unauthorized(_EXPIRED) from None
         except (jwt.InvalidTokenError, UnicodeError):  # bytes that are not UTF-8
-            raise _unauthorized("The token is not valid; `it0 token` makes one.") from None
+            raise _unauthorized(_INVALID) from None
         if claims["aud"] == "it0-operator":
             self._spend(str(claims["jti"]), int(claims["exp"]))
             return await self._operator(claims.get("as"))
         token_id, user_id = str(claims["jti"]), str(claims.get("sub"))
         user = await self.store.token_user(token_id, user_id)
         if user is None:
-            raise _unauthorized("The token was revoked; `it0 token` makes a new one.")
+            raise _unauthorized(_REVOKED)
 
         async def alive() -> bool:
             return await self.store.token_user(token_id, user_id) is not None
@@ -187,7 +215,7 @@ class Authenticator:
         for known in [known for known, end in self.spent.items() if end < now]:
             del self.spent[known]
         if token_id in self.spent:
-            raise _unauthorized("The operator's token was used before; each works once.")
+            raise _unauthorized(_USED)
         self.spent[token_id] = expires
 
     async def _operator(self, email: object) -> Caller:
@@ -206,12 +234,17 @@ def is_admin(caller: Caller) -> bool:
 def require_admin(caller: Caller) -> None:
     """Raise ``Problem`` 403 unless the caller may manage the team."""
     if not is_admin(caller):
-        raise Problem(
-            HTTPStatus.FORBIDDEN,
-            "not_allowed",
-            f"This needs the role admin; you are {caller.user.role}. Ask an admin of your team.",
-        )
+        raise Problem(HTTPStatus.FORBIDDEN, "not_allowed", needs(Role.ADMIN, caller.user))
 
 
-def _unauthorized(sentence: str) -> Problem:
-    return Problem(HTTPStatus.UNAUTHORIZED, "unauthorized", sentence)
+def needs(role: Role, user: User) -> Sentence:
+    """What somebody is told who may not do something."""
+    return sentence(
+        "This needs the role {needed}; you are {role}. Ask an admin of your team.",
+        needed=str(role),
+        role=str(user.role),
+    )
+
+
+def _unauthorized(said: Sentence) -> Problem:
+    return Problem(HTTPStatus.UNAUTHORIZED, "unauthorized", said)

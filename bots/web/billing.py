@@ -21,6 +21,7 @@ from bots.web.billing_webhooks import WebhookRoutes
 from bots.web.idempotency import Keys
 from bots.web.openapi import IDEMPOTENCY_KEY, Reads, operation
 from bots.web.problems import Problem
+from core.words import sentence
 
 _KEYED = Reads(headers=(IDEMPOTENCY_KEY,))
 
@@ -142,7 +143,13 @@ class PlanRoutes:
             raise Problem(
                 HTTPStatus.CONFLICT,
                 f"not_{kind}",
-                f"From {quote.current.plan} to {quote.wanted.plan} is {other}, not {kind}. "
-                f"Send it to /api/v1/billing/subscription/{other}.",
+                sentence(
+                    "From {plan} to {wanted} is {other}, not {kind}. Send it to "
+                    "/api/v1/billing/subscription/{other}.",
+                    plan=str(quote.current.plan),
+                    wanted=str(quote.wanted.plan),
+                    other=other,
+                    kind=kind,
+                ),
             )
         return m.ChangeAnswer(quote=answers.quote(quote))

@@ -15,6 +15,7 @@ from billing.plans import PlanName
 from billing.subscriptions import Status
 from bots.web.bodies import Body, Integer, Query
 from bots.web.requests import NO_NUL
+from core.words import sentence
 
 MAX_PAGE = 100
 MAX_DAYS = 366
@@ -48,7 +49,7 @@ class ChangeBody(Body):
     @model_validator(mode="after")
     def _says_one(self) -> Self:
         if (self.plan is None) == (self.quote_id is None) or len(self.model_fields_set) > 1:
-            message = "Send a plan to get a quote, or the id of a quote to carry it out."
+            message = sentence("Send a plan to get a quote, or the id of a quote to carry it out.")
             raise ValueError(message)
         return self
 

@@ -16,6 +16,7 @@ from bots.web.openapi import MAX_NUMBER
 from bots.web.problems import Problem
 from bots.web.requests import read_body
 from core.refusals import Rejected
+from core.words import sentence
 
 _M = TypeVar("_M", bound=BaseModel)
 _T = TypeVar("_T")
@@ -44,19 +45,19 @@ CHANGE_ERRORS: Final = (400, 403, 404, 408, 409, 413, 415, 422)
 
 def refused(rejected: Rejected) -> Problem:
     """A refusal as a problem: what the state does not allow now is a 409."""
-    code, sentence = rejected.code, rejected.sentence
+    code, said = rejected.code, rejected.sentence
     if code in _NOT_FOUND:
-        return Problem(HTTPStatus.NOT_FOUND, code, sentence)
+        return Problem(HTTPStatus.NOT_FOUND, code, said)
     if code in _WRONG:
-        return Problem(HTTPStatus.UNPROCESSABLE_ENTITY, code, sentence)
+        return Problem(HTTPStatus.UNPROCESSABLE_ENTITY, code, said)
     if code == "bad_signature":
-        return Problem(HTTPStatus.BAD_REQUEST, code, sentence)
+        return Problem(HTTPStatus.BAD_REQUEST, code, said)
     if code == "not_allowed":
-        return Problem(HTTPStatus.FORBIDDEN, code, sentence)
+        return Problem(HTTPStatus.FORBIDDEN, code, said)
     if code == "provider_unreachable":
         status = HTTPStatus.SERVICE_UNAVAILABLE
-        return Problem(status, code, sentence, retry_after_s=PROVIDER_RETRY_S)
-    return Problem(HTTPStatus.CONFLICT, code, sentence)
+        return Problem(status, code, said, retry_after_s=PROVIDER_RETRY_S)
+    return Problem(HTTPStatus.CONFLICT, code, said)
 
 
 def granted(answer: _T | Rejected) -> _T:
@@ -78,7 +79,11 @@ def number_of(request: web.Request, name: str) -> int:
         raise Problem(
             HTTPStatus.UNPROCESSABLE_ENTITY,
             "bad_request",
-            f"In the address, {name!r} must be a whole number from 1 to {MAX_NUMBER}.",
+            sentence(
+                "In the address, '{name}' must be a whole number from 1 to {most}.",
+                name=name,
+                most=MAX_NUMBER,
+            ),
         )
     return int(written)
 

@@ -15,6 +15,7 @@ from bots.web.billing_requests import Counter, answered, asked, body_of, granted
 from bots.web.openapi import Reads, operation
 from bots.web.problems import Problem
 from bots.web.requests import read_body
+from core.words import sentence
 
 
 class UsageRoutes:
@@ -56,7 +57,10 @@ class UsageRoutes:
             raise Problem(
                 HTTPStatus.UNPROCESSABLE_ENTITY,
                 "bad_range",
-                f"Ask for 1 to {m.MAX_DAYS} days; the first may not come after the last.",
+                sentence(
+                    "Ask for 1 to {most} days; the first may not come after the last.",
+                    most=m.MAX_DAYS,
+                ),
             )
         rows = await self._usage.history(tenant_id, from_ms=from_ms, to_ms=to_ms)
         return answered(m.UsageHistory(days=[answers.usage_day(row) for row in rows]))

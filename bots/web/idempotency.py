@@ -14,9 +14,10 @@ from typing import Final, Protocol
 from aiohttp import web
 
 from bots.web.auth import Caller
-from bots.web.problems import Problem
+from bots.web.problems import Problem, told
 from bots.web.requests import idempotency_key
 from core.idempotency import Claim, Claimed, InFlight, Kept, Keyed, Reused
+from core.words import sentence
 
 RETRY_S: Final = 2
 Work = Callable[[], Awaitable[web.Response]]
@@ -49,35 +50,42 @@ async def once(
         raise Problem(
             HTTPStatus.UNPROCESSABLE_ENTITY,
             "idempotency_key_empty",
-            "The Idempotency-Key is empty. Use a new key for each request.",
+            sentence("The Idempotency-Key is empty. Use a new key for each request."),
         )
     claim = await keys.claim(_keyed(request, caller, key, body))
     match claim:
         case Claimed():
-            return await _carried_out(keys, claim, work)
+            return await _carried_out(keys, request, claim, work)
         case Kept():
             return _again(claim)
         case Reused():
             raise Problem(
                 HTTPStatus.UNPROCESSABLE_ENTITY,
                 "idempotency_key_reused",
-                "This Idempotency-Key was sent with another request. Use a new key for each.",
+                sentence(
+                    "This Idempotency-Key was sent with another request. Use a new key for each."
+                ),
             )
         case InFlight():
             raise Problem(
                 HTTPStatus.CONFLICT,
                 "request_in_flight",
-                "The request with this Idempotency-Key is being carried out. Ask again shortly.",
+                sentence(
+                    "The request with this Idempotency-Key is being carried out. Ask again shortly."
+                ),
                 retry_after_s=RETRY_S,
             )
 
 
-async def _carried_out(keys: Keys, claim: Claimed, work: Work) -> web.Response:
+async def _carried_out(
+    keys: Keys, request: web.Request, claim: Claimed, work: Work
+) -> web.Response:
     try:
         response = await work()
-    except Problem as problem:
-        await _ended(keys, claim, problem.response())
-        raise
+    except Problem as problem:  # kept as it was told: in the reader's language
+        response = await told(request, problem)
+        await _ended(keys, claim, response)
+        return response
     except Exception:
         await keys.release(claim)
         raise

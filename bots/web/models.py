@@ -12,6 +12,7 @@ from core.agent_config import MODEL_NAME
 from core.emails import SENTENCE, email_of
 from core.messages import Overlap
 from core.tenants import Role
+from core.words import sentence
 
 MAX_DAYS = 3650
 
@@ -76,7 +77,9 @@ class CodeBody(Body):
     @model_validator(mode="after")
     def _invites_somebody(self) -> Self:
         if (self.email is None) != (self.kind == "link"):
-            message = "An invitation names an address; a link code is one's own and names none."
+            message = sentence(
+                "An invitation names an address; a link code is one's own and names none."
+            )
             raise ValueError(message)
         return self
 

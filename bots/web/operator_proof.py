@@ -18,6 +18,7 @@ from aiohttp import web
 
 from bots.web.problems import Problem
 from core.ids import new_id
+from core.words import sentence
 
 HEADER: Final = "IT0-Operator-Proof"
 PURPOSE: Final = "operator-billing"
@@ -75,5 +76,7 @@ def _forbidden() -> Problem:
     return Problem(
         HTTPStatus.FORBIDDEN,
         "operator_only",
-        "Only whoever runs this installation may do that, with `it0 billing` on its machine.",
+        sentence(
+            "Only whoever runs this installation may do that, with `it0 billing` on its machine."
+        ),
     )

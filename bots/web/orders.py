@@ -38,7 +38,7 @@ from core.standing_orders import (
     StandingOrder,
     checked,
 )
-from core.words import Words
+from core.words import Words, sentence
 
 _T = TypeVar("_T")
 _STATUSES: Final = {
@@ -132,7 +132,7 @@ class OrderRoutes:
         )
         if body.state is not None:
             if changes != OrderChanges():
-                detail = "Send either a state or what to change, not both."
+                detail = sentence("Send either a state or what to change, not both.")
                 raise Problem(HTTPStatus.UNPROCESSABLE_ENTITY, "bad_order", detail)
             if before.state is OrderState.PROPOSED:
                 raise _problem(NOT_CONFIRMED)

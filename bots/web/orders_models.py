@@ -22,6 +22,7 @@ from core.standing_orders import (
     OrderState,
     RunState,
 )
+from core.words import sentence
 
 _MAX_ZONE_CHARS = 60
 _MAX_ID_CHARS = 64
@@ -61,7 +62,7 @@ def _no_default(schema: JsonDict) -> None:
 
 def _given(value: object) -> object:
     if value is None:
-        message = "Leave a field out that is to stay as it is; null is no value."
+        message = sentence("Leave a field out that is to stay as it is; null is no value.")
         raise ValueError(message)
     return value
 

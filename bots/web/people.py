@@ -19,6 +19,7 @@ from core.access import INVITE_TTL_MS, LINK_TTL_MS
 from core.messages import clean_text
 from core.refusals import Rejected
 from core.tenants import Role, User
+from core.words import sentence
 
 _REFUSED = {
     "not_allowed": HTTPStatus.FORBIDDEN,
@@ -237,7 +238,7 @@ class PeopleRoutes:
             team = await self._people.users(user.tenant_id)
             found = [member for member in team if member.email == body.email]
             if not found:
-                detail = f"There is no user {body.email} in this team."
+                detail = sentence("There is no user {email} in this team.", email=body.email)
                 raise Problem(HTTPStatus.NOT_FOUND, "unknown_user", detail)
             user = found[0]
         issued = await self._auth.issue(user, days=body.days, by=caller)
@@ -262,7 +263,7 @@ class PeopleRoutes:
             actor=caller.user.id,
         )
         if not revoked:
-            detail = "There is no such live token."
+            detail = sentence("There is no such live token.")
             raise Problem(HTTPStatus.NOT_FOUND, "unknown_token", detail)
         return web.Response(status=HTTPStatus.NO_CONTENT)
 
@@ -273,7 +274,7 @@ def _manages(operator: bool, user: User) -> bool:  # noqa: FBT001  # who asks, i
 
 def _changed(changed: User | str | None) -> User:
     if changed is None:
-        detail = "There is no such user in this team."
+        detail = sentence("There is no such user in this team.")
         raise Problem(HTTPStatus.NOT_FOUND, "unknown_user", detail)
     if isinstance(changed, str):
         raise Problem(HTTPStatus.CONFLICT, "last_admin", changed)

@@ -1,4 +1,4 @@
-"""Errors as RFC 9457 problem documents with a stable ``code``."""
+"""Errors as RFC 9457 problem documents with a stable ``code``, in the reader's language."""
 
 from __future__ import annotations
 
@@ -11,10 +11,19 @@ import structlog
 from aiohttp import web
 from pydantic import ValidationError
 
+from bots.web.field_errors import sentence_of
+from bots.web.languages import asked_language, language_for
 from core.errors import BadAttachment, It0Error, NotFound, StorageFailure
+from core.words import Sentence, Words, language_of, sentence
 
 _log = structlog.get_logger()
 Handler = Callable[[web.Request], Awaitable[web.StreamResponse]]
+_TAGS: Final = {"en": "en", "zh": "zh-Hans"}
+"""What ``Content-Language`` says of our languages (RFC 5646)."""
+_VARY: Final = "Accept-Language, Authorization, Cookie"
+"""The last two say who reads, and people choose a language."""
+NOWHERE: Final = sentence("There is nothing at this address.")
+CRASHED: Final = sentence("IT0 failed to handle this request. The log has the details; try again.")
 
 
 class Problem(Exception):
@@ -30,9 +39,13 @@ class Problem(Exception):
         self.detail = detail
         self.retry_after_s = retry_after_s
 
-    def response(self) -> web.Response:
-        """The document."""
-        headers = {"Cache-Control": "no-store"}
+    def response(self, language: str = "") -> web.Response:
+        """The document, its sentence in the language of that tag if we have the words."""
+        headers = {"Cache-Control": "no-store", "Vary": _VARY}
+        detail = Words(language).of(self.detail)
+        if isinstance(self.detail, Sentence):  # of other texts nobody knows the language
+            spoken = "en" if detail == self.detail else language_of(language)
+            headers["Content-Language"] = _TAGS[spoken]
         if self.retry_after_s is not None:
             headers["Retry-After"] = str(self.retry_after_s)
         if self.status is HTTPStatus.UNAUTHORIZED:
@@ -42,7 +55,7 @@ class Problem(Exception):
             "title": self.status.phrase,
             "status": int(self.status),
             "code": self.code,
-            "detail": self.detail,
+            "detail": detail,
         }
         return web.Response(
             status=self.status,
@@ -56,26 +69,36 @@ class Problem(Exception):
 async def problems(request: web.Request, handler: Handler) -> web.StreamResponse:
     """Turn every error of a handler into a problem document."""
     if "\0" in request.path:  # no name has one, and PostgreSQL takes none
-        return _of_http(web.HTTPNotFound())
+        return _of_http(web.HTTPNotFound()).response(asked_language(request))
     try:
         return await handler(request)
     except Problem as problem:
-        return problem.response()
+        return await told(request, problem)
     except ValidationError as error:
-        return Problem(HTTPStatus.UNPROCESSABLE_ENTITY, "bad_request", _first(error)).response()
+        status = HTTPStatus.UNPROCESSABLE_ENTITY
+        return await told(request, Problem(status, "bad_request", sentence_of(error)))
+    except StorageFailure as failure:  # that database is not asked who speaks what
+        return _of(failure).response(asked_language(request))
     except It0Error as error:
-        return _of(error).response()
+        return await told(request, _of(error))
     except web.HTTPException as error:
-        return _of_http(error)
+        response = await told(request, _of_http(error))
+        if "Allow" in error.headers:
+            response.headers["Allow"] = error.headers["Allow"]
+        return response
     except ConnectionResetError:
         raise  # the client has gone: nobody reads an answer
     except Exception:  # noqa: BLE001  # the process boundary of a request
         _log.exception("request.crashed", path=request.match_info.route.name)
-        return Problem(
-            HTTPStatus.INTERNAL_SERVER_ERROR,
-            "internal",
-            "IT0 failed to handle this request. The log has the details; try again.",
-        ).response()
+        crashed = Problem(HTTPStatus.INTERNAL_SERVER_ERROR, "internal", CRASHED)
+        return crashed.response(asked_language(request))
+
+
+async def told(request: web.Request, problem: Problem) -> web.Response:
+    """The document as the one reads it who made the request."""
+    if not isinstance(problem.detail, Sentence):
+        return problem.response()
+    return problem.response(await language_for(request))
 
 
 def _of(error: It0Error) -> Problem:
@@ -93,31 +116,19 @@ def _of(error: It0Error) -> Problem:
 
 # Codes are written down: the standard library's phrases change between Python versions.
 _HTTP: Final = {
-    404: ("not_found", "There is nothing at this address."),
-    405: ("method_not_allowed", "This address does not take this method."),
+    404: ("not_found", NOWHERE),
+    405: ("method_not_allowed", sentence("This address does not take this method.")),
     413: (
         "content_too_large",
-        (
+        sentence(
             "The request is too large: at most 10 MB of attachments and 100,000 characters of "
             "text are accepted in one message."
         ),
     ),
 }
+_OTHER: Final = ("bad_request", sentence("The request cannot be handled."))
 
 
-def _of_http(error: web.HTTPException) -> web.Response:
-    code, detail = _HTTP.get(error.status, ("bad_request", "The request cannot be handled."))
-    response = Problem(HTTPStatus(error.status), code, detail).response()
-    if "Allow" in error.headers:
-        response.headers["Allow"] = error.headers["Allow"]
-    return response
-
-
-def _first(error: ValidationError) -> str:
-    found = error.errors(include_url=False, include_input=False)[0]
-    where = ".".join(str(part) for part in found["loc"])
-    if found["type"] == "value_error":
-        return str(found["ctx"]["error"])  # our own sentence
-    if found["type"] == "json_invalid":
-        return f"The body is not valid JSON in UTF-8 ({found['msg']})."
-    return f"The field {where!r} is wrong: {found['msg']}." if where else f"{found['msg']}."
+def _of_http(error: web.HTTPException) -> Problem:
+    code, detail = _HTTP.get(error.status, _OTHER)
+    return Problem(HTTPStatus(error.status), code, detail)

@@ -9,6 +9,7 @@ from typing import Final
 from aiohttp import web
 
 from bots.web.problems import Problem
+from core.words import sentence
 
 BODY_S: Final = 60.0
 """A whole body must have come within this time; 15 MB need 2 Mbit/s."""
@@ -23,7 +24,7 @@ async def read_body(request: web.Request) -> bytes:
         raise Problem(
             HTTPStatus.UNSUPPORTED_MEDIA_TYPE,
             "unsupported_media_type",
-            "Send the body as it is, without Content-Encoding.",
+            sentence("Send the body as it is, without Content-Encoding."),
         )
     try:
         async with asyncio.timeout(BODY_S):
@@ -32,7 +33,10 @@ async def read_body(request: web.Request) -> bytes:
         raise Problem(
             HTTPStatus.REQUEST_TIMEOUT,
             "request_timeout",
-            f"The body did not arrive within {BODY_S:g} seconds. Send it again.",
+            sentence(
+                "The body did not arrive within {seconds:g} seconds. Send it again.",
+                seconds=BODY_S,
+            ),
         ) from None
 
 
@@ -48,14 +52,17 @@ def idempotency_key(request: web.Request) -> str | None:
         raise Problem(
             HTTPStatus.UNPROCESSABLE_ENTITY,
             "idempotency_key_unprintable",
-            "The Idempotency-Key may have printable characters in UTF-8 only.",
+            sentence("The Idempotency-Key may have printable characters in UTF-8 only."),
         )
     if len(key) > MAX_KEY_CHARS:
         raise Problem(
             HTTPStatus.UNPROCESSABLE_ENTITY,
             "idempotency_key_too_long",
-            f"The Idempotency-Key has {len(key):,} characters; at most {MAX_KEY_CHARS} are "
-            "accepted.",
+            sentence(
+                "The Idempotency-Key has {chars:,} characters; at most {most} are accepted.",
+                chars=len(key),
+                most=MAX_KEY_CHARS,
+            ),
         )
     return key
 

@@ -10,7 +10,7 @@ from typing import Final, Protocol, TypeVar
 from aiohttp import web
 from pydantic import BaseModel
 
-from bots.web.auth import Authenticator, Caller, require_admin
+from bots.web.auth import Authenticator, Caller, needs, require_admin
 from bots.web.idempotency import Keys, once
 from bots.web.openapi import IDEMPOTENCY_KEY, Reads, operation
 from bots.web.problems import Problem
@@ -48,6 +48,7 @@ from core.fleet.selection import select
 from core.fleet.trial import try_out
 from core.refusals import Rejected
 from core.tenants import Role
+from core.words import sentence
 
 _T = TypeVar("_T")
 _STATUSES: Final = {
@@ -163,7 +164,7 @@ class ServerRoutes:
         """Try a server out, as an operator: its host key, and whether IT0 gets in."""
         caller = await self.auth.caller(request)
         if not (caller.operator or caller.user.role.includes(Role.OPERATOR)):
-            detail = f"This needs the role operator; you are {caller.user.role}."
+            detail = needs(Role.OPERATOR, caller.user)
             raise Problem(HTTPStatus.FORBIDDEN, "not_allowed", detail)
         tried = await try_out(await self._found(caller, request), self.probe)
         return _json(
@@ -208,11 +209,16 @@ class ServerRoutes:
 def _chosen(wanted: str, fleet: Sequence[Server]) -> Sequence[Server]:
     match select(wanted, fleet, exact=False):
         case Ambiguous(candidates=names):
-            detail = f"Several servers could be meant: {', '.join(names[:10])}."
+            meant = ", ".join(names[:10])
+            detail = sentence("Several servers could be meant: {names}.", names=meant)
             raise Problem(HTTPStatus.CONFLICT, "ambiguous", detail)
         case Unknown(nearest=names):
-            near = f" Did you mean {' or '.join(names)}?" if names else ""
-            detail = f"No server is called that, and no tag.{near}"
+            detail = sentence("No server is called that, and no tag.")
+            if names:
+                detail = sentence(
+                    "No server is called that, and no tag. Did you mean one of these: {names}?",
+                    names=", ".join(names),
+                )
             raise Problem(HTTPStatus.NOT_FOUND, "not_found", detail)
         case servers:
             return servers

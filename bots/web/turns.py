@@ -12,7 +12,7 @@ from typing import Final
 from aiohttp import web
 
 from bots.web.auth import Authenticator, Caller
-from bots.web.languages import preferred
+from bots.web.languages import asked_language
 from bots.web.models import AttachmentBody, Completed, TurnBody
 from bots.web.openapi import IDEMPOTENCY_KEY, LAST_EVENT_ID, Reads, operation
 from bots.web.problems import Problem
@@ -32,6 +32,7 @@ from core.messages import (
 )
 from core.refusals import Rejected
 from core.streams import START, EventId, StreamEvent, Streams
+from core.words import sentence
 
 _STATUSES: Final = {
     "empty_message": HTTPStatus.UNPROCESSABLE_ENTITY,
@@ -82,15 +83,15 @@ class TurnRoutes:
             raise Problem(
                 HTTPStatus.UNSUPPORTED_MEDIA_TYPE,
                 "unsupported_media_type",
-                "Send the message as application/json.",
+                sentence("Send the message as application/json."),
             )
         body = TurnBody.model_validate_json(await read_body(request))
-        language = preferred(request.headers.get("Accept-Language", ""))
+        language = asked_language(request)
         message = await _message(body, caller, idempotency_key(request), language)
         accepted = await self._inbox.accept(message)
         match accepted:
-            case Rejected(code=code, sentence=sentence):
-                raise Problem(_STATUSES[code], code, sentence)
+            case Rejected(code=code, sentence=said):
+                raise Problem(_STATUSES[code], code, said)
             case ControlDone():
                 events, after = _control_events(accepted), START
             case Accepted(tenant_id=tenant_id, turn_id=turn_id):
@@ -140,7 +141,11 @@ def _decode(items: list[AttachmentBody]) -> tuple[Attachment, ...]:
         raise Problem(
             HTTPStatus.UNPROCESSABLE_ENTITY,
             "too_many_attachments",
-            f"{len(items)} files are attached; at most {MAX_ATTACHMENTS} are accepted.",
+            sentence(
+                "{files} files are attached; at most {most} are accepted.",
+                files=len(items),
+                most=MAX_ATTACHMENTS,
+            ),
         )
     decoded: list[Attachment] = []
     for item in items:
@@ -150,14 +155,14 @@ def _decode(items: list[AttachmentBody]) -> tuple[Attachment, ...]:
             raise Problem(
                 HTTPStatus.UNPROCESSABLE_ENTITY,
                 "bad_attachment",
-                f"The data of {item.name!r} is not valid Base64.",
+                sentence("The data of {name} is not valid Base64.", name=item.name),
             ) from None
         decoded.append(Attachment(name=item.name, media_type=item.media_type, data=data))
     if sum(len(item.data) for item in decoded) > MAX_ATTACHMENT_BYTES:
         raise Problem(
             HTTPStatus.REQUEST_ENTITY_TOO_LARGE,
             "attachments_too_large",
-            "The attachments have more than 10 MB together. Send fewer or smaller files.",
+            sentence("The attachments have more than 10 MB together. Send fewer or smaller files."),
         )
     return tuple(decoded)
 
