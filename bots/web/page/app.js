@@ -7,7 +7,7 @@ import { place, startRouter } from "./lib/router.js";
 import { announce } from "./lib/say.js";
 import { useStore } from "./lib/store.js";
 import { Chat } from "./chat/chat.js";
-import { Sidebar } from "./shell/sidebar.js";
+import { Sidebar, ViewHead } from "./shell/sidebar.js";
 import { SignIn, SignedOut, linkCode } from "./shell/sign-in.js";
 import { speakWith, spoken } from "./shell/language.js";
 
@@ -42,7 +42,7 @@ function View({ path, shown }) {
   if (path in VIEWS) return html`<${Later} key=${path} path=${path} shown=${shown} />`;
   const conversation = /^\/c\/([\w-]+)$/.exec(path)?.[1] ?? null;
   if (conversation || path === "/" || path === "/sign-in") return html`<${Chat} conversation=${conversation} />`;
-  return html`<div class="view"><h1>${t("There is nothing at this address")}</h1><p><a href="/">${t("Go to the chat")}</a></p></div>`;
+  return html`<div class="view"><${ViewHead} title=${t("There is nothing at this address")} /><p><a href="/">${t("Go to the chat")}</a></p></div>`;
 }
 
 /** The page of somebody who is signed in. */

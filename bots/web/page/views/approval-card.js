@@ -101,7 +101,7 @@ const levelText = (level) =>
 const Exact = ({ text, label }) =>
   html`<figure class="exact"><figcaption>${label}</figcaption><pre dir="ltr"><code>${visible(text)}</code></pre></figure>`;
 
-const Steps = ({ steps }) => html`<div class="steps"><p class="quiet">${t("Its steps, each of which is checked again before it runs")}</p>
+const Steps = ({ steps }) => html`<div class="plan-steps"><p class="quiet">${t("Its steps, each of which is checked again before it runs")}</p>
   <ol>${steps.map((step, n) => html`<li key=${n}><pre class="exact-text" dir="ltr"><code>${visible(step)}</code></pre></li>`)}</ol></div>`;
 
 function Facts({ approval }) {

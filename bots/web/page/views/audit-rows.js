@@ -21,7 +21,7 @@ const TOLD = ["level", "user", "role", "fields", "server", "servers", "tool", "n
 
 /** What most want to know of a row, in one line; people by their names. */
 function brief({ actor, detail }, names) {
-  const values = TOLD.filter((name) => detail[name] !== actor).map((name) => String(names.get(detail[name]) ?? detail[name] ?? ""));
+  const values = TOLD.filter((name) => detail[name] !== actor && (name !== "role" || detail.user)).map((name) => String(names.get(detail[name]) ?? detail[name] ?? ""));
   return values.filter(Boolean).slice(0, 3).join(" · ");
 }
 
