@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import base64
+import json
 from typing import Final
 
 import pytest
@@ -107,6 +108,66 @@ async def test_limits_are_told_before_anything_is_sent(home: House, page: Page) 
     await expect(page.get_by_role("button", name="Remove large.log")).to_have_count(0)
     await expect(page.get_by_text("10 MB").first).to_be_visible()
     assert await home.rows("SELECT COUNT(*) FROM turns") == [(0,)]
+
+
+_COUNT: Final = """window.held = new Set();
+const [create, revoke] = [URL.createObjectURL, URL.revokeObjectURL];
+URL.createObjectURL = (blob) => { const url = create.call(URL, blob); held.add(url); return url; };
+URL.revokeObjectURL = (url) => { held.delete(url); revoke.call(URL, url); };"""
+
+
+async def test_photos_are_made_fit_and_what_cannot_go_says_why(home: House, page: Page) -> None:
+    """A huge photo is made smaller, equal names are told apart, previews leave no memory behind."""
+    await page.add_init_script(_COUNT)
+    await page.reload()
+    chat = Chat(page)
+    refused = {
+        "photo.tiff": (b"II*\0" + bytes(200), "Save it as JPEG"),
+        "logs.zip": (b"PK\x03\x04" + bytes(200), "is an archive or an Office document"),
+        "broken.png": (b"\x89PNG\r\n\x1a\n" + bytes(200), "is damaged or too large"),
+        "empty.txt": (b"", "is empty"),
+        "program": (bytes(range(256)), "cannot be attached"),
+    }
+    bad = [
+        FilePayload(name=name, mimeType="application/octet-stream", buffer=body)
+        for name, (body, _) in refused.items()
+    ]
+    await pick(chat, *bad)
+    for name, (_, sentence) in refused.items():
+        said = page.get_by_role("alert").locator("p").filter(has_text=name)
+        await expect(said).to_contain_text(sentence)
+    await pick(chat, picture("wall.png", size=4_200), picture(), picture())
+    for name in ("wall.jpg", "disk.png", "disk-2.png"):
+        await expect(page.get_by_role("button", name=f"Remove {name}")).to_be_visible()
+    await expect(page.get_by_text("made smaller")).to_be_visible()
+    await expect(page.get_by_text("is an archive")).to_have_count(0)
+    assert await page.evaluate("() => held.size") == 3
+    await chat.say("What is this?")
+    await chat.reads("You said: What is this?")
+    assert blocks(home) == ["image", "image", "image"]
+    await chat.rests()
+    assert await page.evaluate("() => held.size") == 0
+
+
+async def test_a_long_text_can_become_a_file(home: House, page: Page) -> None:
+    """What was pasted leaves the message for a file when one wants; beyond the limit at once."""
+    await page.context.grant_permissions(["clipboard-read", "clipboard-write"])
+    chat = Chat(page)
+    write = "(text) => navigator.clipboard.writeText(text)"
+    await chat.box.fill("Look at this: ")
+    await page.evaluate(write, "line of a log\n" * 800)
+    await page.keyboard.press("Control+v")
+    await page.get_by_role("button", name="Attach it as a file instead").click()
+    await expect(page.get_by_role("button", name="Remove pasted.txt")).to_be_visible()
+    await expect(chat.box).to_have_value("Look at this: ")
+    await page.evaluate(write, "line of a log\n" * 8_000)
+    await chat.box.press("Control+v")
+    await expect(page.get_by_role("button", name="Remove pasted-2.txt")).to_be_visible()
+    await expect(chat.box).to_have_value("Look at this: ")
+    await chat.box.press("Enter")
+    await chat.reads("You said: Look at this:")
+    sent = json.dumps(home.provider.seen[-1].body["messages"][-1])
+    assert sent.count("line of a log") == 8_800
 
 
 async def test_hostile_names_are_text(home: House, page: Page, watch: Watch) -> None:
