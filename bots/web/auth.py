@@ -17,6 +17,7 @@ from __future__ import annotations
 import hashlib
 import hmac
 import time
+from collections.abc import Mapping
 from dataclasses import dataclass, field
 from http import HTTPStatus
 from typing import Final, Protocol
@@ -39,6 +40,11 @@ _EXPIRED: Final = sentence("The token has expired; `it0 token` makes a new one."
 _INVALID: Final = sentence("The token is not valid; `it0 token` makes one.")
 _REVOKED: Final = sentence("The token was revoked; `it0 token` makes a new one.")
 _USED: Final = sentence("The operator's token was used before; each works once.")
+_ROLES: Final[Mapping[Role, Sentence]] = {
+    Role.VIEWER: sentence("viewer"),
+    Role.OPERATOR: sentence("operator"),
+    Role.ADMIN: sentence("admin"),
+}
 SIGNED_OUT: Final = sentence(
     "You are signed out: this session has ended. Sign in with a new link: `/login` in a chat with "
     "IT0, or `it0 login` on its server."
@@ -241,8 +247,8 @@ def needs(role: Role, user: User) -> Sentence:
     """What somebody is told who may not do something."""
     return sentence(
         "This needs the role {needed}; you are {role}. Ask an admin of your team.",
-        needed=str(role),
-        role=str(user.role),
+        needed=_ROLES[role],
+        role=_ROLES[user.role],
     )
 
 
