@@ -48,12 +48,9 @@ const howTo = () => ({
 });
 
 const Platforms = ({ platforms }) => html`<section class="panel"><h2>${t("Platforms")}</h2>
-  <ul class="rows">${platforms.map((platform) => {
-    const on = platform.connected ?? platform.configured;
-    return html`<li key=${platform.name}><div><strong>${titles()[platform.name] ?? platform.name}</strong>
-      ${!on && howTo()[platform.name] && html`<p class="quiet">${coded(howTo()[platform.name])}</p>`}</div>
-      <span class=${on ? "tag good" : "tag"}>${on ? t("Connected") : t("Not connected")}</span></li>`;
-  })}</ul></section>`;
+  <ul class="rows">${platforms.map(({ name, configured }) => html`<li key=${name}><div><strong>${titles()[name] ?? name}</strong>
+      ${!configured && howTo()[name] && html`<p class="quiet">${coded(howTo()[name])}</p>`}</div>
+      <span class=${configured ? "tag good" : "tag"}>${configured ? t("Set up") : t("Not set up")}</span></li>`)}</ul></section>`;
 
 const Running = ({ status }) => html`<section class="panel"><h2>${t("This installation")}</h2>
   <dl class="facts"><dt>${t("Version")}</dt><dd>IT0 ${status.version}</dd>

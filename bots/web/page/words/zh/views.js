@@ -1,5 +1,7 @@
 // 对话以外的视图：审批、套餐、团队、引擎、状态与审计日志。
 export default {
+  "Not set up": "未配置",
+  "Set up": "已配置",
   "A standing order of {who}": "{who} 的长期任务",
   "API tokens": "API 令牌",
   "Actions": "操作",
@@ -38,7 +40,6 @@ export default {
   "Chat accounts": "聊天账号",
   "Close the explanation": "关闭说明",
   "Comment; the agent reads it when you deny": "备注；拒绝时智能体会看到",
-  "Connected": "已连接",
   "Console": "控制台",
   "Copy the payment code": "复制付款码",
   "Copy: {what}": "复制：{what}",
@@ -137,7 +138,6 @@ export default {
   "No turn is without an answer.": "没有未回答的轮次。",
   "Nobody is here yet.": "这里还没有人。",
   "Not approved: nobody decided in time": "未批准：无人按时决定",
-  "Not connected": "未连接",
   "Not delivered": "未送达",
   "Not paid yet": "尚未付款",
   "Nothing in the log fits.": "日志中没有符合条件的记录。",
