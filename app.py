@@ -18,15 +18,13 @@ from aiohttp import web
 from assembly import Added, Team, command_ports, make_team
 from assembly_billing import Billing, make_billing
 from assembly_fleet import Fleet, make_fleet
-from assembly_page import login_command, make_sign_in
+from assembly_page import login_command, make_sign_in, reading_routes
 from bots.web.agent_config import AgentConfigRoutes
-from bots.web.conversations import ConversationRoutes
 from bots.web.health import HealthRoutes
 from bots.web.pages import PageRoutes
 from bots.web.server import build, listening
 from bots.web.skills import SkillRoutes
 from bots.web.team import TeamRoutes
-from bots.web.turn_details import TurnDetailRoutes
 from bots.web.turns import TurnRoutes
 from core import telemetry
 from core.approval_gate import HumanGate
@@ -52,7 +50,6 @@ from core.turn import TurnRunner
 from platforms import Platforms, open_platforms
 from settings import Settings
 from storage.access import SqlGate
-from storage.conversation_list import SqlShelf
 from storage.conversations import SqlConversations
 from storage.database import Database
 from storage.deliveries import SqlDeliveries
@@ -61,7 +58,6 @@ from storage.intake import SqlIntake
 from storage.leases import SqlLeases
 from storage.operations import SqlOperations
 from storage.streams import SqlStreamLog
-from storage.turn_reads import SqlTurnReads
 from storage.turnlog import SqlTurnLog
 from stores import Storage, open_storage
 
@@ -291,14 +287,13 @@ async def _listen(db: Database, scheduler: Scheduler) -> None:
 def build_web(core: Core, hooks: Sequence[web.RouteDef] = ()) -> web.Application:
     """The API, its streams, health and metrics; ``hooks`` are the platforms' own routes."""
     sign_in = make_sign_in(core.settings, core.storage, version=VERSION)
-    auth, reads = sign_in.auth, SqlTurnReads(core.storage.db)
+    auth = sign_in.auth
     return build(
         [
             *sign_in.routes,
             *TurnRoutes(core.inbox, core.streams, auth).routes(),
             *TeamRoutes(core.conversations, auth).routes(),
-            *ConversationRoutes(SqlShelf(core.storage.db), reads, auth).routes(),
-            *TurnDetailRoutes(reads, auth).routes(),
+            *reading_routes(core.settings, core.storage, core.team, core.scheduler, auth, VERSION),
             *AgentConfigRoutes(core.team.agents, core.team.rules, auth).routes(),
             *SkillRoutes(core.team.skills, auth).routes(),
             *core.fleet.routes(auth),

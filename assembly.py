@@ -65,19 +65,22 @@ def make_engines(
     if key is None and login is None:
         keyless |= {"claude_agent_sdk", "claude_code_cli"}
     engines.update(added)
+    breakers = Breakers(BreakerConfig(), time.monotonic)
     offline = RunbookEngine(skills=skills, inventory=inventory, why=WhyOffline.OUTAGE)
     return Engines(
         engines=engines,
         default=settings.default_engine,
         model=settings.model,
-        guarded=_guarded(engines, behind=(engines["claude_api"], offline)),
+        guarded=_guarded(engines, breakers, behind=(engines["claude_api"], offline)),
         own_key_only=frozenset(keyless - added.keys()),
+        circuits=breakers,
     )
 
 
-def _guarded(engines: Mapping[str, Engine], *, behind: Sequence[Engine]) -> dict[str, Engine]:
+def _guarded(
+    engines: Mapping[str, Engine], breakers: Breakers, *, behind: Sequence[Engine]
+) -> dict[str, Engine]:
     """Each engine with a model, and behind it those that answer when it cannot."""
-    breakers = Breakers(BreakerConfig(), time.monotonic)
     return {
         name: FailoverEngine(
             [engine, *(other for other in behind if other is not engine)],

@@ -39,6 +39,8 @@ class Chosen:
 
     engine: Engine
     config: AgentConfig
+    why: str = ""
+    """Why this engine, as a sentence for the user."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -78,7 +80,8 @@ class Briefing:
             return engine
         if unusable is not None and engine.has_model:
             raise unusable
-        return Chosen(engine=engine, config=config)
+        why = self.engines.reason(turn.engine, named=turn.engine_named)
+        return Chosen(engine=engine, config=config, why=why)
 
     async def request(
         self,

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass, field
+from typing import Protocol
 
 from core.engines.engine import Engine
 from core.words import Sentence, sentence
@@ -19,6 +20,36 @@ HOW_TO_GET: Mapping[str, Sentence] = {
 }
 """What an engine that is not configured needs."""
 
+BY_MESSAGE = sentence("It was named with the message.")
+BY_TEAM = sentence("Your team chose it.")
+BY_INSTALLATION = sentence("It is this installation's default.")
+WITHOUT_KEY = sentence("No engine with a model has a key here, so the offline engine answers.")
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Outage:
+    """An engine that is left alone for a while."""
+
+    problem: Sentence
+    """What is wrong, as the first half of a sentence."""
+    left_s: float
+    """Seconds until it is tried again."""
+
+
+class Circuits(Protocol):
+    """What this process has learned of the providers."""
+
+    def outage(self, engine: str, account: str) -> Outage | None:
+        """The longest one of this engine for this account; None when it is asked as ever."""
+
+
+class NoCircuits:
+    """``Circuits`` where every engine is always asked."""
+
+    def outage(self, engine: str, account: str) -> Outage | None:  # noqa: ARG002  # the port's signature
+        """None."""
+        return None
+
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Engines:
@@ -31,11 +62,21 @@ class Engines:
     """The same by name, each with others behind it that answer when it cannot."""
     own_key_only: frozenset[str] = frozenset()
     """Engines that the installation has no account for: they answer teams with their own key."""
+    circuits: Circuits = field(default_factory=NoCircuits)
 
     @property
     def configured(self) -> tuple[str, ...]:
         """The engines that answer everybody."""
         return tuple(name for name in self.engines if name not in self.own_key_only)
+
+    def reason(self, name: str | None, *, named: bool) -> Sentence:
+        """Why ``choose`` gives what it gives for the same choice."""
+        if name is not None:
+            return BY_MESSAGE if named else BY_TEAM
+        models = {name for name, engine in self.engines.items() if engine.has_model}
+        if self.default not in models and models <= self.own_key_only:
+            return WITHOUT_KEY
+        return BY_INSTALLATION
 
     def choose(
         self, name: str | None, *, named: bool = False, own_key: bool = False

@@ -14,7 +14,7 @@ import json
 from collections import deque
 from collections.abc import Awaitable, Callable
 from contextlib import aclosing
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 
 import structlog
 
@@ -198,7 +198,7 @@ class TurnRunner:
 
     async def _answer_with(self, chosen: Chosen, run: Attempt) -> Ending | Waiting:
         engine = chosen.engine
-        run.engine = engine.name
+        run.engine, run.reason = engine.name, chosen.why
         self._announce(run)
         try:
             request = await self.briefing.request(
@@ -295,6 +295,7 @@ class TurnRunner:
             "turn_id": turn.id,
             "conversation_id": turn.conversation_id,
             "engine": run.engine,
+            "engine_reason": Words(turn.language).of(run.reason),
         }
         run.live.emit("turn", json.dumps(data))
 
@@ -330,7 +331,8 @@ class TurnRunner:
         turn = run.turn
         if not run.live.events:
             self._announce(run)
-        ending = presentable(ending, turn.language)
+        reason = Words(turn.language).of(run.reason) if ending.engine else ""
+        ending = replace(presentable(ending, turn.language), engine_reason=reason)
         streamed = run.reply is None and turn.address.platform in STREAMED
         # Where a card was shown, something has to follow it.
         quiet = turn.attempt == 1 and untold(turn, ending, self.briefing.engines)

@@ -25,6 +25,8 @@ class Attempt:
     text: str = ""
     forecast: str = ""
     """What was told of the quota before the answer."""
+    reason: str = ""
+    """Why this engine answers."""
     why: str = ""
     """Why another engine than the chosen one answers."""
     session: str | None = None
@@ -36,7 +38,8 @@ class Attempt:
         """Remember which engine answers, and where it keeps its own memory."""
         match event:
             case EngineChanged(engine=engine, reason=reason):
-                self.engine, self.why, self.session = engine, reason, None
+                self.engine, self.session = engine, None
+                self.reason = self.why = reason
             case EngineSession(token=token):
                 self.session = token or None
             case _:

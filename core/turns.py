@@ -107,6 +107,8 @@ class Ending:
     """A sentence under the reply: why it is cut, refused or failed."""
     engine: str = ""
     """The engine that answered; empty for commands."""
+    engine_reason: str = ""
+    """Why that one, in the asker's language."""
     failure: str = ""
     """A static label for metrics, such as ``provider_overloaded``."""
     session: str | None = None

@@ -47,7 +47,7 @@ def final_data(conn: sa.Connection, turn_id: str) -> str:
     row = execute(
         conn,
         "SELECT outcome, reply, notice, answered_by, conversation_id, continue_in, merged_into,"
-        " failure, offer FROM turns WHERE id = :id",
+        " failure, offer, engine_reason FROM turns WHERE id = :id",
         id=turn_id,
     ).one()
     failure, offer = optional_text(row[7]) or "", load_offer(optional_text(row[8]))
@@ -57,6 +57,7 @@ def final_data(conn: sa.Connection, turn_id: str) -> str:
             "reply": text(row[1]),
             "notice": text(row[2]),
             "engine": text(row[3]),
+            "engine_reason": text(row[9]),
             "conversation_id": optional_text(row[5]) or text(row[4]),
             "merged_into": optional_text(row[6]),
             "usage": dump_usage(turn_usage(conn, turn_id)),

@@ -260,8 +260,9 @@ def _end(conn: sa.Connection, turn: Turn, ending: Ending, deliverer: str | None)
         "UPDATE turns SET status = 'done', outcome = CASE WHEN cancel_at IS NOT NULL"
         " AND kind = 'message' AND CAST(:outcome AS TEXT) = 'answered' THEN 'cancelled'"
         " ELSE :outcome END, reply = :reply, notice = :notice, answered_by = :engine,"
-        " failure = :failure, continue_in = :continue_in, offer = :offer,"
-        " finished_at = {now}, deliverer = :deliverer, deliver_until = {now} + 60000,"
+        " engine_reason = :engine_reason, failure = :failure, continue_in = :continue_in,"
+        " offer = :offer, finished_at = {now}, deliverer = :deliverer,"
+        " deliver_until = {now} + 60000,"
         " delivered_at = CASE WHEN CAST(:deliverer AS TEXT) IS NULL THEN {now} ELSE NULL END"
         " WHERE id = :id",
         id=turn.id,
@@ -269,6 +270,7 @@ def _end(conn: sa.Connection, turn: Turn, ending: Ending, deliverer: str | None)
         reply=ending.reply,
         notice=ending.notice,
         engine=ending.engine,
+        engine_reason=ending.engine_reason,
         failure=ending.failure,
         continue_in=ending.continue_in,
         offer=dump_buttons(ending),
@@ -277,11 +279,12 @@ def _end(conn: sa.Connection, turn: Turn, ending: Ending, deliverer: str | None)
     execute(
         conn,
         "UPDATE turns SET status = 'done', outcome = 'steered', reply = '', notice = :notice,"
-        " answered_by = :engine, finished_at = {now}, delivered_at = {now}"
-        " WHERE conversation_id = :cid AND seq > :seq AND merged_into = :id",
+        " answered_by = :engine, engine_reason = :engine_reason, finished_at = {now},"
+        " delivered_at = {now} WHERE conversation_id = :cid AND seq > :seq AND merged_into = :id",
         cid=turn.conversation_id,
         seq=turn.seq,
         id=turn.id,
         engine=ending.engine,
+        engine_reason=ending.engine_reason,
         notice="Your message joined the answer above.",
     )

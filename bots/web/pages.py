@@ -22,7 +22,7 @@ from typing import Final
 
 from aiohttp import web
 
-from bots.web.problems import Problem
+from bots.web.problems import NOWHERE, Problem
 
 FOLDER: Final = Path(__file__).parent / "page"
 PATHS: Final = (
@@ -218,7 +218,7 @@ class PageRoutes:
         page = await self._page()
         file = page.files.get(request.match_info["name"])
         if file is None or request.match_info["digest"] != page.digest:
-            raise Problem(HTTPStatus.NOT_FOUND, "not_found", "There is nothing at this address.")
+            raise Problem(HTTPStatus.NOT_FOUND, "not_found", NOWHERE)
         return _answer(request, file, {"Cache-Control": _FOREVER})
 
     async def _page(self) -> Page:

@@ -15,6 +15,7 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from enum import StrEnum
 
+from core.engine_choice import Outage
 from core.words import Sentence
 
 
@@ -81,6 +82,16 @@ class Breaker:
             return BreakerState.CLOSED
         due = self._clock() >= self._open_until
         return BreakerState.HALF_OPEN if due else BreakerState.OPEN
+
+    @property
+    def cause(self) -> Cause | None:
+        """Why the last call failed."""
+        return self._cause
+
+    @property
+    def left_s(self) -> float:
+        """Seconds until a probe may pass; 0 when it may now."""
+        return 0 if self._open_until is None else max(0, self._open_until - self._clock())
 
     def admit(self) -> Permit | Cause:
         """Leave to call, or the cause of the last failure. End each permit in one outcome."""
@@ -155,6 +166,19 @@ class Breakers:
                 self._kept.popitem(last=False)
         self._kept.move_to_end(key)
         return breaker
+
+    def outage(self, engine: str, account: str) -> Outage | None:
+        """See ``core.engine_choice.Circuits``; the circuits of an account begin with its name."""
+        open_now = [
+            (breaker.left_s, breaker.cause.problem)
+            for (name, circuit), breaker in self._kept.items()
+            if name == engine and circuit.split("/", 1)[0] == account
+            if breaker.state is BreakerState.OPEN and breaker.cause is not None
+        ]
+        if not open_now:
+            return None
+        left_s, problem = max(open_now)
+        return Outage(problem=problem, left_s=left_s)
 
     def __len__(self) -> int:
         """How many circuits are kept."""

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import hashlib
 from collections.abc import AsyncGenerator
 from dataclasses import dataclass, field
 from typing import Protocol
@@ -47,6 +48,13 @@ class Credentials:
     api_key: str | None = field(default=None, repr=False)
     """The tenant's own key; None for the installation's, or for the operator's login."""
     billing: Billing = Billing.INSTALLATION
+
+
+def account_of(credentials: Credentials) -> str:
+    """A name for whose account pays: one tenant's bad key says nothing about another's."""
+    if credentials.api_key is None:
+        return str(credentials.billing)
+    return hashlib.sha256(credentials.api_key.encode()).hexdigest()
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

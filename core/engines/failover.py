@@ -9,7 +9,6 @@ no tool runs again.
 
 from __future__ import annotations
 
-import hashlib
 from collections import OrderedDict
 from collections.abc import AsyncGenerator, Sequence
 from contextlib import aclosing
@@ -20,7 +19,7 @@ import structlog
 from core import telemetry
 from core.engines.breaker import Breaker, Breakers, BreakerState, Cause, Permit
 from core.engines.claude_faults import STALLED
-from core.engines.engine import Credentials, Engine, EngineRequest, Steering
+from core.engines.engine import Engine, EngineRequest, Steering, account_of
 from core.engines.outages import (
     Blame,
     blame_of,
@@ -169,13 +168,6 @@ class FailoverEngine:
 def circuit_of(request: EngineRequest) -> str:
     """Whose calls share a circuit: one person's model that is down is not everybody's."""
     return f"{account_of(request.credentials)}/{request.model}"
-
-
-def account_of(credentials: Credentials) -> str:
-    """A name for whose account pays: one tenant's bad key says nothing about another's."""
-    if credentials.api_key is None:
-        return str(credentials.billing)
-    return hashlib.sha256(credentials.api_key.encode()).hexdigest()
 
 
 @dataclass(frozen=True, slots=True)

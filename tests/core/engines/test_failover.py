@@ -11,8 +11,8 @@ import pytest
 from core import telemetry
 from core.agent_config import Billing
 from core.engines.breaker import BreakerConfig, Breakers, BreakerState
-from core.engines.engine import Credentials, Engine, NativeSession
-from core.engines.failover import FailoverEngine, account_of
+from core.engines.engine import Credentials, Engine, NativeSession, account_of
+from core.engines.failover import FailoverEngine
 from core.engines.outages import OUTAGES, Blame
 from core.engines.watch import Patience
 from core.errors import EngineFailure
