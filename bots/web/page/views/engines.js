@@ -33,7 +33,7 @@ function Engine({ engine, answers, ofTeam }) {
     <p>${coded(engine.sentence)}</p>
     <p class="quiet">${[
       t("Name: {name}", { name: engine.name }),
-      engine.model && t("Model: {model}", { model: engine.model }),
+      engine.model && !engine.sentence.includes(engine.model) && t("Model: {model}", { model: engine.model }),
       engine.keys?.team ? t("uses the team's own key") : engine.keys?.installation && t("uses this installation's key"),
       engine.until && t("until {when}", { when: moment(engine.until) }),
     ].filter(Boolean).join(" · ")}</p></li>`;

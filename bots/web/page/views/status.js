@@ -37,7 +37,7 @@ function Queue({ queue }) {
       <dt>${name}</dt><dd class="figure">${number(value)}</dd><dd class="quiet">${words}</dd></div>`)}</dl>
     <p class=${queue.oldest_s > LONG_S ? "warned" : "quiet"}>${queue.oldest_s > 0
       ? t("The oldest turn without an answer is {time} old.", { time: duration(queue.oldest_s) })
-      : t("No turn is without an answer.")}</p></section>`;
+      : t("IT0 has nothing left to answer.")}</p></section>`;
 }
 
 const titles = () => ({ slack: "Slack", telegram: "Telegram", web: t("This page"), api: "API", voice: t("Voice"), console: t("Console") });
