@@ -146,7 +146,7 @@ async def test_photos_are_made_fit_and_what_cannot_go_says_why(home: House, page
     await chat.reads("You said: What is this?")
     assert blocks(home) == ["image", "image", "image"]
     await chat.rests()
-    assert await page.evaluate("() => held.size") == 0
+    await page.wait_for_function("() => held.size === 0")
 
 
 async def test_a_long_text_can_become_a_file(home: House, page: Page) -> None:

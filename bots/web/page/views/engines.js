@@ -1,11 +1,11 @@
 // Who answers: each engine and whether it can, what the team chose, and the rules of approvals.
-import { html } from "../lib/dom.js";
+import { html, useRef } from "../lib/dom.js";
 import { api } from "../lib/api.js";
 import { moment } from "../lib/format.js";
 import { t } from "../lib/i18n.js";
 import { useLoaded } from "../lib/parts.js";
 import { ViewHead } from "../shell/sidebar.js";
-import { ApprovalRules } from "./approval-rules.js";
+import { ApprovalRules, ChangeFreeze } from "./approval-rules.js";
 import { Choice } from "./engine-choice.js";
 import { Key } from "./engine-key.js";
 import { Shown, coded, isAdmin } from "./parts.js";
@@ -42,9 +42,12 @@ function Engine({ engine, answers, ofTeam }) {
 /** What admins choose. A change names the version it is based on, so the newest one is kept here. */
 function Configured({ changed, engines }) {
   const loaded = useLoaded((signal) => api.get("/agent-config", { signal }), []);
+  const newest = useRef(0);
+  newest.current = Math.max(newest.current, loaded.value?.version ?? 0);
   const change = async (wanted) => {
     try {
-      return await api.patch("/agent-config", { ...wanted, version: loaded.value.version });
+      const stored = await api.patch("/agent-config", { ...wanted, version: newest.current });
+      newest.current = stored.version;
     } finally {
       // Also after a refusal: another admin may have been faster.
       loaded.again();
@@ -53,7 +56,8 @@ function Configured({ changed, engines }) {
   };
   return html`<${Shown} of=${loaded}>${(config) => html`
     ${config.warnings.length > 0 && html`<div class="notice warn"><ul class="said">${config.warnings.map((warning) => html`<li key=${warning}>${coded(warning)}</li>`)}</ul></div>`}
-    <${Choice} key=${`choice${config.version}`} config=${config} engines=${engines} change=${change} />
-    <${Key} key=${`key${config.version}`} config=${config} change=${change} />
-    <${ApprovalRules} key=${`rules${config.version}`} config=${config} change=${change} />`}<//>`;
+    <${Choice} config=${config} engines=${engines} change=${change} />
+    <${Key} config=${config} change=${change} />
+    <${ApprovalRules} config=${config} change=${change} />
+    <${ChangeFreeze} config=${config} change=${change} />`}<//>`;
 }
