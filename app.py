@@ -293,7 +293,9 @@ def build_web(core: Core, hooks: Sequence[web.RouteDef] = ()) -> web.Application
             *sign_in.routes,
             *TurnRoutes(core.inbox, core.streams, auth).routes(),
             *TeamRoutes(core.conversations, auth).routes(),
-            *reading_routes(core.settings, core.storage, core.team, core.scheduler, auth, VERSION),
+            *reading_routes(
+                core.settings, core.storage, core.team.states, core.scheduler, auth, VERSION
+            ),
             *AgentConfigRoutes(core.team.agents, core.team.rules, auth).routes(),
             *SkillRoutes(core.team.skills, auth).routes(),
             *core.fleet.routes(auth),

@@ -11,6 +11,7 @@ from core.agent_rules import AgentRules, KnownModels
 from core.clock import SystemClock
 from core.commands import CommandPorts
 from core.engine_choice import Engines
+from core.engine_state import EngineStates
 from core.engines.agent_pool import AgentPool, PoolLimits
 from core.engines.agent_process import Member
 from core.engines.breaker import BreakerConfig, Breakers
@@ -149,6 +150,7 @@ class Team:
     skills: SqlSkills
     agents: SqlAgentConfigs
     engines: Engines
+    states: EngineStates
     tools: Mapping[str, Tool]
     rules: AgentRules
 
@@ -172,18 +174,20 @@ def make_team(
         PoolLimits(most=agents.processes, idle_s=agents.idle_s), "claude_code"
     )
     engines = make_engines(settings, skills, storage.people, added.engines, homes, pool, stack)
+    agent_configs = SqlAgentConfigs(
+        storage.db,
+        storage.keys.derive("agent_configs"),
+        audit_key,
+        login_only=settings.anthropic.api_key is None and settings.agents.login is not None,
+    )
     return Team(
         homes=homes,
         pool=pool,
         installed=installed,
         skills=skills,
-        agents=SqlAgentConfigs(
-            storage.db,
-            storage.keys.derive("agent_configs"),
-            audit_key,
-            login_only=settings.anthropic.api_key is None and settings.agents.login is not None,
-        ),
+        agents=agent_configs,
         engines=engines,
+        states=EngineStates(engines, agent_configs, agent_configs, SystemClock()),
         tools=all_tools,
         rules=AgentRules(
             engines=engines,

@@ -8,7 +8,6 @@ from functools import partial
 
 from aiohttp import web
 
-from assembly import Team
 from bots.web.auth import Authenticator, identity_proof
 from bots.web.conversations import ConversationRoutes
 from bots.web.engines import EngineRoutes
@@ -66,14 +65,13 @@ def make_sign_in(settings: Settings, storage: Storage, *, version: str) -> SignI
 def reading_routes(
     settings: Settings,
     storage: Storage,
-    team: Team,
+    states: EngineStates,
     liveness: Liveness,
     auth: Authenticator,
     version: str,
 ) -> list[web.RouteDef]:
     """Conversations, turns and their files; engines and the state of the installation."""
     reads = SqlTurnReads(storage.db)
-    states = EngineStates(team.engines, team.agents, team.agents, SystemClock())
     installation = Installation(
         version=version,
         database="sqlite" if settings.database_url is None else "postgresql",

@@ -137,6 +137,7 @@ class Final:
     reply: str
     notice: str
     engine: str
+    engine_reason: str
     conversation_id: str
     merged_into: str | None
     usage: dict[str, int]
