@@ -91,8 +91,14 @@ async def verify(db: Database, key: bytes, head: str | None, out: TextIO) -> int
     if not faults:
         heads = await log.heads()
         rows = sum(seq for seq, _mac in heads.values())
-        print(f"The audit log is intact: {rows} rows of {len(heads)} teams.", file=out)
+        print(f"The audit log is intact: {_of(rows, len(heads))}.", file=out)
     return 1 if faults else 0
+
+
+def _of(rows: int, teams: int) -> str:
+    """How much was checked."""
+    of_rows = "1 row" if rows == 1 else f"{rows} rows"
+    return f"{of_rows} of 1 team" if teams == 1 else f"{of_rows} of {teams} teams"
 
 
 def _verify_file(key: bytes, file: Path, head: str | None, out: TextIO) -> int:
@@ -110,7 +116,7 @@ def _verify_file(key: bytes, file: Path, head: str | None, out: TextIO) -> int:
         print(f"NOT CHECKED: {point}", file=out)
     if not checked.faults:
         teams = len(checked.tenants)
-        print(f"The export is intact: {checked.rows} rows of {teams} teams.", file=out)
+        print(f"The export is intact: {_of(checked.rows, teams)}.", file=out)
     return 1 if checked.faults else 0
 
 

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from sqlalchemy import Index, Table
+from sqlalchemy import Index, Table, text
 
 from storage.columns import int_column as _int
 from storage.columns import metadata
@@ -156,6 +156,12 @@ web_sessions = Table(  # signed-in browsers; of the cookie there are hashes alon
     Index("web_sessions_series", "series_hash", unique=True),
     Index("web_sessions_user", "tenant_id", "user_id"),
     Index("web_sessions_age", "expires_at"),
+    Index(
+        "web_sessions_revoked",
+        "revoked_at",
+        sqlite_where=text("revoked_at IS NOT NULL"),
+        postgresql_where=text("revoked_at IS NOT NULL"),
+    ),
     Index("web_sessions_parent", "parent"),
 )
 

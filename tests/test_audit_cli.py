@@ -50,7 +50,7 @@ def test_a_log_is_verified_against_a_head_that_was_kept(capsys: pytest.CaptureFi
     change(rows=4)
     assert main(["audit", "head", "--out", "head.json"]) == 0
     assert main(["audit", "verify", "--head", "head.json"]) == 0
-    assert "The audit log is intact: 4 rows of 1 teams." in capsys.readouterr().out
+    assert "The audit log is intact: 4 rows of 1 team." in capsys.readouterr().out
     (head,) = json.loads(Path("head.json").read_text(encoding="utf-8"))["heads"]
     pair = f"{head['seq']}:{head['mac']}"
     assert main(["audit", "verify", "--head", pair]) == 0
@@ -77,7 +77,7 @@ def test_an_export_is_verified_alone(capsys: pytest.CaptureFixture[str]) -> None
     assert [json.loads(line).get("seq") for line in exported.splitlines()] == [3, 6, None]
     Path("rows.jsonl").write_text(exported, encoding="utf-8")
     assert main(["audit", "verify", "--file", "rows.jsonl", "--head", "head.json"]) == 0
-    assert "The export is intact: 2 rows of 1 teams." in capsys.readouterr().out
+    assert "The export is intact: 2 rows of 1 team." in capsys.readouterr().out
     Path("rows.jsonl").write_text(exported.replace("user_0", "user_1"), encoding="utf-8")
     assert main(["audit", "verify", "--file", "rows.jsonl"]) == 1
     assert "NOT INTACT: line 1: row 3 was changed" in capsys.readouterr().out

@@ -26,7 +26,6 @@ NO_DOCUMENTS: Final = frozenset({"text/javascript", "text/css"})
 
 async def protect(_request: web.Request, response: web.StreamResponse) -> None:
     """Add what is missing, before the first byte is sent (``on_response_prepare``)."""
-    response.headers["Server"] = "it0"  # and not which version of which library
     for name, value in DEFAULTS.items():
         response.headers.setdefault(name, value)
     if response.content_type in NO_DOCUMENTS:

@@ -22,7 +22,7 @@ KEYWORDS: dict[str, tuple[int, ...] | None] = {"sentence": None, "words": None}
 
 def extracted() -> Iterator[tuple[str, str]]:
     """Each sentence of the code, with the file it is in."""
-    for room in ("core", "bots", "storage"):
+    for room in ("core", "billing", "bots", "storage"):
         found = extract_from_dir(
             ROOT / room, method_map=[("**.py", "python")], keywords=KEYWORDS, comment_tags=()
         )

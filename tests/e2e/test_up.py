@@ -115,7 +115,9 @@ def test_up_says_where_to_go_and_stops_cleanly(data_dir: Path) -> None:
         process.terminate()
         assert process.wait() == 0
         assert "Traceback" not in process.output()
-    assert it0(data_dir, "audit", "verify")[1].startswith("The audit log is intact: 1 rows")
+    assert it0(data_dir, "audit", "verify")[1].startswith(
+        "The audit log is intact: 2 rows of 1 team."
+    )
 
 
 def test_chat_embeds_the_core_when_nothing_runs(data_dir: Path) -> None:
@@ -319,7 +321,7 @@ def test_a_backup_restores_elsewhere(data_dir: Path, tmp_path: Path) -> None:
     assert (status, errors) == (0, "")
     assert "rows" in out
     assert "load?" in it0(other, "chat", "--once", "/sessions")[1]
-    assert "1 rows" in it0(other, "audit", "verify")[1]
+    assert "1 row of 1 team" in it0(other, "audit", "verify")[1]
     status, _, errors = it0(other, "restore", file)
     assert status == 1
     assert "Traceback" not in errors

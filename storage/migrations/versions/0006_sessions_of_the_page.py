@@ -23,11 +23,11 @@ def _text(name: str, *, null: bool = False, default: str | None = None) -> sa.Co
     return sa.Column(name, sa.Text(), nullable=null, server_default=server_default)
 
 
-def _create_partial(name: str, columns: list[str], where: str) -> None:
-    """What the page asks for every few seconds, without the rows that it never is about."""
+def _create_partial(name: str, table: str, columns: list[str], where: str) -> None:
+    """An index without the rows that its questions are never about."""
     op.create_index(
         name,
-        "conversations",
+        table,
         columns,
         sqlite_where=sa.text(where),
         postgresql_where=sa.text(where),
@@ -60,6 +60,9 @@ def upgrade() -> None:
     op.create_index("web_sessions_series", "web_sessions", ["series_hash"], unique=True)
     op.create_index("web_sessions_user", "web_sessions", ["tenant_id", "user_id"])
     op.create_index("web_sessions_age", "web_sessions", ["expires_at"])
+    _create_partial(
+        "web_sessions_revoked", "web_sessions", ["revoked_at"], "revoked_at IS NOT NULL"
+    )
     op.create_index("web_sessions_parent", "web_sessions", ["parent"])
     op.create_table(
         "sign_in_codes",
@@ -77,10 +80,9 @@ def upgrade() -> None:
     op.create_index("sign_in_codes_user", "sign_in_codes", ["tenant_id", "user_id"])
     op.create_index("sign_in_codes_age", "sign_in_codes", ["expires_at"])
     op.create_index("sign_in_codes_parent", "sign_in_codes", ["parent"])
-    _create_partial("conversations_busy", ["tenant_id", "user_id"], "done_seq < last_seq")
-    _create_partial(
-        "conversations_gone", ["tenant_id", "user_id", "deleted_at"], "deleted_at IS NOT NULL"
-    )
+    table, person = "conversations", ["tenant_id", "user_id"]
+    _create_partial("conversations_busy", table, person, "done_seq < last_seq")
+    _create_partial("conversations_gone", table, [*person, "deleted_at"], "deleted_at IS NOT NULL")
 
 
 def downgrade() -> None:
