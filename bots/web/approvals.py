@@ -20,7 +20,7 @@ from core.approval_cards import settled_line, short_id
 from core.approvals import Approval, ApprovalDesk, Decided, Decision, Status
 from core.messages import clean_text
 from core.refusals import Rejected
-from core.tenants import Role
+from core.tenants import Role, User
 from core.words import Words, sentence
 
 MAX_LISTED = 100
@@ -75,6 +75,8 @@ class ApprovalInfo(BaseModel):
     change: str
     undo: str
     four_eyes: bool
+    may_approve: bool
+    """Whether the caller may; who asked may only deny where four eyes are demanded."""
     on_timeout: OnTimeout
     turn_id: str
     conversation_id: str
@@ -112,24 +114,25 @@ class ApprovalRoutes:
     @operation(answer=ApprovalList, errors=(403, 422), reads=Reads(query=ApprovalQuery))
     async def list_approvals(self, request: web.Request) -> web.Response:
         """What waits for a decision, or what became of earlier requests."""
-        tenant = (await self._caller(request)).user.tenant_id
+        user = (await self._caller(request)).user
+        tenant = user.tenant_id
         query = ApprovalQuery.model_validate(dict(request.query))
         if query.status is Status.PENDING:
             found = (await self._desk.pending(tenant))[: query.limit]
         else:
             status = None if query.status == "all" else query.status
             found = await self._desk.listed(tenant, status, query.limit)
-        return _json(ApprovalList(approvals=[_info(one) for one in found]))
+        return _json(ApprovalList(approvals=[_info(one, user) for one in found]))
 
     @operation(answer=ApprovalInfo, errors=(403, 404))
     async def show_approval(self, request: web.Request) -> web.Response:
         """One request, with all that its card says, uncut."""
-        tenant = (await self._caller(request)).user.tenant_id
-        found = await self._desk.get(tenant, request.match_info["approval_id"])
+        user = (await self._caller(request)).user
+        found = await self._desk.get(user.tenant_id, request.match_info["approval_id"])
         if found is None:
             detail = sentence("There is no such request for approval.")
             raise Problem(HTTPStatus.NOT_FOUND, "not_found", detail)
-        return _json(_info(found))
+        return _json(_info(found, user))
 
     @operation(
         body=DecisionBody,
@@ -150,7 +153,7 @@ class ApprovalRoutes:
             raise Problem(_REFUSED[decided.code], decided.code, decided.sentence)
         if not decided.first and not _repeated(decided, caller, decision):
             raise _late(decided, Words(await language_for(request)))
-        return _json(_info(decided.approval))
+        return _json(_info(decided.approval, caller.user))
 
     async def _caller(self, request: web.Request) -> Caller:
         """Cards show what others wrote and what runs where: not for viewers."""
@@ -180,7 +183,7 @@ def _late(decided: Decided, words: Words) -> Problem:
             return Problem(HTTPStatus.CONFLICT, "already_decided", line)
 
 
-def _info(approval: Approval) -> ApprovalInfo:
+def _info(approval: Approval, reader: User) -> ApprovalInfo:
     card = approval.card
     return ApprovalInfo(
         id=approval.id,
@@ -199,6 +202,7 @@ def _info(approval: Approval) -> ApprovalInfo:
         change=card.change,
         undo=card.undo,
         four_eyes=approval.four_eyes,
+        may_approve=not (approval.four_eyes and approval.asked_by == reader.id),
         on_timeout=approval.on_timeout,
         turn_id=approval.turn_id,
         conversation_id=approval.conversation_id,

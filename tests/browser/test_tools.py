@@ -88,4 +88,5 @@ async def test_engine_and_tokens_are_told_on_request(home: House, page: Page) ->
     await chat.answers.last.get_by_role("button", name="Details").click()
     about = page.get_by_role("dialog").or_(chat.answers.last)
     await expect(about.get_by_text("claude_api").first).to_be_visible()
+    await expect(about.get_by_text("It is this installation's default.").first).to_be_visible()
     await expect(about.get_by_text("tokens").first).to_be_visible()

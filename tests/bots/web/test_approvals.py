@@ -146,6 +146,9 @@ async def test_who_may_not_decide_is_told() -> None:
         approval = server.desk.put(an_approval(CARD, four_eyes=True))
         code, problem = await server.decide("approve", ANN)
         assert (code, problem["code"]) == (403, "four_eyes")
+        for who, may in ((ANN, False), (BOB, True)):
+            told = (await server.call("GET", f"/{approval.id}", who=who))[1]
+            assert told["may_approve"] is may
         for method, path in (("GET", ""), ("GET", f"/{approval.id}")):
             assert (await server.call(method, path, who=EVE))[0] == 403
         assert (await server.decide("approve", EVE))[0] == 403

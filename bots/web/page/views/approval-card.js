@@ -195,7 +195,8 @@ function Decide({ approval, settle }) {
     ${problem && html`<p class="notice bad" role="alert">${problem}</p>`}
     <label><span>${t("Comment; the agent reads it when you deny")}</span>
       <input type="text" maxlength=${MOST_COMMENT} value=${comment} autocomplete="off" onInput=${(event) => setComment(event.currentTarget.value)} /></label>
-    <div class="answers"><${Button} kind="main" icon="check" disabled=${sending === "deny"} run=${() => decide("approve")}>${t("Approve")}<//>
+    ${!approval.may_approve && html`<p class="quiet">${t("You asked for it, so somebody else approves it. You may deny it.")}</p>`}
+    <div class="answers">${approval.may_approve && html`<${Button} kind="main" icon="check" disabled=${sending === "deny"} run=${() => decide("approve")}>${t("Approve")}<//>`}
       <${Button} kind="deny" icon="close" disabled=${sending === "approve"} run=${() => decide("deny")}>${t("Deny")}<//></div></div>`;
 }
 

@@ -310,6 +310,7 @@ export default {
   "Whoever sends this code first joins the team as {who}.": "最先发送此代码的人将以 {who} 的身份加入团队。",
   "Written off": "已核销",
   "you": "您",
+  "You asked for it, so somebody else approves it. You may deny it.": "这是您提出的请求，需由他人批准。您可以拒绝。",
   "Your plan": "您的套餐",
   "Your team's choice": "您团队的选择",
   "{email} is signed out everywhere at once; their API tokens and chat accounts stop working. Conversations and the audit log stay.": "{email} 立即在各处退出登录，其 API 令牌和聊天账号随即失效。对话和审计日志会保留。",
