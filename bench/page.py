@@ -33,7 +33,7 @@ PAUSE_S: Final = 0.05
 _CLOCK_TRIES: Final = 20
 
 _WATCH: Final = """(prefix) => {
-  const marker = new RegExp(`\\b${prefix}(\\d+)\\b`, "g");
+  const marker = new RegExp(String.raw`${prefix}(\\d+)(?!\\d)`, "g");
   const painted = {};
   let next = 0, due = false;
   const drawn = new MessageChannel();

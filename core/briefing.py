@@ -80,7 +80,7 @@ class Briefing:
             return engine
         if unusable is not None and engine.has_model:
             raise unusable
-        why = self.engines.reason(turn.engine, named=turn.engine_named)
+        why = self.engines.reason(turn.engine, named=turn.engine_named, own_key=own)
         return Chosen(engine=engine, config=config, why=why)
 
     async def request(

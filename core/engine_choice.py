@@ -24,6 +24,10 @@ BY_MESSAGE = sentence("It was named with the message.")
 BY_TEAM = sentence("Your team chose it.")
 BY_INSTALLATION = sentence("It is this installation's default.")
 WITHOUT_KEY = sentence("No engine with a model has a key here, so the offline engine answers.")
+KEY_UNUSED = sentence(
+    "It is this installation's default. Your team has a key of its own: it is used once an admin "
+    "chooses an engine with a model."
+)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -69,14 +73,16 @@ class Engines:
         """The engines that answer everybody."""
         return tuple(name for name in self.engines if name not in self.own_key_only)
 
-    def reason(self, name: str | None, *, named: bool) -> Sentence:
+    def reason(self, name: str | None, *, named: bool, own_key: bool = False) -> Sentence:
         """Why ``choose`` gives what it gives for the same choice."""
         if name is not None:
             return BY_MESSAGE if named else BY_TEAM
         models = {name for name, engine in self.engines.items() if engine.has_model}
-        if self.default not in models and models <= self.own_key_only:
-            return WITHOUT_KEY
-        return BY_INSTALLATION
+        if self.default in models:
+            return BY_INSTALLATION
+        if own_key:
+            return KEY_UNUSED if models else BY_INSTALLATION
+        return WITHOUT_KEY if models <= self.own_key_only else BY_INSTALLATION
 
     def choose(
         self, name: str | None, *, named: bool = False, own_key: bool = False

@@ -39,7 +39,7 @@ class EngineState:
     name: str
     title: str
     answers: Answers
-    sentence: Sentence
+    sentence: str
     """What it does, or what is missing and how to get it, or why it is left alone."""
     until_ms: int | None
     """When it is tried again."""
@@ -60,6 +60,8 @@ class EnginesNow:
     team: str | None
     """What the team chose instead."""
     engines: tuple[EngineState, ...]
+    unusable: str = ""
+    """Why the account that the team chose pays for nothing, so that no model answers it."""
 
 
 class TeamChoices(Protocol):
@@ -84,27 +86,29 @@ class EngineStates:
     async def of(self, tenant_id: str) -> EnginesNow:
         """What there is for this team. Raises ``StorageFailure``."""
         stored = await self._choices.read(tenant_id)
+        unusable = ""
         try:
             config = await self._configs.of(tenant_id)
         except UnusableAccount as failure:
-            config = failure.config
+            config, unusable = failure.config, failure.sentence
         return EnginesNow(
             default=self._engines.default,
             team=stored.engine,
             engines=tuple(
-                self._state(name, engine, stored, config)
+                self._state(name, engine, stored, config, unusable if engine.has_model else "")
                 for name, engine in self._engines.engines.items()
             ),
+            unusable=unusable,
         )
 
     def _state(
-        self, name: str, engine: Engine, stored: StoredConfig, config: AgentConfig
+        self, name: str, engine: Engine, stored: StoredConfig, config: AgentConfig, unusable: str
     ) -> EngineState:
         own = config.billing is Billing.OWN_KEY
         model = models.api_name(config.model or self._engines.model) if engine.has_model else ""
         outage = self._outage(name, config) if engine.has_model else None
         answers = Answers.READY
-        if isinstance(self._engines.choose(name, named=True, own_key=own), str):
+        if unusable or isinstance(self._engines.choose(name, named=True, own_key=own), str):
             answers = Answers.NO_KEY
         elif outage is not None:
             answers = Answers.PAUSED
@@ -113,7 +117,7 @@ class EngineStates:
             name=name,
             title=TITLES.get(name, sentence("{name}", name=name)),
             answers=answers,
-            sentence=_says(name, answers, model, outage),
+            sentence=unusable or _says(name, answers, model, outage),
             until_ms=until if answers is Answers.PAUSED else None,
             model=model,
             installation_key=engine.has_model and name not in self._engines.own_key_only,

@@ -196,6 +196,7 @@ def encode_refusal(refusal: QuotaRefusal) -> tuple[str, str]:
     return REFUSED_EVENT, json.dumps({"code": str(refusal.code), "retry_at": retry_at})
 
 
+_ENGLISH = Words()
 _TEXTS: Mapping[type[TurnEvent], str] = {
     TextDelta: "text_delta",
     ThinkingDelta: "thinking_delta",
@@ -204,13 +205,16 @@ _TEXTS: Mapping[type[TurnEvent], str] = {
 }
 
 
-def encode(event: TurnEvent) -> tuple[str, str] | None:
-    """The wire name and JSON of an event; None for what no listener needs."""
+def encode(event: TurnEvent, words: Words = _ENGLISH) -> tuple[str, str] | None:
+    """The wire name and JSON of an event, our sentences in the asker's words.
+
+    None for what no listener needs.
+    """
     match event:
         case TextDelta() | ThinkingDelta() | Notice() | Progress():
-            return _TEXTS[type(event)], json.dumps({"text": event.text})
+            return _TEXTS[type(event)], json.dumps({"text": words.of(event.text)})
         case TextReset(text=text, reason=reason):
-            return "text_reset", json.dumps({"text": text, "reason": reason})
+            return "text_reset", json.dumps({"text": text, "reason": words.of(reason)})
         case ToolStarted():
             data = {"call_id": event.call_id, "tool": event.tool, "summary": event.summary}
             return "tool_started", json.dumps(data)
@@ -233,7 +237,7 @@ def encode(event: TurnEvent) -> tuple[str, str] | None:
                 }
             )
         case EngineChanged(engine=engine, reason=reason):
-            return "engine", json.dumps({"engine": engine, "reason": reason})
+            return "engine", json.dumps({"engine": engine, "reason": words.of(reason)})
         case ApprovalAsked() | ApprovalSettled():
             return _encode_approval(event)
         case EngineSession() | Completed():

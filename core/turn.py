@@ -236,7 +236,7 @@ class TurnRunner:
         """A later attempt starts from the text that earlier attempts committed."""
         if run.turn.attempt > 1:
             run.text = joined_text(request.steps)
-            self._emit(run, TextReset(text=run.text, reason="IT0 goes on where it stopped."))
+            self._emit(run, TextReset(text=run.text, reason=_GOES_ON))
 
     async def _take(self, run: Attempt, event: TurnEvent) -> None:
         """Commit what must be committed, then show the event."""
@@ -268,7 +268,8 @@ class TurnRunner:
         self._emit(run, event)
 
     def _emit(self, run: Attempt, event: TurnEvent) -> None:
-        encoded = encode(event)
+        words = Words(run.turn.language)
+        encoded = encode(event, words)
         if encoded is not None:
             run.live.emit(*encoded)
         if run.reply is None:
@@ -277,7 +278,7 @@ class TurnRunner:
             run.reply.show(run.text)
         elif isinstance(event, ToolStarted):
             run.reply.status(event.summary)
-        elif (line := status_line(event, Words(run.turn.language))) is not None:
+        elif (line := status_line(event, words)) is not None:
             run.reply.status(line)
 
     def _forecast(self, run: Attempt, note: str) -> None:

@@ -142,6 +142,8 @@ def _of_queue(queue: TeamQueue) -> tuple[Sentence, ...]:
 
 
 def _of_engines(now: EnginesNow) -> tuple[Sentence, ...]:
+    if now.unusable:
+        return (sentence("{problem}", problem=now.unusable),)
     chosen = now.team or now.default
     models = [state for state in now.engines if state.model]
     if all(state.answers is Answers.NO_KEY for state in models):
@@ -149,6 +151,13 @@ def _of_engines(now: EnginesNow) -> tuple[Sentence, ...]:
             sentence(
                 "No model answers, because no key is set: set ANTHROPIC_API_KEY and restart "
                 "IT0, or give the team's own key under Engines. Until then fixed routines answer."
+            ),
+        )
+    if any(state.team_key for state in models) and chosen not in {s.name for s in models}:
+        return (
+            sentence(
+                "Your team has a key of its own, but fixed routines answer: choose an engine with "
+                "a model under Engines."
             ),
         )
     return tuple(
