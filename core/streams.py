@@ -33,6 +33,7 @@ from core.events import (
 )
 from core.metering import QuotaRefusal
 from core.steps import dump_usage
+from core.words import Words
 
 POLL_S = 0.2
 """How often a stream looks into the log for a turn that runs in another process."""

@@ -63,9 +63,10 @@ from core.turn_delivery import deliver_now
 from core.turnlog import DeliveryLog, TurnLog
 from core.turnmeter import TurnMeter
 from core.turns import Ending, Outcome, Turn, TurnKind
-from core.words import Words
+from core.words import Words, sentence
 
 MOST_OWED = 10_000
+_GOES_ON = sentence("IT0 goes on where it stopped.")
 FLUSH_S = 0.3
 """How long a live event may wait before it is committed for other processes."""
 
