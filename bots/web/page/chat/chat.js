@@ -55,7 +55,7 @@ function Head({ talk }) {
 function ConnectionLine() {
   const lost = useStore(connection) === "lost";
   useEffect(() => { if (lost) announce(t("The connection is lost")); }, [lost]);
-  return lost && html`<p class="connection">${t("The connection is lost. IT0 goes on working; this page tries again by itself.")}</p>`;
+  return lost && html`<p class="connection">${t("The connection is lost. Nothing that was begun or written is lost; this page tries again by itself.")}</p>`;
 }
 
 /** Ask before a reload that would lose files on their way. */

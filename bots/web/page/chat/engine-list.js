@@ -11,9 +11,11 @@ export function EngineList({ close }) {
   const chosen = useStore(chosenEngine);
   const choose = (event) => chosenEngine.set(event.currentTarget.value);
   const told = loaded.value;
+  const now = told && (told.team || told.default);
+  const title = told?.engines.find((engine) => engine.name === now)?.title || now;
   return html`<${Dialog} title=${t("Which engine answers")} close=${close}>
     ${told ? html`<fieldset class="engine-choice"><legend class="unseen">${t("Which engine answers")}</legend>
-      <${Choice} value="" checked=${!chosen} choose=${choose} title=${t("Default")} text=${t("Now: {engine}", { engine: told.team || told.default })} />
+      <${Choice} value="" checked=${!chosen} choose=${choose} title=${t("Default")} text=${t("Now: {engine}", { engine: title })} />
       ${told.engines.map((engine) => html`<${Choice} key=${engine.name} value=${engine.name} checked=${chosen === engine.name} choose=${choose}
         disabled=${engine.answers === "no_key"} title=${engine.title || engine.name} text=${engine.sentence || engine.model} />`)}</fieldset>
       <p class="quiet">${t("It holds for messages from this page, until you choose another or reload.")}</p>` : html`<${Loading} of=${loaded} />`}<//>`;

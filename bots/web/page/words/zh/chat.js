@@ -118,7 +118,7 @@ export default {
   "Taken up in another answer of this conversation.": "已并入本对话的另一条回答。",
   "The answer has ended.": "回答已结束。",
   "The answer is complete.": "回答已完成。",
-  "The connection is lost. IT0 goes on working; this page tries again by itself.": "连接已断开。IT0 仍在工作，此页面会自动重试。",
+  "The connection is lost. Nothing that was begun or written is lost; this page tries again by itself.": "连接已断开。已开始或已写下的内容不会丢失，此页面会自动重试。",
   "The message waits for its turn.": "消息正在排队。",
   "This conversation is not there": "没有这个对话",
   "Thoughts": "思考过程",
