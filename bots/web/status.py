@@ -141,9 +141,9 @@ def _of_queue(queue: TeamQueue) -> tuple[Sentence, ...]:
     return tuple(said)
 
 
-def _of_engines(now: EnginesNow) -> tuple[Sentence, ...]:
+def _of_engines(now: EnginesNow) -> tuple[str, ...]:
     if now.unusable:
-        return (sentence("{problem}", problem=now.unusable),)
+        return (now.unusable,)
     chosen = now.team or now.default
     models = [state for state in now.engines if state.model]
     if all(state.answers is Answers.NO_KEY for state in models):

@@ -7,7 +7,14 @@ from dataclasses import dataclass, field
 import pytest
 
 from core.agent_config import AgentConfig, Billing, StoredConfig, UnusableAccount
-from core.engine_choice import BY_INSTALLATION, BY_MESSAGE, BY_TEAM, WITHOUT_KEY, Engines
+from core.engine_choice import (
+    BY_INSTALLATION,
+    BY_MESSAGE,
+    BY_TEAM,
+    KEY_UNUSED,
+    WITHOUT_KEY,
+    Engines,
+)
 from core.engine_state import Answers, EngineStates
 from core.engines.breaker import BreakerConfig, Breakers, Cause, Permit
 from core.engines.engine import Credentials, account_of
@@ -122,10 +129,14 @@ async def test_an_outage_tells_what_is_wrong_and_until_when() -> None:
 
 
 async def test_an_unreadable_key_does_not_hide_the_engines() -> None:
-    """The list is there when the team's account is broken: that is when it is needed."""
+    """No model answers until an admin mends it, as the sentence says; the offline engine does."""
     world = World()
     world.team.broken = True
-    assert set(await world.told()) == {"claude_api", "runbook"}
+    told = await world.told()
+    assert told["claude_api"] == (Answers.NO_KEY, "The key cannot be read.")
+    assert told["runbook"][0] is Answers.READY
+    now = await EngineStates(world.engines, world.team, world.team, world.clock).of("ten_1")
+    assert now.unusable == "The key cannot be read."
 
 
 @pytest.mark.parametrize(
@@ -142,3 +153,10 @@ def test_the_reason_is_who_chose(
 ) -> None:
     """The message before the team before the installation."""
     assert World(own_key_only=own_key_only).engines.reason(name, named=named) == why
+
+
+def test_a_team_with_its_own_key_is_not_told_that_there_is_none() -> None:
+    """Where fixed routines are the default it hears how its key comes into use."""
+    keyless = World(own_key_only=frozenset({"claude_api"})).engines
+    assert keyless.reason(None, named=False, own_key=True) == KEY_UNUSED
+    assert World().engines.reason(None, named=False, own_key=True) == BY_INSTALLATION

@@ -8,6 +8,7 @@ from core.tenants import User
 from core.turns import Turn
 from storage.conversation_list import SqlShelf
 from storage.database import Database
+from storage.team_queue import SqlTeamQueues
 from storage.turn_reads import SqlTurnReads
 
 
@@ -23,6 +24,7 @@ def calls(
         "SqlShelf.entry": lambda: shelf.entry(tenant, victim.id, conversation),
         "SqlShelf.rename": lambda: shelf.rename(tenant, victim.id, conversation, "forged"),
         "SqlShelf.news": lambda: shelf.news(tenant, victim.id, since_ms=1),
+        "SqlTeamQueues.queue": lambda: SqlTeamQueues(db).queue(tenant),
         "SqlTurnReads.turns": lambda: reads.turns(
             tenant, victim.id, conversation, before=None, limit=9
         ),

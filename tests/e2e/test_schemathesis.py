@@ -8,7 +8,7 @@ from typing import Any
 import pytest
 
 from core.refusals import Rejected
-from tests.bots.api_kit import Api, open_api
+from tests.bots.api_kit import Api, attached, open_api
 from tests.support.fuzz import Fuzz
 
 EXAMPLES = 12
@@ -21,6 +21,7 @@ BODIES: dict[str, dict[str, Any]] = {
     "POST /api/v1/agent/turns": {"text": "hello"},
     "POST /api/v1/sign-in-links": {},
     "PATCH /api/v1/session": {"language": "zh"},
+    "PATCH /api/v1/conversations/{conversation_id}": {"title": "Disks"},
     "POST /api/v1/users": {"email": "ada@example.com"},
     "POST /api/v1/skills": {"skills": [{"name": "disk", **SKILL}]},
     "PUT /api/v1/skills/{name}": SKILL,
@@ -80,14 +81,17 @@ async def test_the_api_keeps_its_promises(tmp_path: Path) -> None:
 
 
 async def _things(api: Api) -> dict[str, str]:
-    """A conversation, its turn, a person and an invoice."""
-    done = await api.ask("hello")
+    """A conversation with a file, its turn with a tool's call, a person and an invoice."""
+    done = await api.ask("disk on local", attachments=[attached("df.txt", b"/ 91%", "text/plain")])
     conversation = done["conversation_id"]
-    _, seen = await api.call("GET", f"/api/v1/conversations/{conversation}/messages")
+    _, seen = await api.call("GET", f"/api/v1/conversations/{conversation}/turns")
+    (turn,) = seen["turns"]
     _, person = await api.call("POST", "/api/v1/users", {"email": "bob@example.com"})
     known = {
         "conversation_id": conversation,
-        "turn_id": seen["messages"][0]["turn_id"],
+        "turn_id": turn["id"],
+        "call_id": turn["tools"][0]["call_id"],
+        "sha256": turn["attachments"][0]["sha256"],
         "user_id": person["id"],
         "name": "disk",
     }

@@ -291,7 +291,8 @@ async def test_no_method_reaches_another_tenants_rows(site: Site) -> None:
         )
         await agents.change(victim.id, victim.tenant_id, chosen, 0)
         await house.write(
-            "UPDATE turns SET offer = :offer WHERE id = :id",
+            "UPDATE turns SET offer = :offer, delivery_problem = :problem WHERE id = :id",
+            problem=CANARY,
             offer=json.dumps({"label": CANARY, "command": f"/{CANARY}"}),
             id=final.turn_id,
         )

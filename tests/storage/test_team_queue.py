@@ -9,6 +9,10 @@ from storage.database import Database, execute
 from storage.team_queue import SqlTeamQueues
 from tests.storage.kit import accept, answer, install, message
 
+NOTHING = TeamQueue(
+    queued=0, running=0, waiting=0, overdue=0, undelivered=0, oldest_ms=0, lost=0, problem=""
+)
+
 
 async def change(db: Database, sql: str, **params: str | int) -> None:
     """Write behind the code's back."""
@@ -22,9 +26,7 @@ async def change(db: Database, sql: str, **params: str | int) -> None:
 async def test_a_team_without_messages_waits_for_nothing(db: Database) -> None:
     """All are zero."""
     admin = await install(db)
-    assert await SqlTeamQueues(db).queue(admin.tenant_id) == TeamQueue(
-        queued=0, running=0, waiting=0, overdue=0, undelivered=0, oldest_ms=0, lost=0, problem=""
-    )
+    assert await SqlTeamQueues(db).queue(admin.tenant_id) == NOTHING
 
 
 async def test_turns_are_counted_by_what_they_wait_for(db: Database) -> None:
@@ -51,4 +53,4 @@ async def test_turns_are_counted_by_what_they_wait_for(db: Database) -> None:
     assert (found.queued, found.running, found.waiting, found.overdue) == (2, 1, 1, 1)
     assert (found.undelivered, found.lost, found.problem) == (1, 1, "It is gone.")
     assert 90_000 <= found.oldest_ms < 3_600_000
-    assert (await SqlTeamQueues(db).queue("ten_other")).queued == 0
+    assert await SqlTeamQueues(db).queue("ten_other") == NOTHING
