@@ -3,9 +3,11 @@
 A cookie has two random halves (Jaspan's "improved persistent login cookie"): the series, which
 stays as long as the session and finds it, and the token, which is replaced about every hour. The
 database has the SHA-256 of both. Of the tokens it knows three: the current one, the one that was
-offered to the browser and has not come back yet, and the one before, which stays good for a
-moment, for requests that were under way. A right series with any other token can only be a copy
-that somebody kept: the session ends, whoever of the two is the thief.
+offered to the browser and has not come back yet, and the one before. That one stays good until its
+successor is seen again some time after its first use: requests may be under way with it, and
+browsers write cookies to their disk late, so that one that is killed comes back with the token
+before. A right series with any other token can only be a copy that somebody kept: the session
+ends, whoever of the two is the thief.
 
 Everything here is pure; ``storage.web_sessions`` keeps the state.
 """
@@ -24,8 +26,9 @@ ROTATE_MS: Final = 3600 * 1000
 OFFER_AGAIN_MS: Final = 10 * 60 * 1000
 """An offer that did not come back is made anew after this: its answer was lost. Not earlier: the
 answer of another tab may bring it."""
-GRACE_MS: Final = 60 * 1000
-"""How long the token before stays good after its successor was seen."""
+SETTLED_MS: Final = 2 * 60 * 1000
+"""A token that is seen so long after its first use is on the browser's disk: the one before it is
+good no longer. Browsers write cookies within half a minute."""
 
 
 def new_secret() -> str:
@@ -59,21 +62,34 @@ class Rotation:
     offered_at: int | None = None
     previous: str | None = None
 
-    def judge(self, token: str, now: int) -> Verdict:
+    def judge(self, token: str) -> Verdict:
         """What the hash of a token means now."""
         if _same(token, self.current):
             return Verdict.GOOD
         if _same(token, self.offered):
             return Verdict.FIRST_SEEN
-        if _same(token, self.previous) and now - self.rotated_at <= GRACE_MS:
-            return Verdict.GOOD
-        return Verdict.COPIED
+        return Verdict.GOOD if _same(token, self.previous) else Verdict.COPIED
+
+    def used(self, token: str, now: int) -> Rotation:
+        """The state after a request with a good token.
+
+        The current token ends the time of the one before it once it has settled. The token
+        before, still used an hour after its successor was first seen and never since, is the
+        only one that its browser has: it counts again, and whoever comes with the successor
+        has a copy, or has lost the session to one.
+        """
+        age = _age(self.rotated_at, now)
+        if _same(token, self.previous) and age >= ROTATE_MS:
+            return Rotation(current=token, rotated_at=self.rotated_at)
+        if self.previous is not None and _same(token, self.current) and age >= SETTLED_MS:
+            return replace(self, previous=None)
+        return self
 
     def due(self, token: str, now: int) -> bool:
         """Whether the answer to this token's request offers another one."""
-        if not _same(token, self.current) or now - self.rotated_at < ROTATE_MS:
+        if not _same(token, self.current) or _age(self.rotated_at, now) < ROTATE_MS:
             return False
-        return self.offered_at is None or now - self.offered_at >= OFFER_AGAIN_MS
+        return self.offered_at is None or _age(self.offered_at, now) >= OFFER_AGAIN_MS
 
     def offer(self, token: str, now: int) -> Rotation:
         """The state after another token was sent; an older offer is good no longer."""
@@ -85,6 +101,11 @@ class Rotation:
             message = "nothing was offered"
             raise ValueError(message)
         return Rotation(current=self.offered, rotated_at=now, previous=self.current)
+
+
+def _age(at: int, now: int) -> int:
+    """Milliseconds since then; what lies ahead was written before the clock was set back."""
+    return now - at if now >= at else ROTATE_MS
 
 
 def _same(token: str, known: str | None) -> bool:

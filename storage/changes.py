@@ -1,7 +1,8 @@
 """What changed in a person's conversations since a moment: asked every few seconds by each page.
 
-Both halves are found by an index of the person's own: what was used since, and what is busy,
-which is told each time because its state changes without a mark of time. What ended was used.
+Each part is found by an index of the person's own: what was used, renamed or deleted since, and
+what is busy, which is told each time because its state changes without a mark of time. What ended
+was used.
 """
 
 from __future__ import annotations
@@ -20,12 +21,16 @@ MOST = 200
 """Conversations in one answer; the cursor of a full one stands where the next has to begin."""
 
 _CHANGED = f"""
-SELECT {COLUMNS} FROM conversations c WHERE {OWN} AND c.id IN
- (SELECT u.id FROM conversations u WHERE u.tenant_id = :tenant AND u.user_id = :user
-   AND u.updated_at >= :since
-  UNION SELECT b.id FROM conversations b WHERE b.tenant_id = :tenant AND b.user_id = :user
-   AND b.done_seq < b.last_seq)
+SELECT {COLUMNS} FROM conversations c WHERE {OWN} AND c.updated_at >= :since
 ORDER BY c.updated_at, c.id LIMIT :n
+"""
+_RENAMED = f"""
+SELECT {COLUMNS}, c.renamed_at FROM conversations c WHERE {OWN} AND c.renamed_at >= :since
+ORDER BY c.renamed_at, c.id LIMIT :n
+"""
+_BUSY = f"""
+SELECT {COLUMNS} FROM conversations c WHERE {OWN} AND c.done_seq < c.last_seq
+ORDER BY c.updated_at DESC, c.id LIMIT :n
 """
 _DELETED = """
 SELECT id, deleted_at FROM conversations WHERE tenant_id = :tenant AND user_id = :user
@@ -49,15 +54,18 @@ def news(conn: sa.Connection, tenant_id: str, user_id: str, since_ms: int | None
     # A cursor from the future was given before the clock was set back.
     since = max(0, min(since_ms, cursor) - OVERLAP_MS)
     where: dict[str, str | int] = {"tenant": tenant_id, "user": user_id, "since": since, "n": MOST}
-    changed = tuple(entry_of(row) for row in execute(conn, _CHANGED, **where))
-    gone = execute(conn, _DELETED, **where).all()
-    if len(changed) == MOST:
-        cursor = min(cursor, _onward(since, changed[-1].updated_at_ms))
-    if len(gone) == MOST:
-        cursor = min(cursor, _onward(since, integer(gone[-1][1])))
+    used, renamed, gone = (
+        execute(conn, asked, **where).all() for asked in (_CHANGED, _RENAMED, _DELETED)
+    )
+    for rows, at in ((used, 3), (renamed, 6), (gone, 1)):
+        if len(rows) == MOST:
+            cursor = min(cursor, _onward(since, integer(rows[-1][at])))
+    del where["since"]
+    busy = execute(conn, _BUSY, **where).all()
+    changed = {text(row[0]): entry_of(row) for row in (*used, *renamed, *busy)}
     return News(
         now_ms=cursor,
-        changed=changed,
+        changed=tuple(changed.values()),
         deleted=tuple(text(row[0]) for row in gone),
         approvals=pending,
     )

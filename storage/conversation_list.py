@@ -6,6 +6,7 @@ used in between.
 
 from __future__ import annotations
 
+import asyncio
 import re
 
 import sqlalchemy as sa
@@ -32,6 +33,7 @@ class SqlShelf:
     def __init__(self, db: Database) -> None:
         """Wire the database."""
         self._db = db
+        self._searching = asyncio.Semaphore(1)  # others read between two searches
 
     async def listed(
         self, tenant_id: str, user_id: str, *, query: str, after: str | None, limit: int
@@ -46,7 +48,8 @@ class SqlShelf:
             place = int(found[1]), found[2]
         who = tenant_id, user_id
         if query.strip():
-            return await self._db.read(search, who, query, place, limit)
+            async with self._searching:
+                return await self._db.read(search, who, query, place, limit)
         return await self._db.read(_listed, who, place, limit)
 
     async def entry(self, tenant_id: str, user_id: str, conversation_id: str) -> Entry:
@@ -89,8 +92,8 @@ def _rename(
 ) -> Entry:
     execute(
         conn,
-        "UPDATE conversations SET title = :title WHERE id = :id AND tenant_id = :tenant"
-        " AND user_id = :user AND deleted_at IS NULL",
+        "UPDATE conversations SET title = :title, renamed_at = {now} WHERE id = :id"
+        " AND tenant_id = :tenant AND user_id = :user AND deleted_at IS NULL",
         title=title,
         id=conversation_id,
         tenant=tenant_id,

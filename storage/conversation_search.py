@@ -1,13 +1,15 @@
 """A search in what a person asked and was answered, with bounded work.
 
-Every word of the query must stand in one place: a title, a question or an answer. Each request
-looks into ``SEARCHED`` conversations, the most recently used first, and into the ``DEEP`` newest
-turns of each; its cursor goes on behind them, also where nothing was found.
+Every word of the query must stand in one place: a title, or the beginning of a question or an
+answer. Each request looks at conversations, the most recently used first, for ``BUDGET_S``; its
+cursor goes on behind them, also where nothing was found. On SQLite all reads share a thread, and
+on PostgreSQL a pool, so nobody may hold it for long, whatever stands in their conversations.
 """
 
 from __future__ import annotations
 
 import sqlite3
+import time
 from collections.abc import Sequence
 from dataclasses import dataclass
 
@@ -18,15 +20,22 @@ from storage.conversation_rows import COLUMNS, OWN, READABLE, entry_of
 from storage.database import DRIVER, execute
 from storage.rows import integer, optional_text, text
 
-CHUNK = 50
+BUDGET_S = 0.2
+"""No further statement begins after this."""
+CHUNK = 5
 """Conversations that one statement looks into."""
-SEARCHED = 300
-DEEP = 200
+DEEP = 100
+"""The newest turns of each."""
+TEXT_CHARS = 10_000
+"""Of a question or an answer; comparing takes this times the length of a word in the worst case."""
+WORD_CHARS = 50
 _MOST_WORDS = 8
 """What is beyond is one phrase."""
 _AROUND = 60
 """Characters of an excerpt on each side of what was found."""
 _LOWER = "it0_lower"
+_QUESTION = f"SUBSTR(t.text, 1, {TEXT_CHARS})"
+_ANSWER = f"SUBSTR(t.reply, 1, {TEXT_CHARS})"
 
 Place = tuple[int, str]
 """Last use and id: what comes after it in the list is used before, or then with a lower id."""
@@ -68,10 +77,11 @@ def search(
     conn: sa.Connection, who: tuple[str, str], query: str, place: Place, limit: int
 ) -> Entries:
     """A page of what is found behind a place of the list."""
-    words = query.split(maxsplit=_MOST_WORDS - 1)
+    until = time.monotonic() + BUDGET_S
+    words = [word[:WORD_CHARS] for word in query.split(maxsplit=_MOST_WORDS - 1)]
     asked = _Query(lower=_lower(conn), patterns=tuple(_variants(conn, word) for word in words))
     found: list[Entry] = []
-    for _ in range(SEARCHED // CHUNK):
+    while True:
         rows = _look(conn, who, asked, place)
         for row in rows:
             if not integer(row[6]) and row[7] is None:
@@ -82,7 +92,8 @@ def search(
         if len(rows) < CHUNK:
             return Entries(entries=tuple(found), following=None)
         place = integer(rows[-1][3]), text(rows[-1][0])
-    return Entries(entries=tuple(found), following=f"{place[0]}-{place[1]}")
+        if time.monotonic() > until:
+            return Entries(entries=tuple(found), following=f"{place[0]}-{place[1]}")
 
 
 def place_after(entry: Entry) -> str:
@@ -94,8 +105,8 @@ def _look(
     conn: sa.Connection, who: tuple[str, str], asked: _Query, place: Place
 ) -> Sequence[Sequence[object]]:
     """The next conversations, found or not, with the newest turn that was found in each."""
-    said = f"(t.event_id NOT LIKE 'notice/%' AND {asked.on('t.text')})"
-    answered = f"(t.status = 'done' AND {asked.on('t.reply')})"
+    said = f"(t.event_id NOT LIKE 'notice/%' AND {asked.on(_QUESTION)})"
+    answered = f"(t.status = 'done' AND {asked.on(_ANSWER)})"
     statement = f"""
         SELECT f.*, h.event_id, h.text, h.reply FROM (
          SELECT {COLUMNS} AS state, CASE WHEN {asked.on("c.title")} THEN 1 ELSE 0 END AS titled,

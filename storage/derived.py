@@ -57,6 +57,27 @@ def revoke_made(
     return tokens, ended
 
 
+def hand_on(conn: sa.Connection, session_id: str) -> None:
+    """Before the row of an ended session goes: what it let in hangs on to what let itself in.
+
+    Where somebody else made the link of that session, they count as the maker of what was made
+    in it for the same person, too.
+    """
+    execute(
+        conn,
+        "UPDATE web_sessions SET made_by = (SELECT p.made_by FROM web_sessions p"
+        " WHERE p.id = :id) WHERE parent = :id AND made_by = user_id"
+        " AND user_id = (SELECT p.user_id FROM web_sessions p WHERE p.id = :id)",
+        id=session_id,
+    )
+    execute(
+        conn,
+        "UPDATE web_sessions SET parent = (SELECT p.parent FROM web_sessions p WHERE p.id = :id)"
+        " WHERE parent = :id",
+        id=session_id,
+    )
+
+
 def _revoke(conn: sa.Connection, table: str, named: dict[str, str]) -> int:
     rows = execute(
         conn,

@@ -11,7 +11,7 @@ from storage import files
 from storage.codes import blank_codes
 from storage.database import Database, execute, now_ms
 from storage.rows import integer, text
-from storage.web_sessions import forget_sessions
+from storage.session_endings import forget_sessions
 
 DAY_MS = 24 * 3600 * 1000
 BATCH = 100

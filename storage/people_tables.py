@@ -153,6 +153,8 @@ web_sessions = Table(  # signed-in browsers; of the cookie there are hashes alon
     _int("revoked_at", null=True),
     _text("browser", default=""),  # "Firefox on Linux", for the list of one's own sessions
     _text("parent", null=True),  # the token or session that its link was made with
+    _text("made_by", default=""),  # who made that link; somebody else's right to do so may end
+    Index("web_sessions_maker", "tenant_id", "made_by"),
     Index("web_sessions_series", "series_hash", unique=True),
     Index("web_sessions_user", "tenant_id", "user_id"),
     Index("web_sessions_age", "expires_at"),
@@ -177,6 +179,8 @@ sign_in_codes = Table(  # what sign-in links hold, as hashes: each opens one ses
     _int("ends_at", null=True),  # the session that it opens ends then at the latest
     _int("used_at", null=True),
     _text("parent", null=True),  # the token or session it was made with
+    _text("attempt", null=True),  # of the page that used it: it may ask again when no answer came
+    _text("session_id", null=True),  # what it opened
     Index("sign_in_codes_user", "tenant_id", "user_id"),
     Index("sign_in_codes_age", "expires_at"),
     Index("sign_in_codes_parent", "parent"),

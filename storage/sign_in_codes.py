@@ -14,6 +14,9 @@ from storage.derived import live_parent
 from storage.joining import live_user
 from storage.rows import integer, optional_text, text
 
+AGAIN_MS = 60 * 1000
+"""How long an attempt whose answer was lost may be repeated."""
+
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Used:
@@ -24,6 +27,8 @@ class Used:
     created_by: str
     parent: str | None
     ends_ms: int | None
+    opened: str | None = None
+    """The session that it opened a moment ago for the same attempt."""
 
 
 def new_link(conn: sa.Connection, key: bytes, user: User, maker: Maker) -> str | None:
@@ -51,13 +56,20 @@ def new_link(conn: sa.Connection, key: bytes, user: User, maker: Maker) -> str |
     return code
 
 
-def use_code(conn: sa.Connection, code: str) -> Used | None:
-    """Use a code up. Of two at once one gets it: the other waits here and finds it used."""
+def use_code(conn: sa.Connection, code: str, attempt: str) -> Used | None:
+    """Use a code up. Of two at once one gets it: the other waits here and finds it used.
+
+    The attempt that has used it gets it again for ``AGAIN_MS``.
+    """
     row = execute(
         conn,
-        "UPDATE sign_in_codes SET used_at = {now} WHERE hash = :hash AND used_at IS NULL"
-        " AND expires_at > {now} RETURNING tenant_id, user_id, created_by, parent, ends_at",
+        "UPDATE sign_in_codes SET used_at = COALESCE(used_at, {now}), attempt = :attempt"
+        " WHERE hash = :hash AND expires_at > {now} AND (used_at IS NULL"
+        " OR (used_at > {now} - :again AND attempt = CAST(:attempt AS TEXT)))"
+        " RETURNING tenant_id, user_id, created_by, parent, ends_at, session_id",
         hash=hash_code(code),
+        attempt=hash_code(attempt) if attempt else None,
+        again=AGAIN_MS,
     ).first()
     if row is None:
         return None
@@ -67,6 +79,17 @@ def use_code(conn: sa.Connection, code: str) -> Used | None:
         created_by=text(row[2]),
         parent=optional_text(row[3]),
         ends_ms=None if row[4] is None else integer(row[4]),
+        opened=optional_text(row[5]),
+    )
+
+
+def note_opened(conn: sa.Connection, code: str, session_id: str) -> None:
+    """Remember which session a code has opened."""
+    execute(
+        conn,
+        "UPDATE sign_in_codes SET session_id = :id WHERE hash = :hash",
+        id=session_id,
+        hash=hash_code(code),
     )
 
 

@@ -44,6 +44,7 @@ conversations = Table(
     _text("lease_owner", null=True),
     _int("lease_epoch", zero=True),
     _int("parked_until", null=True),  # its turn waits for a human: not claimed before
+    _int("renamed_at", null=True),  # news of the list, which it does not order
     Index(
         "conversations_ready",
         "ready_at",
@@ -64,6 +65,14 @@ conversations = Table(
         "user_id",
         sqlite_where=text("done_seq < last_seq"),
         postgresql_where=text("done_seq < last_seq"),
+    ),
+    Index(
+        "conversations_renamed",
+        "tenant_id",
+        "user_id",
+        "renamed_at",
+        sqlite_where=text("renamed_at IS NOT NULL"),
+        postgresql_where=text("renamed_at IS NOT NULL"),
     ),
     Index(
         "conversations_gone",
@@ -147,7 +156,7 @@ turns = Table(
     _text("model", null=True),  # asked for with the message
     _text("offer", null=True),  # JSON: a button under the reply and the command it stands for
     _text("order_id", default=""),  # the standing order that asked, not a person
-    _text("engine_reason", default=""),  # why that engine answers: a sentence, in English
+    _text("engine_reason", default=""),  # why that engine, in the language of who asked
     Index("turns_event", "event_id", unique=True),
     Index("turns_order", "conversation_id", "seq", unique=True),
     Index(

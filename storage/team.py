@@ -20,7 +20,7 @@ from storage.joining import live_user
 from storage.people import insert_user, user_of_row
 from storage.plan_limits import full
 from storage.rows import integer, optional_text, text
-from storage.web_sessions import end_all
+from storage.session_endings import end_all, end_let_in
 
 _LAST_ADMIN = sentence("This is the team's last admin. Make somebody else an admin first.")
 
@@ -122,7 +122,10 @@ def _set_role(
     ).first()
     if row is None:
         return None
+    ended = 0 if role is Role.ADMIN else end_let_in(conn, tenant_id, user_id)
     detail: dict[str, str | int] = {"user": user_id, "role": str(role)}
+    if ended:
+        detail["sessions"] = ended
     _note(conn, key, tenant_id, actor, "user.role", detail)
     return user_of_row(row)
 

@@ -19,14 +19,15 @@ from core.sign_in import (
     Session,
     SignedIn,
 )
-from core.tenants import User
+from core.tenants import Role, User
 from storage.accounts import note
 from storage.database import Database, execute, now_ms
-from storage.derived import live_parent, revoke_made
+from storage.derived import live_parent
 from storage.joining import live_user
 from storage.people import user_of_row
 from storage.rows import integer, optional_text, text
-from storage.sign_in_codes import Used, new_link, use_code
+from storage.session_endings import Ending, end_session, succeed
+from storage.sign_in_codes import Used, new_link, note_opened, use_code
 
 SEEN_EVERY_MS = 60 * 1000
 """``seen_at`` is written this seldom: most requests only read."""
@@ -44,9 +45,17 @@ class SqlSessions:
         """See ``core.sign_in.SignInLinks``."""
         return await self._db.transaction(new_link, self._key, user, maker)
 
-    async def open(self, code: str, browser: str) -> Opened | None:
-        """Use a code up: a new session, or None for a code that opens nothing (any more)."""
-        return await self._db.transaction(_open, self._key, code, browser)
+    async def open(self, code: str, browser: str, attempt: str = "") -> Opened | None:
+        """Use a code up: a new session, or None for a code that opens nothing (any more).
+
+        ``attempt`` is the secret of the page that asks. Its answer may have been lost: the same
+        attempt may ask again for a minute, and gets another session instead of the first.
+        """
+        return await self._db.transaction(_open, self._key, (code, attempt), browser)
+
+    async def succeed(self, user: User, session_id: str, heir: str) -> None:
+        """End a session whose browser has another one now, which keeps what was made in it."""
+        await self._db.transaction(succeed, self._key, user, session_id, heir)
 
     async def see(self, cookie: Cookie) -> SignedIn | None:
         """Whose cookie it is now; None when it is nobody's.
@@ -77,29 +86,17 @@ class SqlSessions:
     async def sign_out(self, user: User, session_id: str) -> bool:
         """End the session one is in, with the tokens that were made in it."""
         who = (user.tenant_id, user.id, session_id)
-        return await self._db.transaction(_end, self._key, who, _Ending(why="signed out"))
+        return await self._db.transaction(end_session, self._key, who, Ending(why="signed out"))
 
     async def revoke(self, user: User, session_id: str, current: str | None) -> bool:
         """End a session of one's own, with all that was made in it; ``current`` goes on."""
         who = (user.tenant_id, user.id, session_id)
-        how = _Ending(why="revoked", deep=True, spare=current or "")
-        return await self._db.transaction(_end, self._key, who, how)
+        how = Ending(why="revoked", deep=True, spare=current or "")
+        return await self._db.transaction(end_session, self._key, who, how)
 
     async def revoke_others(self, user: User, current: str | None) -> int:
         """End all of one's own sessions but ``current``, and kill unused links; how many."""
         return await self._db.transaction(_revoke_others, self._key, user, current or "")
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class _Ending:
-    """How a session ends."""
-
-    why: str
-    action: str = "session.ended"
-    deep: bool = False
-    """Also the sessions that links made in it opened."""
-    spare: str = ""
-    """A session that goes on in any case."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -113,8 +110,10 @@ class _Found:
 
     def settled(self, token: str) -> bool:
         """Whether nothing has to be written."""
-        fresh = self.now - self.session.seen_at_ms < SEEN_EVERY_MS
-        return fresh and self.rotation.judge(token, self.now) is Verdict.GOOD
+        fresh = 0 <= self.now - self.session.seen_at_ms < SEEN_EVERY_MS
+        rotation = self.rotation
+        good = rotation.judge(token) is Verdict.GOOD
+        return fresh and good and rotation.used(token, self.now) == rotation
 
     def signed_in(self, token: str) -> SignedIn:
         """For a token that is good."""
@@ -179,16 +178,16 @@ def _act(conn: sa.Connection, key: bytes, series: str, token: str) -> SignedIn |
     if found is None:
         return None
     rotation = found.rotation
-    match rotation.judge(token, found.now):
+    match rotation.judge(token):
         case Verdict.COPIED:
             who = (found.user.tenant_id, found.user.id, found.session.id)
-            how = _Ending(why="an older cookie was used", action="session.copied", deep=True)
-            _end(conn, key, who, how)
+            how = Ending(why="an older cookie was used", action="session.copied", deep=True)
+            end_session(conn, key, who, how)
             return None
         case Verdict.FIRST_SEEN:
             rotation = rotation.seen(found.now)
         case Verdict.GOOD:
-            pass
+            rotation = rotation.used(token, found.now)
     _save(conn, found.session.id, rotation)
     execute(
         conn,
@@ -225,8 +224,8 @@ def _save(conn: sa.Connection, session_id: str, rotation: Rotation) -> None:
     )
 
 
-def _open(conn: sa.Connection, key: bytes, code: str, browser: str) -> Opened | None:
-    used = use_code(conn, code)
+def _open(conn: sa.Connection, key: bytes, asked: tuple[str, str], browser: str) -> Opened | None:
+    used = use_code(conn, *asked)
     if used is None:
         return None
     user = live_user(conn, used.tenant_id, "id = :value", used.user_id)
@@ -245,7 +244,10 @@ def _open(conn: sa.Connection, key: bytes, code: str, browser: str) -> Opened | 
         ends_at_ms=ends,
         browser=browser[:MAX_BROWSER_CHARS],
     )
-    _insert(conn, user, session, (digest(series), digest(token)), used.parent)
+    if used.opened is not None:  # the answer that told of it was lost
+        execute(conn, "DELETE FROM web_sessions WHERE id = :id", id=used.opened)
+    _insert(conn, user, session, (digest(series), digest(token)), used)
+    note_opened(conn, asked[0], session_id)
     detail: dict[str, str | int] = {"session": session_id, "by": used.created_by}
     note(conn, key, user.tenant_id, user.id, "session.opened", detail)
     return Opened(
@@ -254,18 +256,23 @@ def _open(conn: sa.Connection, key: bytes, code: str, browser: str) -> Opened | 
 
 
 def _made_by_somebody(conn: sa.Connection, used: Used) -> bool:
-    """Whether what the link was made with is still live."""
+    """Whether what the link was made with is still live, and its maker may still make it."""
+    if used.created_by != used.user_id:
+        maker = live_user(conn, used.tenant_id, "id = :value", used.created_by)
+        if maker is None or not maker.role.includes(Role.ADMIN):
+            return False
     return used.parent is None or live_parent(conn, used.tenant_id, used.parent)
 
 
 def _insert(
-    conn: sa.Connection, user: User, session: Session, hashes: tuple[str, str], parent: str | None
+    conn: sa.Connection, user: User, session: Session, hashes: tuple[str, str], used: Used
 ) -> None:
     execute(
         conn,
         "INSERT INTO web_sessions (id, tenant_id, user_id, series_hash, token_hash, rotated_at,"
-        " created_at, seen_at, expires_at, ends_at, browser, parent) VALUES (:id, :tenant, :user,"
-        " :series, :token, :now, :now, :now, :expires, :ends, :browser, :parent)",
+        " created_at, seen_at, expires_at, ends_at, browser, parent, made_by) VALUES (:id,"
+        " :tenant, :user, :series, :token, :now, :now, :now, :expires, :ends, :browser, :parent,"
+        " :by)",
         id=session.id,
         tenant=user.tenant_id,
         user=user.id,
@@ -275,7 +282,8 @@ def _insert(
         expires=session.expires_at_ms,
         ends=session.ends_at_ms,
         browser=session.browser,
-        parent=parent,
+        parent=used.parent,
+        by=used.created_by,
     )
 
 
@@ -300,30 +308,6 @@ def _of_user(conn: sa.Connection, tenant_id: str, user_id: str) -> tuple[Session
     return tuple(_session(row) for row in rows)
 
 
-def _end(conn: sa.Connection, key: bytes, who: tuple[str, str, str], how: _Ending) -> bool:
-    """End a live session of this tenant and user; False when there is none."""
-    tenant_id, user_id, session_id = who
-    row = execute(
-        conn,
-        "UPDATE web_sessions SET revoked_at = {now} WHERE id = :id AND tenant_id = :tenant"
-        " AND user_id = :user AND revoked_at IS NULL RETURNING id",
-        id=session_id,
-        tenant=tenant_id,
-        user=user_id,
-    ).first()
-    if row is None:
-        return False
-    tokens, sessions = revoke_made(conn, tenant_id, session_id, sessions=how.deep, spare=how.spare)
-    detail: dict[str, str | int] = {
-        "session": session_id,
-        "why": how.why,
-        "tokens": tokens,
-        "sessions": sessions,
-    }
-    note(conn, key, tenant_id, user_id, how.action, detail)
-    return True
-
-
 def _revoke_others(conn: sa.Connection, key: bytes, user: User, current: str) -> int:
     execute(
         conn,
@@ -331,46 +315,8 @@ def _revoke_others(conn: sa.Connection, key: bytes, user: User, current: str) ->
         tenant=user.tenant_id,
         user=user.id,
     )
-    how = _Ending(why="revoked", deep=True, spare=current)
+    how = Ending(why="revoked", deep=True, spare=current)
     others = [one.id for one in _of_user(conn, user.tenant_id, user.id) if one.id != current]
     for session_id in others:
-        _end(conn, key, (user.tenant_id, user.id, session_id), how)
+        end_session(conn, key, (user.tenant_id, user.id, session_id), how)
     return len(others)
-
-
-def end_all(conn: sa.Connection, tenant_id: str, user_id: str) -> int:
-    """End every session of somebody who is shut out, with what was made in them; how many."""
-    named = {"tenant": tenant_id, "user": user_id}
-    execute(
-        conn, "DELETE FROM sign_in_codes WHERE tenant_id = :tenant AND user_id = :user", **named
-    )
-    rows = execute(
-        conn,
-        "UPDATE web_sessions SET revoked_at = {now} WHERE tenant_id = :tenant"
-        " AND user_id = :user AND revoked_at IS NULL RETURNING id",
-        **named,
-    ).all()
-    for row in rows:
-        revoke_made(conn, tenant_id, text(row[0]))
-    return len(rows)
-
-
-_REVOKED = "revoked_at IS NOT NULL ORDER BY revoked_at"
-
-
-def forget_sessions(conn: sa.Connection, limit: int) -> int:
-    """Forget sessions that have ended, and end the tokens of those that nobody used any more."""
-    execute(conn, "DELETE FROM sign_in_codes WHERE expires_at <= {now}")
-    forgotten = 0
-    # One statement for each index: what has ended in either way would be looked for in every row.
-    for ended in ("expires_at <= {now} ORDER BY expires_at", _REVOKED):
-        rows = execute(
-            conn,
-            f"SELECT id, tenant_id FROM web_sessions WHERE {ended}, id LIMIT :n{{row}}",
-            n=limit - forgotten,
-        ).all()
-        for row in rows:
-            revoke_made(conn, text(row[1]), text(row[0]), sessions=False)
-            execute(conn, "DELETE FROM web_sessions WHERE id = :id", id=text(row[0]))
-        forgotten += len(rows)
-    return forgotten

@@ -12,7 +12,7 @@ from billing.desk import PaymentDesk
 from bots.web.billing_requests import refused
 from bots.web.openapi import Reads, operation
 from bots.web.problems import Problem
-from bots.web.requests import BODY_S
+from bots.web.requests import BODY_S, read_short
 
 MAX_NOTIFICATION: Final = 1024 * 1024
 """Bytes. The largest that a provider sends are some ten thousand."""
@@ -45,19 +45,10 @@ class WebhookRoutes:
 
 async def _raw(request: web.Request) -> bytes:
     """The body as it was sent. Raises ``Problem`` 408 and 413."""
-    body = bytearray()
     try:
         async with asyncio.timeout(BODY_S):
-            async for chunk in request.content.iter_any():
-                body += chunk
-                if len(body) > MAX_NOTIFICATION:
-                    raise Problem(
-                        HTTPStatus.REQUEST_ENTITY_TOO_LARGE,
-                        "content_too_large",
-                        "A notification may have at most 1 MB.",
-                    )
+            return await read_short(request, MAX_NOTIFICATION)
     except TimeoutError:
         raise Problem(
             HTTPStatus.REQUEST_TIMEOUT, "request_timeout", "The body did not arrive in time."
         ) from None
-    return bytes(body)

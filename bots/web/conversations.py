@@ -22,6 +22,7 @@ from core.words import sentence
 
 MAX_PAGE = 200
 MAX_TITLE = 200
+_PLACE = r"^(?:[0-9]{1,18}-[A-Za-z0-9_-]{1,64})?$"
 _INLINE = frozenset({"image/png", "image/jpeg", "image/gif", "image/webp"})
 """Everything else is a download: a browser would run some of it."""
 _FILE_POLICY = "default-src 'none'; sandbox; frame-ancestors 'none'"
@@ -33,7 +34,11 @@ class ListQuery(Query):
     query: Annotated[str, Field(max_length=200, pattern=NO_NUL, description="Searched for.")] = ""
     before: Annotated[
         str,
-        Field(max_length=100, pattern=r"^(?:\d{1,18}-[\w-]{1,64})?$", description="See `next`."),
+        Field(
+            max_length=100,
+            pattern=r"^(?:[0-9]{1,18}-[A-Za-z0-9_-]{1,64})?$",
+            description="See `next`.",
+        ),
     ] = ""
     limit: Annotated[int, Field(ge=1, le=MAX_PAGE, description="How many at most.")] = MAX_PAGE
 
@@ -160,13 +165,15 @@ class ConversationRoutes:
         )
         shown = file.media_type in _INLINE
         headers = {
-            "Cache-Control": "private, max-age=31536000, immutable",
+            "Cache-Control": "private, no-cache",
             "Content-Disposition": (
                 f"{'inline' if shown else 'attachment'}; filename*=UTF-8''{quote(file.name, '')}"
             ),
             "Content-Security-Policy": _FILE_POLICY,
             "ETag": f'"{sha256}"',
         }
+        if request.headers.get("If-None-Match") == headers["ETag"]:
+            return web.Response(status=HTTPStatus.NOT_MODIFIED, headers=headers)
         return web.Response(
             body=file.data,
             content_type=file.media_type if shown else "application/octet-stream",

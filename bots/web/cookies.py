@@ -15,6 +15,7 @@ from core.sign_in import Cookie
 
 _PLAIN: Final = "it0"
 _SECURE: Final = f"__Host-{_PLAIN}"
+_PORT: Final = re.compile(r":([0-9]{1,5})$")
 _HALVES: Final = re.compile(r"([A-Za-z0-9_-]{43})\.([A-Za-z0-9_-]{43})")
 _DEFAULT_PORTS: Final = {"http": 80, "https": 443}
 _READS: Final = frozenset({"GET", "HEAD"})
@@ -42,24 +43,29 @@ _SYSTEMS: Final = (
 )
 
 
-def cookie_name(*, secure: bool) -> str:
-    """``__Host-it0`` where the connection is safe: no other host can set or replace it."""
-    return _SECURE if secure else _PLAIN
+def cookie_name(host: str, *, secure: bool) -> str:
+    """``__Host-it0`` where the connection is safe: no other host can set or replace it.
+
+    Cookies know no ports (RFC 6265, 8.5), so the name does: installations beside each other on
+    one ``host`` do not sign each other out.
+    """
+    port = _PORT.search(host)
+    return f"{_SECURE if secure else _PLAIN}{'' if port is None else '-' + port[1]}"
 
 
-def set_cookie(cookie: Cookie, *, secure: bool, life_s: int) -> str:
+def set_cookie(cookie: Cookie, name: str, *, secure: bool, life_s: int) -> str:
     """The ``Set-Cookie`` header of a session; ``life_s`` is what is left of it."""
-    return _header(f"{cookie.series}.{cookie.token}", secure=secure, life_s=life_s)
+    return _header(f"{name}={cookie.series}.{cookie.token}", secure=secure, life_s=life_s)
 
 
-def remove_cookie(*, secure: bool) -> str:
+def remove_cookie(name: str, *, secure: bool) -> str:
     """The ``Set-Cookie`` header that makes the browser forget the session."""
-    return _header("", secure=secure, life_s=0)
+    return _header(f"{name}=", secure=secure, life_s=0)
 
 
-def _header(value: str, *, secure: bool, life_s: int) -> str:
+def _header(pair: str, *, secure: bool, life_s: int) -> str:
     parts = [
-        f"{cookie_name(secure=secure)}={value}",
+        pair,
         f"Max-Age={max(0, life_s)}",
         "Path=/",
         "HttpOnly",
@@ -68,12 +74,11 @@ def _header(value: str, *, secure: bool, life_s: int) -> str:
     return "; ".join([*parts, "Secure"] if secure else parts)
 
 
-def read_cookie(headers: Sequence[str], *, secure: bool) -> Cookie | None:
+def read_cookie(headers: Sequence[str], name: str) -> Cookie | None:
     """The session's cookie of a request's ``Cookie`` headers.
 
     Two of that name are none: somebody has put one beside it, and which counts is anybody's guess.
     """
-    name = cookie_name(secure=secure)
     found: set[str] = set()
     for header in headers:
         for pair in header.split(";"):

@@ -11,6 +11,7 @@ from typing import Final
 from aiohttp import web
 
 DEFAULTS: Final[Mapping[str, str]] = {
+    "Cache-Control": "no-store",
     "Cross-Origin-Resource-Policy": "same-origin",
     "X-Content-Type-Options": "nosniff",
 }

@@ -18,8 +18,11 @@ NO_NUL: Final = r"^[^\x00]*$"
 """What texts of billing look like: PostgreSQL stores no NUL, and no name has one."""
 
 
-async def read_body(request: web.Request) -> bytes:
-    """The body. Raises ``Problem`` 408 when it comes too slowly, 415 when it is compressed."""
+async def read_body(request: web.Request, most: int | None = None) -> bytes:
+    """The body. Raises ``Problem`` 408 when it comes too slowly, 415 when it is compressed.
+
+    ``most`` bytes are kept at most (413); where it is missing, what the server takes at all.
+    """
     if request.headers.get("Content-Encoding", "identity").strip().casefold() != "identity":
         raise Problem(
             HTTPStatus.UNSUPPORTED_MEDIA_TYPE,
@@ -28,7 +31,7 @@ async def read_body(request: web.Request) -> bytes:
         )
     try:
         async with asyncio.timeout(BODY_S):
-            return await request.read()
+            return await (request.read() if most is None else read_short(request, most))
     except TimeoutError:
         raise Problem(
             HTTPStatus.REQUEST_TIMEOUT,
@@ -38,6 +41,20 @@ async def read_body(request: web.Request) -> bytes:
                 seconds=BODY_S,
             ),
         ) from None
+
+
+async def read_short(request: web.Request, most: int) -> bytes:
+    """A body that strangers send: no more of it is held than it may have; else ``Problem`` 413."""
+    body = bytearray()
+    async for chunk in request.content.iter_any():
+        body += chunk
+        if len(body) > most:
+            raise Problem(
+                HTTPStatus.REQUEST_ENTITY_TOO_LARGE,
+                "content_too_large",
+                sentence("The body may have at most {most:,} bytes here.", most=most),
+            )
+    return bytes(body)
 
 
 def idempotency_key(request: web.Request) -> str | None:

@@ -14,7 +14,10 @@ from bots.web.models import Address, User
 class SignInBody(Body):
     """The code of a sign-in link: what stands behind its ``#``."""
 
-    code: Annotated[str, Field(min_length=1, max_length=10_000)]
+    code: Annotated[str, Field(min_length=1, max_length=200)]
+    attempt: Annotated[str, Field(max_length=100, pattern=r"^[A-Za-z0-9_-]*$")] = ""
+    """A random secret of the page: when the answer is lost, the same code and attempt may be sent
+    again for a minute."""
 
 
 class LanguageBody(Body):

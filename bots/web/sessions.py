@@ -23,6 +23,8 @@ from core.sign_in import LOGIN_TTL_MS, Maker, Opened, Profile, Session, SignInLi
 from core.tenants import User
 from core.words import sentence
 
+MOST_SIGN_IN: Final = 4_096
+"""Bytes of a body that strangers may send."""
 _BODY: Final = (400, 408, 413, 415, 422)
 INVALID: Final = sentence(
     "This sign-in link does not work: it was used before, is older than 30 minutes, or was not "
@@ -50,8 +52,11 @@ _NOBODY: Final = answers.Me(
 class Doors(Protocol):
     """Where sessions begin."""
 
-    async def open(self, code: str, browser: str) -> Opened | None:
-        """Use a code up: a new session, or None for a code that opens nothing (any more)."""
+    async def open(self, code: str, browser: str, attempt: str) -> Opened | None:
+        """Use a code up: a new session, or None for a code that opens nothing (any more).
+
+        The same ``attempt`` may ask again for a minute, where the answer was lost.
+        """
 
 
 class SessionDesk(Protocol):
@@ -59,6 +64,9 @@ class SessionDesk(Protocol):
 
     async def of_user(self, tenant_id: str, user_id: str) -> tuple[Session, ...]:
         """The live ones, the most recently used first."""
+
+    async def succeed(self, user: User, session_id: str, heir: str) -> None:
+        """End a session whose browser has another one now, which keeps what was made in it."""
 
     async def sign_out(self, user: User, session_id: str) -> bool:
         """End the one that they are in, with the tokens that were made in it."""
@@ -155,15 +163,17 @@ class SessionRoutes:
         Our own page alone may do so: nobody is signed in as somebody else by another site.
         """
         self._browser.require_own(request, proof=True)
-        body = answers.SignInBody.model_validate_json(await read_body(request))
+        body = answers.SignInBody.model_validate_json(await read_body(request, MOST_SIGN_IN))
         before = await self._browser.signed_in(request)
         browser = browser_name(request.headers.get("User-Agent", ""))
-        opened = await self._doors.open(body.code, browser)
+        opened = await self._doors.open(body.code, browser, body.attempt)
         if opened is None:
             raise Problem(HTTPStatus.UNAUTHORIZED, "sign_in_code_invalid", INVALID)
-        if before is not None:
-            await self._desk.sign_out(before.user, before.session.id)
         user, session = opened.signed_in.user, opened.signed_in.session
+        if before is not None and before.user == user:
+            await self._desk.succeed(user, before.session.id, session.id)
+        elif before is not None:
+            await self._desk.sign_out(before.user, before.session.id)
         response = await self._about(user, session, HTTPStatus.CREATED)
         self._browser.place(request, response, opened.cookie, session)
         return response

@@ -12,6 +12,7 @@ import structlog
 from aiohttp import web
 
 from bots.web.cookies import (
+    cookie_name,
     from_own_page,
     own_origin,
     parse_origin,
@@ -75,15 +76,20 @@ class BrowserSessions:
         """Whether browsers reach us over TLS."""
         return request.secure or (self.public_url or "").startswith("https://")
 
+    def _name(self, request: web.Request) -> str:
+        return cookie_name(request.host, secure=self.secure(request))
+
     def origins(self, request: web.Request) -> frozenset[str]:
         """The origins that our page has: as it was asked for, and as it is known."""
         asked = own_origin(request.scheme, request.host)
         known = None if self.public_url is None else parse_origin(self.public_url)
+        if known is not None and known.startswith("https://"):
+            asked = None  # whoever reaches it otherwise has no cookie of this page
         return frozenset(origin for origin in (asked, known) if origin is not None)
 
     def cookie(self, request: web.Request) -> Cookie | None:
         """The session's cookie. Raises ``Problem`` 403 when another page sent it along."""
-        cookie = read_cookie(request.headers.getall("Cookie", []), secure=self.secure(request))
+        cookie = read_cookie(request.headers.getall("Cookie", []), self._name(request))
         if cookie is not None:
             self.require_own(request)
         return cookie
@@ -136,9 +142,12 @@ class BrowserSessions:
     ) -> None:
         """Give the browser a session's cookie."""
         life_s = session.ends_at_ms // 1000 - int(time.time())
-        header = set_cookie(cookie, secure=self.secure(request), life_s=life_s)
+        name, secure = self._name(request), self.secure(request)
+        header = set_cookie(cookie, name, secure=secure, life_s=life_s)
         response.headers["Set-Cookie"] = header
 
     def remove(self, request: web.Request, response: web.StreamResponse) -> None:
         """Make the browser forget its session."""
-        response.headers["Set-Cookie"] = remove_cookie(secure=self.secure(request))
+        response.headers["Set-Cookie"] = remove_cookie(
+            self._name(request), secure=self.secure(request)
+        )

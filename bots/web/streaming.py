@@ -24,6 +24,7 @@ from core.clock import Clock
 from core.errors import StorageFailure
 from core.metering import RefusalCode
 from core.streams import REFUSED_EVENT, StreamEvent
+from core.words import sentence
 
 KEEP_ALIVE_S = 15.0
 """Silence after which a comment line is sent, so that proxies keep the stream open."""
@@ -32,14 +33,36 @@ HOLD_S = 1.0
 NO_DATE_S = 3600
 """``Retry-After`` of a refusal that no date ends, such as an unpaid invoice, in seconds."""
 
+ENDED: Final = sentence(
+    "The session or token that asked has ended. Sign in again and read the answer in the "
+    "conversation."
+)
 _SILENT: Final = frozenset({"turn", REFUSED_EVENT})
 _REFUSALS: Final = frozenset(RefusalCode)
 
 
 async def final_answer(
-    events: AsyncGenerator[StreamEvent, None], clock: Clock
+    request: web.Request, events: AsyncGenerator[StreamEvent, None], clock: Clock
 ) -> web.StreamResponse:
-    """The last event alone. Raises ``Problem`` when the meter refused before anything was done."""
+    """The last event alone.
+
+    Raises ``Problem`` when the meter refused before anything was done, and 401 when the session
+    or token that asked ended meanwhile: the wait may last for hours.
+    """
+    waiting = asyncio.create_task(_final(events, clock))
+    try:
+        while True:
+            done, _ = await asyncio.wait({waiting}, timeout=KEEP_ALIVE_S)
+            if not await allowed(request):
+                raise Problem(HTTPStatus.UNAUTHORIZED, "unauthorized", ENDED)
+            if done:
+                return waiting.result()
+    finally:
+        waiting.cancel()
+        await asyncio.gather(waiting, return_exceptions=True)
+
+
+async def _final(events: AsyncGenerator[StreamEvent, None], clock: Clock) -> web.StreamResponse:
     began = False
     async with aclosing(events):
         async for event in events:
@@ -50,6 +73,15 @@ async def final_answer(
                 return web.json_response(text=event.data)
             began = began or event.name not in _SILENT | {"notice"}
     raise AssertionError  # a stream ends with "completed"
+
+
+async def allowed(request: web.Request) -> bool:
+    """Whether the session or token that asked goes on. A silent database is no answer."""
+    alive = request.get(ALIVE)
+    try:
+        return alive is None or await alive.ask()
+    except StorageFailure:
+        return True
 
 
 async def stream(
@@ -132,19 +164,11 @@ class _Answer:
             await self._send()
             while True:
                 await asyncio.sleep(KEEP_ALIVE_S)
-                if not await self._allowed():
+                if not await allowed(self._request):
                     return
                 await self.response.write(KEEP_ALIVE)
         except ConnectionResetError:
             return
-
-    async def _allowed(self) -> bool:
-        """Whether the session or token that asked goes on. A silent database is no answer."""
-        alive = self._request.get(ALIVE)
-        try:
-            return alive is None or await alive.ask()
-        except StorageFailure:
-            return True
 
     async def _send(self) -> None:
         self.begun = True

@@ -98,7 +98,7 @@ class TurnRoutes:
                 after = _last_event_id(request) if accepted.duplicate else START
                 events = self._streams.listen(tenant_id, turn_id, after)
         if prefers_json(request.headers.get("Accept", "")):
-            return await final_answer(events, self._clock)
+            return await final_answer(request, events, self._clock)
         # Who goes on in a stream has seen its beginning: that was no 429.
         hold_s = HOLD_S if after == START else 0.0
         return await stream(request, events, self._clock, hold_s=hold_s)

@@ -90,3 +90,18 @@ async def test_engine_and_tokens_are_told_on_request(home: House, page: Page) ->
     await expect(about.get_by_text("claude_api").first).to_be_visible()
     await expect(about.get_by_text("It is this installation's default.").first).to_be_visible()
     await expect(about.get_by_text("tokens").first).to_be_visible()
+
+
+async def test_an_engine_can_be_named_and_the_answer_says_so(home: House, page: Page) -> None:
+    """The list tells by its title who answers by default; a named engine gives that as its reason."""
+    chat = Chat(page)
+    await page.get_by_role("button", name="Engine: default").click()
+    choices = page.get_by_role("dialog")
+    await expect(choices.get_by_text("Now: Claude", exact=True)).to_be_visible()
+    await choices.get_by_label("Offline routines").check()
+    await page.keyboard.press("Escape")
+    await chat.say("Hello")
+    await chat.rests()
+    await chat.answers.last.get_by_role("button", name="Details").click()
+    about = page.get_by_role("dialog").or_(chat.answers.last)
+    await expect(about.get_by_text("It was named with the message.").first).to_be_visible()

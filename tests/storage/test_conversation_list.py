@@ -116,6 +116,28 @@ async def test_an_excerpt_shows_the_place_found(db: Database, admin: User) -> No
     assert len(entry.excerpt) < 150
 
 
+async def test_a_search_goes_on_where_it_ran_out_of_time(
+    db: Database, admin: User, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Pages may be empty and still have a next one; together they find it."""
+    monkeypatch.setattr("storage.conversation_search.BUDGET_S", 0.0)
+    monkeypatch.setattr("storage.conversation_search.CHUNK", 1)
+    oldest = await said(db, admin, 1, "a needle")
+    for number in (2, 3):
+        await said(db, admin, number, "hay" * 40_000)
+    found: list[str] = []
+    after: str | None = None
+    for _ in range(4):
+        page = await SqlShelf(db).listed(
+            admin.tenant_id, admin.id, query="needle", after=after, limit=5
+        )
+        found += [entry.id for entry in page.entries]
+        after = page.following
+        if after is None:
+            break
+    assert (found, after) == ([oldest], None)
+
+
 async def test_others_commands_are_not_searched(db: Database, admin: User) -> None:
     """Their answers were for their senders' eyes."""
     other = await SqlPeople(db).add_user(
@@ -143,6 +165,10 @@ async def test_a_title_is_the_owners(db: Database, admin: User) -> None:
     assert accepted.leased is not None
     await answer(db, accepted.leased)
     assert (await shelf.entry(admin.tenant_id, admin.id, conversation)).title == "The disks"
+    await write(db, "UPDATE conversations SET updated_at = 1")
+    start = await shelf.news(admin.tenant_id, admin.id, since_ms=None)
+    told = await shelf.news(admin.tenant_id, admin.id, since_ms=start.now_ms)
+    assert [entry.title for entry in told.changed] == ["The disks"]
     for who in ((admin.tenant_id, "usr_x"), ("ten_x", admin.id)):
         with pytest.raises(NotFound):
             await shelf.rename(*who, conversation, "Mine")

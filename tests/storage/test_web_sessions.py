@@ -10,7 +10,7 @@ import pytest
 import app
 from core.errors import NotFound
 from core.keys import KEY_FILE
-from core.rotation import GRACE_MS, OFFER_AGAIN_MS, ROTATE_MS
+from core.rotation import OFFER_AGAIN_MS, ROTATE_MS, SETTLED_MS
 from core.sign_in import IDLE_MS, LOGIN_TTL_MS, MOST_LINKS, WHOLE_MS, Cookie, Maker, Opened
 from core.tenants import Role, User
 from storage.backup import backup
@@ -151,7 +151,7 @@ async def test_a_cookie_changes_every_hour(desk: Desk) -> None:
     new = Cookie(series=old.series, token=token)
     assert await desk.live(new)
     assert await desk.live(old)
-    await desk.later(GRACE_MS - 5000)
+    await desk.later(SETTLED_MS - 5000)
     assert await desk.live(old)
 
 
@@ -172,7 +172,7 @@ async def test_a_copy_ends_the_session_for_both(desk: Desk) -> None:
     await desk.later(ROTATE_MS)
     new = Cookie(series=old.series, token=str(await desk.sessions.offer(old)))
     assert await desk.live(new)
-    await desk.later(GRACE_MS + 1)
+    await desk.later(SETTLED_MS + 1)
     assert await desk.live(new)
     assert not await desk.live(old)
     assert not await desk.live(new)

@@ -37,6 +37,7 @@ def _create_partial(name: str, table: str, columns: list[str], where: str) -> No
 def upgrade() -> None:
     """Expand."""
     op.add_column("turns", _text("engine_reason", default=""))
+    op.add_column("conversations", _int("renamed_at", null=True))
     op.create_table(
         "web_sessions",
         _text("id"),
@@ -55,6 +56,7 @@ def upgrade() -> None:
         _int("revoked_at", null=True),
         _text("browser", default=""),
         _text("parent", null=True),
+        _text("made_by", default=""),
         sa.PrimaryKeyConstraint("id"),
     )
     op.create_index("web_sessions_series", "web_sessions", ["series_hash"], unique=True)
@@ -63,6 +65,7 @@ def upgrade() -> None:
     _create_partial(
         "web_sessions_revoked", "web_sessions", ["revoked_at"], "revoked_at IS NOT NULL"
     )
+    op.create_index("web_sessions_maker", "web_sessions", ["tenant_id", "made_by"])
     op.create_index("web_sessions_parent", "web_sessions", ["parent"])
     op.create_table(
         "sign_in_codes",
@@ -75,6 +78,8 @@ def upgrade() -> None:
         _int("ends_at", null=True),
         _int("used_at", null=True),
         _text("parent", null=True),
+        _text("attempt", null=True),
+        _text("session_id", null=True),
         sa.PrimaryKeyConstraint("hash"),
     )
     op.create_index("sign_in_codes_user", "sign_in_codes", ["tenant_id", "user_id"])
@@ -82,14 +87,20 @@ def upgrade() -> None:
     op.create_index("sign_in_codes_parent", "sign_in_codes", ["parent"])
     table, person = "conversations", ["tenant_id", "user_id"]
     _create_partial("conversations_busy", table, person, "done_seq < last_seq")
+    _create_partial(
+        "conversations_renamed", table, [*person, "renamed_at"], "renamed_at IS NOT NULL"
+    )
     _create_partial("conversations_gone", table, [*person, "deleted_at"], "deleted_at IS NOT NULL")
 
 
 def downgrade() -> None:
     """Contract."""
     op.drop_index("conversations_gone", "conversations")
+    op.drop_index("conversations_renamed", "conversations")
     op.drop_index("conversations_busy", "conversations")
     op.drop_table("sign_in_codes")
     op.drop_table("web_sessions")
+    with op.batch_alter_table("conversations") as altered:
+        altered.drop_column("renamed_at")
     with op.batch_alter_table("turns") as altered:
         altered.drop_column("engine_reason")

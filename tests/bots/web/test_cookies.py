@@ -51,40 +51,41 @@ GOOD = {
 def test_the_header_of_a_session() -> None:
     """Not for scripts, not for other sites, for the whole host; ``__Host-`` needs ``Secure``."""
     cookie = Cookie(series="s" * 43, token="t" * 43)
-    plain = set_cookie(cookie, secure=False, life_s=60)
+    plain = set_cookie(cookie, "it0", secure=False, life_s=60)
     assert plain == f"it0={'s' * 43}.{'t' * 43}; Max-Age=60; Path=/; HttpOnly; SameSite=Strict"
-    safe = set_cookie(cookie, secure=True, life_s=60)
+    safe = set_cookie(cookie, "__Host-it0", secure=True, life_s=60)
     assert safe == f"__Host-{plain}; Secure"
     assert "Domain" not in safe
     gone = "__Host-it0=; Max-Age=0; Path=/; HttpOnly; SameSite=Strict; Secure"
-    assert remove_cookie(secure=True) == gone
-    assert "Max-Age=0;" in set_cookie(cookie, secure=True, life_s=-5)
+    assert remove_cookie("__Host-it0", secure=True) == gone
+    assert "Max-Age=0;" in set_cookie(cookie, "x", secure=True, life_s=-5)
 
 
 @given(st.booleans(), st.integers(min_value=0, max_value=3))
 def test_what_was_set_is_read(secure: bool, beside: int) -> None:
     """Among other cookies, in one header or several, and only under the name that counts here."""
     cookie = Cookie(series=new_secret(), token=new_secret())
-    pair = set_cookie(cookie, secure=secure, life_s=1).partition(";")[0]
+    name = cookie_name("it0.example:8000", secure=secure)
+    pair = set_cookie(cookie, name, secure=secure, life_s=1).partition(";")[0]
     others = [f"other{n}=it0" for n in range(beside)]
-    assert read_cookie(["; ".join([*others, pair])], secure=secure) == cookie
-    assert read_cookie([*others, pair], secure=secure) == cookie
-    assert read_cookie([pair], secure=not secure) is None
+    assert read_cookie(["; ".join([*others, pair])], name) == cookie
+    assert read_cookie([*others, pair], name) == cookie
+    assert read_cookie([pair], cookie_name("it0.example:8000", secure=not secure)) is None
 
 
 @given(st.text(max_size=200))
 def test_whatever_stands_in_a_cookie_is_no_fault(value: str) -> None:
     """Only two halves of 43 characters are a cookie; all else is none."""
-    found = read_cookie([f"it0={value}"], secure=False)
+    found = read_cookie([f"it0={value}"], "it0")
     assert found is None or value.strip() == f"{found.series}.{found.token}"
 
 
 def test_two_cookies_of_that_name_are_none() -> None:
     """Another host of the domain may have put one beside ours; twice the same is no harm."""
     one, two = (f"it0={new_secret()}.{new_secret()}" for _ in range(2))
-    assert read_cookie([f"{one}; {two}"], secure=False) is None
-    assert read_cookie([one, two], secure=False) is None
-    assert read_cookie([f"{one}; {one}"], secure=False) is not None
+    assert read_cookie([f"{one}; {two}"], "it0") is None
+    assert read_cookie([one, two], "it0") is None
+    assert read_cookie([f"{one}; {one}"], "it0") is not None
 
 
 @given(METHODS, st.lists(SITES, max_size=3), st.lists(ORIGINS, max_size=3))
@@ -158,6 +159,17 @@ def test_known_browsers(agent: str, name: str) -> None:
     assert browser_name(agent) == name
 
 
-def test_the_name_follows_the_connection() -> None:
-    """``__Host-`` where the connection is safe."""
-    assert (cookie_name(secure=True), cookie_name(secure=False)) == ("__Host-it0", "it0")
+@pytest.mark.parametrize(
+    ("host", "plain"),
+    [
+        ("it0.example", "it0"),
+        ("127.0.0.1:8080", "it0-8080"),
+        ("[::1]:8081", "it0-8081"),
+        ("[::1]", "it0"),
+        ("evil:99;x=1", "it0"),
+    ],
+)
+def test_the_name_follows_the_connection(host: str, plain: str) -> None:
+    """``__Host-`` where it is safe; the port, as cookies know none."""
+    assert cookie_name(host, secure=False) == plain
+    assert cookie_name(host, secure=True) == f"__Host-{plain}"

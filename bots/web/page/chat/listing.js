@@ -32,7 +32,7 @@ export function useListing(query) {
   const gone = useStore(deleted);
   const [state, setState] = useState(FRESH);
   const under = useRef(null);
-  const load = async (before) => {
+  const load = async (before, count = 0) => {
     under.current?.abort();
     const asking = new AbortController();
     under.current = asking;
@@ -41,7 +41,10 @@ export function useListing(query) {
       const page = await api.get(pathOf(query, before), { signal: asking.signal });
       if (asking.signal.aborted) return;
       if (!query) merge(page.conversations, { over: !before });
-      setState((now) => ({ items: [...(before ? now.items : []), ...page.conversations], next: page.next ?? null, problem: null, loading: false }));
+      // A search looks for a moment at a time: what was found is shown, and it goes on.
+      const onward = query && page.next && count + page.conversations.length < PAGE;
+      setState((now) => ({ items: [...(before ? now.items : []), ...page.conversations], next: page.next ?? null, problem: null, loading: Boolean(onward) }));
+      if (onward) load(page.next, count + page.conversations.length);
     } catch (problem) {
       if (!asking.signal.aborted) setState((now) => ({ ...now, problem, loading: false }));
     }

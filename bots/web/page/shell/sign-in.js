@@ -1,9 +1,10 @@
 // Getting in: a link that works once, and what to do without one.
-import { html, useEffect, useState } from "../lib/dom.js";
+import { html, useEffect, useRef, useState } from "../lib/dom.js";
 import { api, session, whoIsIn } from "../lib/api.js";
 import { t } from "../lib/i18n.js";
 import { Button, CopyButton } from "../lib/parts.js";
 import { navigate } from "../lib/router.js";
+import { newKey } from "../chat/outbox.js";
 import { speakWith } from "./language.js";
 
 /** The code of a sign-in link. It stands behind the #, so no server, log or preview sees it. */
@@ -13,10 +14,11 @@ export const linkCode = () =>
 /** Use a sign-in link; who is signed in as somebody is asked first. */
 export function SignIn({ code, done }) {
   const [state, setState] = useState({ step: "looking" });
+  const attempt = useRef(newKey()); // an answer that was lost can be asked for again
   const enter = async () => {
     setState({ step: "entering" });
     try {
-      const me = await api.post("/session", { code });
+      const me = await api.post("/session", { code, attempt: attempt.current });
       await speakWith(me);
       session.set(me);
       navigate("/", { replace: true });
