@@ -81,6 +81,7 @@ def calls(
         "SqlSessions.new_link parent": lambda: sessions.new_link(mine, maker),
         "SqlSessions.alive": lambda: sessions.alive(mine.tenant_id, page.session_id),
         "SqlSessions.of_user": lambda: sessions.of_user(mine.tenant_id, victim.id),
+        "SqlSessions.succeed": lambda: sessions.succeed(forged, page.session_id, "ses_x"),
         "SqlSessions.sign_out": lambda: sessions.sign_out(forged, page.session_id),
         "SqlSessions.revoke": lambda: sessions.revoke(forged, page.session_id, None),
         "SqlSessions.revoke_others": lambda: sessions.revoke_others(forged, None),
