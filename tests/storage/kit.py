@@ -6,6 +6,8 @@ from collections.abc import AsyncGenerator
 from contextlib import asynccontextmanager
 from pathlib import Path
 
+import sqlalchemy as sa
+
 from core.audit import AuditEntry
 from core.clock import SystemClock
 from core.inbox import Accepted
@@ -18,7 +20,7 @@ from core.steps import ModelStep, ToolStep
 from core.streams import EventId, StreamEvent
 from core.tenants import User
 from core.turns import Ending, Outcome, Turn, TurnKind
-from storage.database import Database
+from storage.database import Database, execute
 from storage.deliveries import SqlDeliveries
 from storage.inbox import SqlInbox
 from storage.installation import SqlInstallation
@@ -144,3 +146,12 @@ async def fill(db: Database, data_dir: Path | None = None, *, turns: int = 7) ->
         await answer(db, accepted.leased, deliver=number == 0)
     await accept(db, message(admin, 10_000), worker=None)
     return admin
+
+
+async def write(db: Database, sql: str, **values: str | int) -> None:
+    """Write behind the code's back."""
+
+    def work(conn: sa.Connection) -> None:
+        execute(conn, sql, **values)
+
+    await db.transaction(work)

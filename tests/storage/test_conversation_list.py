@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import pytest
-import sqlalchemy as sa
 
 from core.errors import NotFound
 from core.messages import Actor, ConversationAddress, InboundMessage
@@ -12,24 +11,15 @@ from core.tenants import Role, User
 from core.turns import TurnKind
 from storage.conversation_list import SqlShelf
 from storage.conversations import SqlConversations
-from storage.database import Database, execute
+from storage.database import Database
 from storage.people import SqlPeople
-from tests.storage.kit import accept, answer, install, message
+from tests.storage.kit import accept, answer, install, message, write
 
 
 @pytest.fixture
 async def admin(db: Database) -> User:
     """Of an installation."""
     return await install(db)
-
-
-async def write(db: Database, sql: str, **params: str | int) -> None:
-    """Write behind the code's back."""
-
-    def work(conn: sa.Connection) -> None:
-        execute(conn, sql, **params)
-
-    await db.transaction(work)
 
 
 async def said(db: Database, user: User, number: int, text: str) -> str:

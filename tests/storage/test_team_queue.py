@@ -2,25 +2,14 @@
 
 from __future__ import annotations
 
-import sqlalchemy as sa
-
 from core.team_queue import TeamQueue
-from storage.database import Database, execute
+from storage.database import Database
 from storage.team_queue import SqlTeamQueues
-from tests.storage.kit import accept, answer, install, message
+from tests.storage.kit import accept, answer, install, message, write
 
 NOTHING = TeamQueue(
     queued=0, running=0, waiting=0, overdue=0, undelivered=0, oldest_ms=0, lost=0, problem=""
 )
-
-
-async def change(db: Database, sql: str, **params: str | int) -> None:
-    """Write behind the code's back."""
-
-    def work(conn: sa.Connection) -> None:
-        execute(conn, sql, **params)
-
-    await db.transaction(work)
 
 
 async def test_a_team_without_messages_waits_for_nothing(db: Database) -> None:
@@ -41,14 +30,14 @@ async def test_turns_are_counted_by_what_they_wait_for(db: Database) -> None:
         done = await accept(db, message(admin, number))
         assert done.leased is not None
         await answer(db, done.leased)
-    await change(db, "UPDATE turns SET created_at = {now} - 90000 WHERE id = :id", id=late.turn_id)
-    await change(
+    await write(db, "UPDATE turns SET created_at = {now} - 90000 WHERE id = :id", id=late.turn_id)
+    await write(
         db,
         "UPDATE conversations SET parked_until = {now} + 60000 WHERE id = :id",
         id=parked.conversation_id,
     )
-    await change(db, "UPDATE turns SET delivered_at = NULL WHERE event_id LIKE '%5'")
-    await change(db, "UPDATE turns SET delivery_problem = 'It is gone.' WHERE event_id LIKE '%6'")
+    await write(db, "UPDATE turns SET delivered_at = NULL WHERE event_id LIKE '%5'")
+    await write(db, "UPDATE turns SET delivery_problem = 'It is gone.' WHERE event_id LIKE '%6'")
     found = await SqlTeamQueues(db).queue(admin.tenant_id)
     assert (found.queued, found.running, found.waiting, found.overdue) == (2, 1, 1, 1)
     assert (found.undelivered, found.lost, found.problem) == (1, 1, "It is gone.")

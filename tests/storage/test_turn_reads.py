@@ -5,7 +5,6 @@ from __future__ import annotations
 from dataclasses import replace
 
 import pytest
-import sqlalchemy as sa
 
 from core.errors import NotFound
 from core.messages import Attachment
@@ -13,11 +12,11 @@ from core.reading import ToolState
 from core.steps import ModelStep, ToolCall, ToolStartedStep, ToolStep
 from core.tenants import Role, User
 from core.turns import Turn, TurnKind
-from storage.database import Database, execute
+from storage.database import Database
 from storage.people import SqlPeople
 from storage.turn_reads import SqlTurnReads
 from storage.turnlog import SqlTurnLog
-from tests.storage.kit import WORKER, accept, answer, install, message
+from tests.storage.kit import WORKER, accept, answer, install, message, write
 
 PNG = b"\x89PNG\r\n\x1a\n" + b"0" * 20
 
@@ -26,15 +25,6 @@ PNG = b"\x89PNG\r\n\x1a\n" + b"0" * 20
 async def admin(db: Database) -> User:
     """Of an installation."""
     return await install(db)
-
-
-async def write(db: Database, sql: str, **params: str | int) -> None:
-    """Write behind the code's back."""
-
-    def work(conn: sa.Connection) -> None:
-        execute(conn, sql, **params)
-
-    await db.transaction(work)
 
 
 async def begun(db: Database, user: User, number: int, place: str | None = None) -> Turn:
