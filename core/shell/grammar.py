@@ -47,6 +47,10 @@ _KNOWN = NESTING | words_of(
 _RISKY_SPELLING = frozenset({"comment", "word", "compound_statement"})
 _ODD_SPACE = re.compile(r"\S\\\n|\n[ \t]*\\\n")
 """A line continued inside a word, or an empty one: the grammar joins what a shell does not."""
+_LETTERS = bytes(range(128)) + b"x" * 128
+"""Beyond ASCII every byte is a letter to the grammar, as it is to a shell. Its scanner asks C's
+tables of characters (``isalpha``), which end at 255: with an emoji it reads behind them, and the
+process dies. Places stay the same, and ``Script.source`` has the text as it was written."""
 _GAP = re.compile(rb"(?:[ \t]|\\\n)+")
 _SUBSTITUTIONS = frozenset({"command_substitution", "arithmetic_expansion"})
 _HEREDOC_NAME = re.compile(r"([A-Za-z_]\w*)|'([A-Za-z_]\w*)'|\"([A-Za-z_]\w*)\"")
@@ -122,7 +126,7 @@ def parse(text: str) -> Script:
     """Parse a text; never raises."""
     data = text.encode("utf-8", "replace")
     script = Script(data=data)
-    root = Parser(_language()).parse(data).root_node
+    root = Parser(_language()).parse(data.translate(_LETTERS)).root_node
     script.broken = root.has_error
     if script.broken:
         script.odd.append("part of it is no valid shell text, so it cannot be judged")

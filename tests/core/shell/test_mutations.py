@@ -192,6 +192,25 @@ def test_no_text_makes_it_raise(text: str) -> None:
     assert judge(text, OWN).level in Level
 
 
+WIDE = ("\U0010ffff", "\U000e0001", "\U0001f600", "\U000f0000", "\u3000", "é", "你")
+STARTS = ("<<", "<<-", "$", "${", "[[ ", "(", "=~ ", "{", "#", "1", '"', "'", "* ")
+
+
+@given(st.lists(st.sampled_from([*WIDE, *STARTS, "\n", ";", " ", "rm"]), max_size=12).map("".join))
+@settings(max_examples=400, deadline=None)
+def test_no_emoji_kills_the_process(text: str) -> None:
+    """The grammar's scanner reads behind a table where a character is no byte."""
+    assert judge(text, OWN).level in Level
+
+
+@pytest.mark.parametrize("name", ["/srv/donn\u00e9es", "/srv/数据", "/srv/\U0001f600"])
+def test_paths_are_read_as_they_were_written(name: str) -> None:
+    """What is protected is found in any alphabet, quoted or not."""
+    paths = ProtectedPaths(own=(name,))
+    for form in ("cat {}/key", "cat '{}/key'", "echo hi > {}/key"):
+        assert judge(form.format(name), paths).level is Level.L3, form
+
+
 PIECES = [*"|&;<>(){}[]$`\"'\\#*?!~=\n\t ", "$(", "${", "$((", "<<E\n", "\nE\n", "ls", "rm", "/etc/shadow",
           "if", "then", "fi", "for", "in", "do", "done", "case", "esac", "[[", "]]", "x=", "-c", "sh",
           "\ud800", "é", "\0", "\r", "function", "f()", "<(", ">&", "2>", "&&", "||", ";;"]  # fmt: skip
